@@ -1,1 +1,4 @@
-"""Constructs and configuration of the dual pipeline; import from its modules, for the configuration must load without aws_cdk."""
+"""Constructs and configuration of the dual pipeline.
+
+Import from the modules: the configuration must load without aws_cdk.
+"""

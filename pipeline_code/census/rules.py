@@ -1,0 +1,20 @@
+"""What census data must satisfy before a model may learn from it."""
+
+from dual_pipeline.ruleset import Rule, Ruleset
+
+from .contract import CATEGORICAL, LABEL, NEGATIVE, NUMERIC, POSITIVE
+
+_POSITIVE_SHARE = f"select avg(case when {LABEL} = '{POSITIVE}' then 1.0 else 0.0 end) as positive_share from primary"
+
+RULESET = Ruleset(
+    rules=(
+        Rule(kind="RowCount", operator=">=", operand=1000),
+        Rule(kind="IsComplete", column=LABEL),
+        Rule(kind="ColumnValues", column=LABEL, operator="in", operand=(NEGATIVE, POSITIVE)),
+        Rule(kind="CustomSql", sql=_POSITIVE_SHARE, operator="between", operand=(0.02, 0.98)),
+        Rule(kind="ColumnValues", column="age", operator="between", operand=(0, 130)),
+        Rule(kind="ColumnValues", column="hours_per_week", operator="between", operand=(0, 169)),
+        *(Rule(kind="Completeness", column=name, operator=">=", operand=0.99) for name in NUMERIC),
+        *(Rule(kind="Completeness", column=name, operator=">=", operand=0.9, severity="warn") for name in CATEGORICAL),
+    )
+)

@@ -1,0 +1,97 @@
+"""Environments refuse what AWS or the design would refuse later, and say what is allowed."""
+
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+
+from dual_pipeline.environment import REGIONS, Environment, VpcConfig
+from dual_pipeline.errors import ConfigError
+from environments import DEV, ENVIRONMENTS
+
+VPC = VpcConfig(
+    vpc_id="vpc-0123456789abcdef0", subnet_ids=("subnet-0123456789",), security_group_ids=("sg-0123456789",)
+)
+
+
+def test_regions_are_those_where_sagemaker_is_offered() -> None:
+    """The table of regions equals botocore's list for SageMaker in the commercial, China and GovCloud partitions."""
+    session = boto3.session.Session()
+    offered = {
+        region
+        for partition in ("aws", "aws-cn", "aws-us-gov")
+        for region in session.get_available_regions("sagemaker", partition_name=partition)
+    }
+    assert offered == REGIONS
+
+
+def test_shipped_environments_are_dev_staging_and_prod() -> None:
+    """The configuration file holds the three environments, each keeping its data."""
+    assert [("dev", False), ("staging", False), ("prod", False)] == [(e.name, e.deletes_data) for e in ENVIRONMENTS]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", "Dev", "Environment.name must be lower-case letters and digits, a letter first, at most 12 characters, got 'Dev'"),
+        ("account", "1234", "Environment.account must be 12 digits in quotes, or None, got '1234'"),
+        ("account", 123456789012, "Environment.account must be 12 digits in quotes, or None, got 123456789012"),
+        ("projects", (), "Environment.projects must be a tuple of ModelProject with at least one, got ()"),
+        ("cost_center", "", "Environment.cost_center must be 1 to 256 letters, digits, spaces and _.:/=+-@, got ''"),
+        ("notification_email", "me", "Environment.notification_email must be an e-mail address, got 'me'"),
+        ("monthly_budget_usd", 0, "Environment.monthly_budget_usd must be a number from 1 to 1e+07, got 0"),
+        ("permissions_boundary", "a b", "Environment.permissions_boundary must be the name of a managed policy of the account, got 'a b'"),
+        ("existing_key_arn", "alias/x", "Environment.existing_key_arn must be the ARN of a KMS key, got 'alias/x'"),
+        ("existing_roles", {"training": "me"}, "Environment.existing_roles must be a mapping to ARNs of IAM roles, got {'training': 'me'}"),
+    ],
+)  # fmt: skip
+def test_bad_field_is_named_with_value_and_what_is_allowed(field: str, value: Any, message: str) -> None:
+    """A field out of range raises one error that names it, the value got and what is allowed."""
+    with pytest.raises(ConfigError) as error:
+        replace(DEV, **{field: value})
+    assert message == str(error.value)
+
+
+def test_unknown_region_is_refused() -> None:
+    """A region that does not exist is refused with the list of those that do."""
+    with pytest.raises(ConfigError, match=r"^Environment\.region must be one of af-south-1, .*, got 'eu-west-9'$"):
+        replace(DEV, region="eu-west-9")
+
+
+def test_two_projects_of_one_name_are_refused() -> None:
+    """Resources are named after projects, so that two of one name cannot share an environment."""
+    with pytest.raises(ConfigError, match=r"^Environment\.projects must be without duplicate names"):
+        replace(DEV, projects=(*DEV.projects, *DEV.projects))
+
+
+def test_deleting_data_takes_two_switches() -> None:
+    """One switch alone is refused; both together let destroy delete the data."""
+    with pytest.raises(ConfigError, match=r"^Environment\.confirm_delete_data must be 'dev' when"):
+        replace(DEV, delete_data_on_destroy=True)
+    assert replace(DEV, delete_data_on_destroy=True, confirm_delete_data="dev").deletes_data
+    assert not replace(DEV, confirm_delete_data="dev").deletes_data
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vpc_id", "0123"),
+        ("subnet_ids", ()),
+        ("subnet_ids", ("sg-0123456789",)),
+        ("security_group_ids", ("sg-0123456789",) * 6),
+        ("security_group_ids", ["sg-0123456789"]),
+    ],
+)
+def test_vpc_ids_are_checked(field: str, value: Any) -> None:
+    """Ids of a VPC must have AWS's form and number."""
+    with pytest.raises(ConfigError, match=rf"^VpcConfig\.{field} must be .*, got "):
+        replace(VPC, **{field: value})
+
+
+def test_configuration_is_frozen_and_keyword_only() -> None:
+    """A configuration cannot be changed after it was checked, nor be built by position."""
+    with pytest.raises(AttributeError):
+        DEV.name = "other"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Environment("dev", "eu-west-1", DEV.projects)  # type: ignore[call-arg]

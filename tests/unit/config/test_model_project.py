@@ -1,0 +1,84 @@
+"""Model projects refuse values that a later deploy, job or rollout would fail on."""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_pipeline.errors import ConfigError
+from dual_pipeline.model_project import Approval, Gates, Ingest, Instances, Limits, ModelProject, Rollout
+from pipeline_code.census.project import CENSUS
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "message"),
+    [
+        (Gates, "min_auc", 1.2, "Gates.min_auc must be a number from 0.5 to 1, got 1.2"),
+        (Gates, "min_auc", True, "Gates.min_auc must be a number from 0.5 to 1, got True"),
+        (Gates, "min_accuracy", "0.8", "Gates.min_accuracy must be a number from 0 to 1, got '0.8'"),
+        (Instances, "training", "m5.large", "Instances.training must be a SageMaker instance type such as ml.m5.large, got 'm5.large'"),
+        (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
+        (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
+        (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
+        (Approval, "mode", "never", "Approval.mode must be one of auto, manual, got 'never'"),
+        (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
+        (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
+        (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),
+        (Limits, "runs_per_day", 0, "Limits.runs_per_day must be a whole number from 1 to 1000, got 0"),
+    ],
+)  # fmt: skip
+def test_bad_field_is_named_with_value_and_what_is_allowed(kind: Any, field: str, value: Any, message: str) -> None:
+    """A field out of range raises one error that names it, the value got and what is allowed."""
+    with pytest.raises(ConfigError) as error:
+        kind(**{field: value})
+    assert message == str(error.value)
+
+
+def test_canary_needs_two_instances() -> None:
+    """A canary on one instance is refused, for SageMaker would refuse it during the first update."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.instance_count must be a whole number from 2 to 100, got 1$"):
+        Rollout(strategy="canary", instance_count=1)
+
+
+def test_canary_alarm_can_fire() -> None:
+    """An error threshold above the canary's traffic share is refused: the alarm could never fire."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.max_error_percent must be below canary_percent \(5\), got 8$"):
+        Rollout(strategy="canary", instance_count=2, canary_percent=5, max_error_percent=8)
+
+
+def test_a_job_may_not_outlast_its_phase() -> None:
+    """A job limit above the training phase's is refused."""
+    with pytest.raises(ConfigError, match=r"^Limits\.job must be a timedelta of whole seconds from 0:01:00 to 1:00:00"):
+        Limits(job=timedelta(hours=2), training=timedelta(hours=1))
+
+
+@pytest.mark.parametrize("name", ["", "Census", "census_", "-census", "census-", "a" * 25, "cen--sus"])
+def test_project_names_fit_every_resource_name(name: str) -> None:
+    """Names that could not become part of a SageMaker resource name are refused."""
+    with pytest.raises(ConfigError, match=r"^ModelProject\.name must be "):
+        replace(CENSUS, name=name)
+
+
+def test_folder_follows_the_name() -> None:
+    """A project's code lies in pipeline_code under its name with underscores."""
+    assert "pipeline_code/credit_risk" == replace(CENSUS, name="credit-risk").folder
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_gates_hold_finite_numbers_in_range_only(value: float) -> None:
+    """Whatever number is given, a gate exists only when it lies between 0.5 and 1."""
+    if math.isfinite(value) and 0.5 <= value <= 1:
+        assert value == Gates(min_auc=value).min_auc
+    else:
+        with pytest.raises(ConfigError):
+            Gates(min_auc=value)
+
+
+def test_parts_of_the_wrong_type_are_refused() -> None:
+    """A part given as a plain dict is refused with the name of the type it must have."""
+    with pytest.raises(ConfigError, match=r"^ModelProject\.gates must be a Gates, got \{"):
+        ModelProject(name="x", contract=CENSUS.contract, ruleset=CENSUS.ruleset, gates={"min_auc": 1})  # type: ignore[arg-type]
