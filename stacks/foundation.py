@@ -1,0 +1,53 @@
+"""What all projects of an environment share."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from dual_pipeline.buckets import AccessLogBucket, DataStore
+from dual_pipeline.encryption_key import EncryptionKey
+from dual_pipeline.environment import Environment
+from dual_pipeline.ledger import Ledger
+from dual_pipeline.notifications import Notifications
+from dual_pipeline.spending_budget import SpendingBudget
+from stacks.environment_stack import EnvironmentStack
+
+
+class Foundation(EnvironmentStack):
+    """Key, buckets, ledger, topic, budget and the two machines that serve every outer loop."""
+
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
+        super().__init__(
+            scope, id_, environment=environment, description=f"Dual pipeline {environment.name}: shared storage and key"
+        )
+        removal_policy = self.removal_policy
+        self.key: kms.IKey = (
+            kms.Key.from_key_arn(self, "Key", environment.existing_key_arn)
+            if environment.existing_key_arn
+            else EncryptionKey(self, "Key", removal_policy=removal_policy)
+        )
+        access_logs = AccessLogBucket(self, "AccessLogs", removal_policy=removal_policy)
+        self.data_bucket = DataStore(
+            self, "Data", key=self.key, access_logs=access_logs, removal_policy=removal_policy, sends_events=True
+        )
+        self.artifact_bucket = DataStore(
+            self, "Artifacts", key=self.key, access_logs=access_logs, removal_policy=removal_policy
+        )
+        self.ledger = Ledger(self, "Ledger", key=self.key, removal_policy=removal_policy)
+        self.topic = Notifications(self, "Notifications", key=self.key, email=environment.notification_email)
+        if environment.monthly_budget_usd is not None:
+            SpendingBudget(
+                self,
+                "Budget",
+                environment=environment.name,
+                monthly_usd=environment.monthly_budget_usd,
+                topic=self.topic,
+            )
+        for name, value in (
+            ("DataBucketName", self.data_bucket.bucket_name),
+            ("ArtifactBucketName", self.artifact_bucket.bucket_name),
+            ("LedgerTableName", self.ledger.table_name),
+            ("NotificationTopicArn", self.topic.topic_arn),
+            ("KeyArn", self.key.key_arn),
+        ):
+            cdk.CfnOutput(self, name, value=value)

@@ -1,0 +1,30 @@
+"""The stateful part of a project."""
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from dual_pipeline.environment import Environment
+from dual_pipeline.model_project import ModelProject
+from dual_pipeline.model_registry import ModelRegistry
+from stacks.environment_stack import EnvironmentStack
+
+
+class Registry(EnvironmentStack):
+    """One project's model package group."""
+
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment, project: ModelProject) -> None:
+        super().__init__(
+            scope,
+            id_,
+            environment=environment,
+            project=project,
+            description=f"Dual pipeline {environment.name}: models of {project.name}",
+        )
+        self.registry = ModelRegistry(
+            self,
+            "Registry",
+            name=f"{environment.name}-{project.name}",
+            description=project.description,
+            removal_policy=self.removal_policy,
+        )
+        cdk.CfnOutput(self, "ModelPackageGroupName", value=self.registry.group_name)
