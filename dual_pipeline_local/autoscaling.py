@@ -1,0 +1,162 @@
+"""Application Auto Scaling for SageMaker variants: targets and policies are kept and answered, nothing scales by itself.
+
+Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+from . import gateway
+from .errors import ApiError
+
+_Key = tuple[str, str, str]
+_NAMESPACE: Final = "sagemaker"
+_DIMENSIONS: Final = ("sagemaker:variant:DesiredInstanceCount",)
+
+_lock = threading.Lock()
+_targets: dict[_Key, dict[str, Any]] = {}
+_policies: dict[tuple[str, _Key], dict[str, Any]] = {}
+_model = botocore.session.Session().get_service_model("application-autoscaling")
+
+
+def serve(_method: str, _path: str, headers: gateway.Headers, body: bytes) -> gateway.Response:
+    """Answer one call over HTTP."""
+    return gateway.json_answer(call(gateway.operation_of(headers), gateway.json_body(body)))
+
+
+def call(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one operation on a request checked against the service's model."""
+    handler = _OPERATIONS.get(operation)
+    if handler is None:
+        raise ApiError("UnsupportedOperation", f"the emulator does not support application-autoscaling:{operation}")
+    shape = _model.operation_model(operation).input_shape
+    report = ParamValidator().validate(dict(request), shape)
+    if report.has_errors():
+        raise ApiError("ValidationException", report.generate_report())
+    if request["ServiceNamespace"] != _NAMESPACE:
+        raise ApiError(
+            "ValidationException", f"the emulator scales only {_NAMESPACE}, got {request['ServiceNamespace']}"
+        )
+    with _lock:
+        return handler(request)
+
+
+def register(request: Mapping[str, Any]) -> dict[str, Any]:
+    """RegisterScalableTarget: new, or an update that keeps what the request leaves out."""
+    key = _key(request)
+    known = _targets.get(key)
+    lowest, highest = (request.get(name, (known or {}).get(name)) for name in ("MinCapacity", "MaxCapacity"))
+    if lowest is None or highest is None:
+        raise ApiError("ValidationException", "MinCapacity and MaxCapacity are required for a new scalable target")
+    if not 0 <= lowest <= highest:
+        raise ApiError(
+            "ValidationException", f"Maximum capacity cannot be less than minimum capacity: {lowest}, {highest}"
+        )
+    arn = (known or {}).get("ScalableTargetARN") or _arn("scalable-target", uuid.uuid4().hex[:30])
+    _targets[key] = {
+        **(known or {"CreationTime": time.time(), "RoleARN": _service_role()}),
+        **{name: value for name, value in request.items() if name != "Tags"},
+        "MinCapacity": lowest,
+        "MaxCapacity": highest,
+        "ScalableTargetARN": arn,
+    }
+    return {"ScalableTargetARN": arn}
+
+
+def deregister(request: Mapping[str, Any]) -> dict[str, Any]:
+    """DeregisterScalableTarget, and the policies that hang on it."""
+    key = _key(request)
+    if _targets.pop(key, None) is None:
+        raise ApiError("ObjectNotFoundException", f"No scalable target found for {_describe(key)}")
+    for policy in [policy for policy in _policies if policy[1] == key]:
+        del _policies[policy]
+    return {}
+
+
+def describe(request: Mapping[str, Any]) -> dict[str, Any]:
+    """DescribeScalableTargets."""
+    wanted = request.get("ResourceIds")
+    dimension = request.get("ScalableDimension")
+    return {
+        "ScalableTargets": [
+            target
+            for target in _targets.values()
+            if (not wanted or target["ResourceId"] in wanted) and dimension in (None, target["ScalableDimension"])
+        ]
+    }
+
+
+def put_policy(request: Mapping[str, Any]) -> dict[str, Any]:
+    """PutScalingPolicy on a registered target."""
+    key = _key(request)
+    if key not in _targets:
+        raise ApiError("ObjectNotFoundException", f"No scalable target registered for {_describe(key)}")
+    known = _policies.get((request["PolicyName"], key), {})
+    name = f"{uuid.uuid4()}:resource/sagemaker/{request['ResourceId']}:policyName/{request['PolicyName']}"
+    arn = known.get("PolicyARN") or _arn("scalingPolicy", name, service="autoscaling")
+    policy = {"CreationTime": time.time(), **known, **request, "PolicyARN": arn, "Alarms": []}
+    _policies[request["PolicyName"], key] = policy
+    return {"PolicyARN": arn, "Alarms": []}
+
+
+def delete_policy(request: Mapping[str, Any]) -> dict[str, Any]:
+    """DeleteScalingPolicy."""
+    if _policies.pop((request["PolicyName"], _key(request)), None) is None:
+        raise ApiError("ObjectNotFoundException", f"No scaling policy found: {request['PolicyName']}")
+    return {}
+
+
+def describe_policies(request: Mapping[str, Any]) -> dict[str, Any]:
+    """DescribeScalingPolicies."""
+    names, resource = request.get("PolicyNames"), request.get("ResourceId")
+    return {
+        "ScalingPolicies": [
+            policy
+            for policy in _policies.values()
+            if (not names or policy["PolicyName"] in names) and resource in (None, policy["ResourceId"])
+        ]
+    }
+
+
+_OPERATIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "RegisterScalableTarget": register,
+    "DeregisterScalableTarget": deregister,
+    "DescribeScalableTargets": describe,
+    "PutScalingPolicy": put_policy,
+    "DeleteScalingPolicy": delete_policy,
+    "DescribeScalingPolicies": describe_policies,
+}
+
+
+def _key(request: Mapping[str, Any]) -> _Key:
+    dimension = request["ScalableDimension"]
+    if dimension not in _DIMENSIONS:
+        raise ApiError(
+            "ValidationException", f"Unsupported service namespace, resource type or scalable dimension: {dimension}"
+        )
+    return request["ServiceNamespace"], request["ResourceId"], dimension
+
+
+def _describe(key: _Key) -> str:
+    return f"service namespace: {key[0]}, resource ID: {key[1]}, scalable dimension: {key[2]}"
+
+
+def _arn(kind: str, name: str, *, service: str = "application-autoscaling") -> str:
+    who = gateway.caller()
+    separator = ":" if service == "autoscaling" else "/"
+    return f"arn:aws:{service}:{who.region}:{who.account}:{kind}{separator}{name}"
+
+
+def _service_role() -> str:
+    role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+    return (
+        f"arn:aws:iam::{gateway.caller().account}:role/{role}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    )

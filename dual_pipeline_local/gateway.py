@@ -1,0 +1,148 @@
+"""The HTTP side: services added to ministack's gateway, and the count of calls that IAM could not be asked about."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import unquote
+
+from . import iam, ministack, resources
+from .errors import ApiError
+
+Response = tuple[int, dict[str, str], bytes]
+Headers = Mapping[str, str]
+
+_INVOCATION: Final = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations/?")
+
+
+class UnmappedCalls:
+    """Calls that reached a service without an IAM action: they were allowed unchecked, so a run with any is not proof."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: list[str] = []
+
+    def add(self, call: str) -> None:
+        with self._lock:
+            self._calls.append(call)
+
+    def list(self) -> list[str]:
+        with self._lock:
+            return [*self._calls]
+
+
+unmapped = UnmappedCalls()
+
+
+def add_service(name: str, *, target_prefix: str, iam_prefix: str, call: Callable[..., Response]) -> None:
+    """Serve `name` (its signing name) by `call(method, path, headers, body)`, authorized like ministack's own services.
+
+    The call runs on a thread of its own, so it may call back into the server.
+    """
+    app = ministack.load("app")
+
+    async def handle(method: str, path: str, headers: Headers, body: bytes, _query: Mapping[str, Any]) -> Response:
+        run: Callable[..., Awaitable[Response]] = ministack.load("core.concurrency").run_reentrant
+        return await run(_answer, call, method, path, headers, body)
+
+    app.SERVICE_REGISTRY[name] = {"module": name}
+    app.SERVICE_HANDLERS[name] = handle
+    patterns = {"target_prefixes": [target_prefix], "host_patterns": [rf"{re.escape(name)}\."]}
+    ministack.load("core.router").SERVICE_PATTERNS[name] = patterns
+    ministack.load("core.iam_actions").SERVICE_TO_IAM_NAMESPACE[name] = iam_prefix
+
+
+def hook_authorization() -> None:
+    """Teach ministack's gateway the actions and resources of the added services, and count what it cannot map."""
+    actions = ministack.load("core.iam_actions")
+    known_action, known_resource = actions.extract_iam_action, actions.extract_resource_arn
+
+    def action_of(service: str, method: str, path: str, headers: Headers, body: bytes, query: Any) -> str | None:
+        if service == "sagemaker" and _INVOCATION.fullmatch(path):
+            return "sagemaker:InvokeEndpoint"
+        action: str | None = known_action(service, method, path, headers, body, query)
+        if action is None:
+            unmapped.add(f"{service} {method} {path} {headers.get('x-amz-target', '')}".rstrip())
+        return action
+
+    def resource_of(
+        service: str, method: str, path: str, headers: Headers, body: bytes, query: Any, region: str, account: str
+    ) -> str:
+        if service == "sagemaker":
+            return resources.sagemaker_resource(*_sagemaker_call(path, headers, body), region=region, account=account)
+        if service == "application-autoscaling":
+            return resources.autoscaling_resource(region=region, account=account)
+        found: str = known_resource(service, method, path, headers, body, query, region, account)
+        return found
+
+    actions.extract_iam_action, actions.extract_resource_arn = action_of, resource_of
+
+
+def caller() -> iam.Caller:
+    """Who sent the request that is being served."""
+    responses = ministack.load("core.responses")
+    arn = ministack.load("core.iam_evaluator").caller_arn()
+    return iam.Caller(arn=arn, account=responses.get_account_id(), region=responses.get_region())
+
+
+def operation_of(headers: Headers) -> str:
+    return headers.get("x-amz-target", "").rpartition(".")[2]
+
+
+def json_body(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body or b"{}")
+    except ValueError as error:
+        raise ApiError("SerializationException", f"request body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ApiError("SerializationException", "request body is not a JSON object")
+    return value
+
+
+def json_answer(result: Mapping[str, object]) -> Response:
+    body = json.dumps(result, default=_timestamp).encode()
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, body
+
+
+def authorize_sagemaker(who: iam.Caller, operation: str, request: Mapping[str, Any]) -> None:
+    """The checks a SageMaker call needs beyond its own action: tags, second resources and iam:PassRole."""
+    where = {"region": who.region, "account": who.account}
+    resource = resources.sagemaker_resource(operation, request, **where)
+    for action, checked in resources.sagemaker_extra_checks(operation, request, resource, **where):
+        iam.authorize(who, action, checked)
+    role = request.get(resources.PASSED_ROLES.get(operation, ""))
+    if role:
+        iam.check_pass_role(who, str(role), "sagemaker.amazonaws.com")
+
+
+def invoked_endpoint(path: str) -> str | None:
+    """The endpoint's name in the path of an InvokeEndpoint call."""
+    match = _INVOCATION.fullmatch(path)
+    return unquote(match["name"]) if match else None
+
+
+def _sagemaker_call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]]:
+    if name := invoked_endpoint(path):
+        return "InvokeEndpoint", {"EndpointName": name}
+    try:
+        return operation_of(headers), json_body(body)
+    except ApiError:
+        return operation_of(headers), {}
+
+
+def _answer(call: Callable[..., Response], method: str, path: str, headers: Headers, body: bytes) -> Response:
+    try:
+        return call(method, path, headers, body)
+    except ApiError as error:
+        answer: Response = ministack.load("core.responses").error_response_json(error.code, error.message, error.status)
+        return answer
+
+
+def _timestamp(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"{type(value).__name__} has no place in a JSON answer")

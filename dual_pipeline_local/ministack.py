@@ -1,0 +1,95 @@
+"""The private names of ministack that the plug-in holds on to, in one list that a test pins.
+
+ministack offers no plug-in interface; its services are modules with private functions and tables. Nothing else in this
+package imports ministack: every use goes through `load`, and every name used stands in `HOOKS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .errors import EmulatorError
+from .settings import Settings
+
+VERSION: Final = "1.5.33"
+
+HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "app": ("AUTH", "SERVICE_REGISTRY", "SERVICE_HANDLERS", "app", "_dispatch_service_request"),
+    "core.concurrency": ("run_reentrant",),
+    "core.responses": ("error_response_json", "json_response", "request_scope", "get_account_id", "get_region"),
+    "core.router": ("SERVICE_PATTERNS", "detect_service"),
+    "core.iam_actions": ("SERVICE_TO_IAM_NAMESPACE", "extract_iam_action", "extract_resource_arn"),
+    "core.iam_evaluator": (
+        "EvalContext",
+        "caller_arn",
+        "combine_resource_policy",
+        "evaluate",
+        "evaluate_resource_policy",
+        "evaluate_trust_policy",
+        "_conditions_met",
+        "_gather_role_policies",
+        "_gather_user_policies",
+        "_permissions_boundary",
+        "_resource_policy",
+        "_service_principal_matches",
+    ),
+    "services.iam": ("_roles",),
+    "services.sts": ("_sessions", "register_session", "_role_id"),
+    "services.eventbridge": ("_put_events", "_invoke_target", "_dispatch_to_stepfunctions", "_dispatch_to_sqs"),
+}
+
+
+def prepare(settings: Settings) -> None:
+    """Set the environment that ministack reads when it is imported: loopback only, authorization on, nothing kept."""
+    os.environ.update(
+        {
+            "AUTH": "true",
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "localhost",
+            "GATEWAY_PORT": str(settings.port),
+            "MINISTACK_ACCOUNT_ID": settings.account,
+            "MINISTACK_REGION": settings.region,
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "PERSIST_STATE": "0",
+            "S3_PERSIST": "0",
+            "STATE_DIR": str(settings.work / "ministack"),
+            "S3_DATA_DIR": str(settings.work / "ministack" / "s3"),
+            "TMPDIR": str(settings.work / "tmp"),
+            "DOCKER_HOST": "",
+            "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
+            **settings.client_environment(),
+        }
+    )
+    for name in ("SERVICES", "USE_SSL", "LOCALSTACK_PERSISTENCE", "AWS_SESSION_TOKEN", "SFN_MOCK_CONFIG"):
+        os.environ.pop(name, None)
+
+
+def load(module: str) -> Any:
+    """A module of ministack, for example `services.iam`."""
+    return importlib.import_module(f"ministack.{module}")
+
+
+def missing_hooks() -> list[str]:
+    """The names in `HOOKS` that the installed ministack lacks, as `module.name`."""
+    return [
+        f"ministack.{module}.{name}"
+        for module, names in HOOKS.items()
+        for name in names
+        if not hasattr(load(module), name)
+    ]
+
+
+def verify() -> None:
+    """Refuse to run on another ministack than the one the plug-in was written for."""
+    installed = importlib.metadata.version("ministack")
+    if installed != VERSION:
+        raise EmulatorError(
+            f"ministack {installed} is installed, the emulator needs {VERSION}: install requirements.txt"
+        )
+    if missing := missing_hooks():
+        raise EmulatorError(f"ministack {installed} lacks {', '.join(missing)}")

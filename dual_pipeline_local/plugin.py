@@ -1,0 +1,68 @@
+"""Everything the emulator adds to ministack, installed once before the server starts."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import autoscaling, cloudformation, eventbridge, gateway, glue, ministack, settings, stepfunctions
+
+if TYPE_CHECKING:
+    from .sagemaker.service import SageMaker
+
+_sagemaker: SageMaker | None = None
+_stoppers: list[Callable[[], None]] = []
+
+
+def install() -> None:
+    """Check ministack, then add services, integrations, resource types and authorization to it."""
+    ministack.verify()
+    gateway.hook_authorization()
+    gateway.add_service("sagemaker", target_prefix="SageMaker.", iam_prefix="sagemaker", call=_serve_sagemaker)
+    gateway.add_service(
+        "application-autoscaling",
+        target_prefix="AnyScaleFrontendService.",
+        iam_prefix="application-autoscaling",
+        call=autoscaling.serve,
+    )
+    eventbridge.install()
+    stepfunctions.install()
+    glue.install()
+    cloudformation.install(sagemaker)
+    _stoppers.append(glue.stop_all)
+    atexit.register(stop)
+
+
+def sagemaker() -> SageMaker:
+    """The one SageMaker of this process."""
+    global _sagemaker
+    if _sagemaker is None:
+        from .sagemaker.service import SageMaker
+
+        _sagemaker = SageMaker(work=settings.current().work)
+        _stoppers.append(_sagemaker.stop_all)
+    return _sagemaker
+
+
+def stop() -> None:
+    """End every job and endpoint process."""
+    while _stoppers:
+        _stoppers.pop()()
+
+
+def _serve_sagemaker(_method: str, path: str, headers: gateway.Headers, body: bytes) -> gateway.Response:
+    who = gateway.caller()
+    if name := gateway.invoked_endpoint(path):
+        status, answer, content_type = sagemaker().invoke_endpoint(
+            name,
+            body,
+            content_type=headers.get("content-type", "application/octet-stream"),
+            accept=headers.get("accept") or headers.get("x-amzn-sagemaker-accept"),
+            caller=who,
+        )
+        return status, {"Content-Type": content_type, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
+    operation, request = gateway.operation_of(headers), gateway.json_body(body)
+    gateway.authorize_sagemaker(who, operation, request)
+    result: dict[str, Any] = sagemaker().call(operation, request, who)
+    return gateway.json_answer(result)

@@ -1,0 +1,79 @@
+"""IAM resources of the calls that ministack does not know: SageMaker and Application Auto Scaling.
+
+Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon SageMaker AI" and
+"... for AWS Application Auto Scaling".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "TrainingJob": ("training-job", "TrainingJobName"),
+    "ProcessingJob": ("processing-job", "ProcessingJobName"),
+    "TransformJob": ("transform-job", "TransformJobName"),
+    "HyperParameterTuningJob": ("hyper-parameter-tuning-job", "HyperParameterTuningJobName"),
+    "TrainingJobsForHyperParameterTuningJob": ("hyper-parameter-tuning-job", "HyperParameterTuningJobName"),
+    "Model": ("model", "ModelName"),
+    "EndpointConfig": ("endpoint-config", "EndpointConfigName"),
+    "Endpoint": ("endpoint", "EndpointName"),
+    "EndpointWeightsAndCapacities": ("endpoint", "EndpointName"),
+    "Pipeline": ("pipeline", "PipelineName"),
+    "PipelineExecution": ("pipeline", "PipelineName"),
+    "PipelineExecutions": ("pipeline", "PipelineName"),
+    "ModelPackage": ("model-package", "ModelPackageName"),
+    "ModelPackageGroup": ("model-package-group", "ModelPackageGroupName"),
+}
+_RESOURCE_ARNS: Final = ("PipelineExecutionArn", "ModelPackageArn", "ResourceArn", "ResourceARN", "PipelineVersionArn")
+
+PASSED_ROLES: Final[Mapping[str, str]] = {
+    "CreateTrainingJob": "RoleArn",
+    "CreateProcessingJob": "RoleArn",
+    "CreateModel": "ExecutionRoleArn",
+    "CreatePipeline": "RoleArn",
+    "UpdatePipeline": "RoleArn",
+    "CreateEndpointConfig": "ExecutionRoleArn",
+}
+
+
+def sagemaker_resource(operation: str, request: Mapping[str, Any], *, region: str, account: str) -> str:
+    """The ARN that IAM checks a SageMaker call on, `*` for calls without resource (all List but pipeline ones)."""
+    base = f"arn:aws:sagemaker:{region}:{account}:"
+    for member in _RESOURCE_ARNS:
+        if request.get(member):
+            return str(request[member])
+    verb = re.match(r"[A-Z][a-z]+", operation)
+    noun = operation[verb.end() :] if verb else ""
+    if operation == "InvokeEndpoint":
+        noun = "Endpoint"
+    elif operation.startswith("List") and noun != "PipelineExecutions":
+        return "*"
+    kind = _KINDS.get(noun)
+    if kind is None:
+        return "*"
+    name = str(request.get(kind[1]) or "")
+    if noun == "ModelPackage" and operation == "CreateModelPackage" and not name:
+        name = f"{request.get('ModelPackageGroupName', '')}/new"
+    return name if name.startswith("arn:") else f"{base}{kind[0]}/{name.lower() if _lower(noun) else name}"
+
+
+def _lower(noun: str) -> bool:
+    return noun in ("Model", "Endpoint", "EndpointConfig")
+
+
+def sagemaker_extra_checks(
+    operation: str, request: Mapping[str, Any], resource: str, *, region: str, account: str
+) -> Iterator[tuple[str, str]]:
+    """Further (action, resource) pairs a call needs beside its own: tags, and the second resource it names."""
+    if request.get("Tags") and operation.startswith("Create"):
+        yield "sagemaker:AddTags", resource
+    if operation in ("CreateEndpoint", "UpdateEndpoint"):
+        config = str(request.get("EndpointConfigName", ""))
+        yield f"sagemaker:{operation}", f"arn:aws:sagemaker:{region}:{account}:endpoint-config/{config.lower()}"
+
+
+def autoscaling_resource(*, region: str, account: str) -> str:
+    """Application Auto Scaling's targets have generated ids, so a policy that names one cannot be written: `*`-like."""
+    return f"arn:aws:application-autoscaling:{region}:{account}:scalable-target/any"
