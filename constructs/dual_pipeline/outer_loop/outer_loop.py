@@ -1,0 +1,94 @@
+"""The outer loop as a construct: the machine, its role, and the rule that starts it on new data."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from dual_pipeline.environment import Environment
+from dual_pipeline.machine import Machine, Starter
+from dual_pipeline.model_project import ModelProject
+from dual_pipeline.outer_loop.definition import EXECUTION_DEADLINE_DAYS, outer_loop_definition, outer_loop_statements
+from dual_pipeline.outer_loop.setting import Setting
+
+
+class OuterLoop(Construct):
+    """One project's continuous training, from `<project>/raw/` in the data bucket to the endpoint.
+
+    Pipeline, package group, endpoint and Glue jobs are known by their pinned names (`<environment>-<project>...`).
+    `model_role` is what the endpoint's models run as; `rollback_alarms` exist before any rollout and send it back.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        project: ModelProject,
+        data_bucket: s3.IBucket,
+        artifact_bucket: s3.IBucket,
+        ledger: dynamodb.ITable,
+        key: kms.IKey,
+        topic: sns.ITopic,
+        model_role: iam.IRole,
+        rollback_alarms: Sequence[cloudwatch.IAlarm],
+        wait_slice: cdk.Duration | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        stack = cdk.Stack.of(self)
+        setting = Setting(
+            environment=environment,
+            project=project,
+            partition=stack.partition,
+            account=stack.account,
+            data_bucket=data_bucket.bucket_name,
+            artifact_bucket=artifact_bucket.bucket_name,
+            table_name=ledger.table_name,
+            key_arn=key.key_arn,
+            topic_arn=topic.topic_arn,
+            model_role_arn=model_role.role_arn,
+            rollback_alarms=tuple(alarm.alarm_name for alarm in rollback_alarms),
+            slice_s=int((wait_slice or cdk.Duration.minutes(15)).to_seconds()),
+        )
+        self.machine = Machine(
+            self,
+            "Machine",
+            name=setting.machine_name,
+            definition=outer_loop_definition(setting),
+            statements=outer_loop_statements(setting),
+            key=key,
+            timeout=cdk.Duration.days(EXECUTION_DEADLINE_DAYS),
+        )
+        starter = Starter(self, "NewData", machine=self.machine)
+        self.dead_letters = starter.dead_letters
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+        starter.add_rule(
+            "Rule",
+            description=f"Trains {project.name} on new raw data",
+            pattern={
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {
+                    "bucket": {"name": [data_bucket.bucket_name]},
+                    "object": {"key": [{"prefix": setting.raw_prefix}]},
+                },
+            },
+            paths={
+                "bucket": "$.detail.bucket.name",
+                "key": "$.detail.object.key",
+                "version": "$.detail.object.version-id",
+                "etag": "$.detail.object.etag",
+                "sequencer": "$.detail.object.sequencer",
+            },
+            template=(
+                '{"reason": "data", "detail": "a raw file arrived", "source": {"bucket": <bucket>, "key": <key>,'
+                ' "version_id": <version>, "etag": <etag>, "sequencer": <sequencer>}}'
+            ),
+        )

@@ -1,0 +1,139 @@
+"""What the outer loop's states have to know: names, places and limits, all decided before anything runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dual_pipeline.asl import Fragment, State, Statement, catch, jsonata
+from dual_pipeline.environment import Environment
+from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
+from dual_pipeline.model_project import ModelProject
+
+__all__ = ["FAILED", "Fragment", "Setting", "decoded", "last_segment"]
+
+# The name of the failed state and what it said; a job's own message where the error is a job's whole description.
+_CAUSE = r"""(
+  $cause := $states.errorOutput.Cause;
+  $message := $match($cause, /"(?:ErrorMessage|FailureReason)":"((?:[^"\\]|\\.)*)"/).groups[0];
+  $states.context.State.Name & ' failed with ' & $states.errorOutput.Error
+    & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
+)"""
+CAUSE = jsonata(_CAUSE)
+FAILED = catch(
+    next_="FreeLocks",
+    assign={"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE},
+)
+
+
+def decoded(body: str) -> str:
+    """JSONata for the JSON document in `body`: text, base64 of text, or already parsed.
+
+    AWS does not document which of these a blob becomes in a task's result.
+    """
+    return (
+        f"($b := {body}; $type($b) = 'string'"
+        r" ? $parse($contains($b, /^\s*[\{\[]/) ? $b : $base64decode($b)) : $b)"
+    )
+
+
+def last_segment(arn: str) -> str:
+    """JSONata for what follows the last slash of an ARN."""
+    return f"$split({arn}, '/')[-1]"
+
+
+def seconds(duration: timedelta) -> int:
+    """Whole seconds of `duration`."""
+    return int(duration.total_seconds())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One project's outer loop in one environment; strings may be CDK tokens.
+
+    `slice_s` is how long a wait lasts before the machine looks for itself, however events behave.
+    """
+
+    environment: Environment
+    project: ModelProject
+    partition: str
+    account: str
+    data_bucket: str
+    artifact_bucket: str
+    table_name: str
+    key_arn: str
+    topic_arn: str
+    model_role_arn: str
+    rollback_alarms: tuple[str, ...]
+    runbook: str = "docs/runbook.md"
+    slice_s: int = 900
+
+    @property
+    def prefix(self) -> str:
+        """`<environment>-<project>`: the name of pipeline, package group and endpoint, and the start of every other."""
+        return f"{self.environment.name}-{self.project.name}"
+
+    @property
+    def machine_name(self) -> str:
+        """The outer loop's own name."""
+        return f"{self.prefix}-outer-loop"
+
+    @property
+    def raw_prefix(self) -> str:
+        """Where raw files arrive in the data bucket."""
+        return f"{self.project.name}/raw/"
+
+    @property
+    def training_lease_s(self) -> int:
+        """Longer than everything between taking and freeing the training lock, retries included."""
+        limits = self.project.limits
+        return seconds(limits.ingest) + seconds(limits.quality) + seconds(limits.training) + self.slice_s + 2 * 3600
+
+    @property
+    def release_lease_s(self) -> int:
+        """Longer than a rollout and the way back together."""
+        return 2 * (seconds(self.project.rollout.deadline) + self.slice_s) + 2 * 3600
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something of this account and region by its name."""
+        return f"arn:{self.partition}:{service}:{self.environment.region}:{self.account}:{resource}"
+
+    def bucket_arn(self, bucket: str, path: str = "") -> str:
+        """The ARN of a bucket, or of the objects at `path` in it."""
+        return f"arn:{self.partition}:s3:::{bucket}" + (f"/{path}" if path else "")
+
+    @property
+    def table_arn(self) -> str:
+        """The ledger's ARN."""
+        return self.arn("dynamodb", f"table/{self.table_name}")
+
+    def item_key(self, sort_key: str) -> State:
+        """The key of one of the project's ledger items; `sort_key` is literal or `{% JSONata %}`."""
+        return {"pk": {"S": f"PROJECT#{self.project.name}"}, "sk": {"S": sort_key}}
+
+    @property
+    def champion_key(self) -> State:
+        """The key of the pointer to the model that serves."""
+        return self.item_key(f"CHAMPION#{self.prefix}")
+
+    def tags(self) -> list[State]:
+        """Tags of everything a run makes."""
+        values: Mapping[str, str] = {
+            TAG_ENVIRONMENT: self.environment.name,
+            TAG_PROJECT: self.project.name,
+            TAG_RUN: jsonata("$runId"),
+            TAG_COST_CENTER: self.environment.cost_center,
+        }
+        return [{"Key": key, "Value": value} for key, value in values.items()]
+
+    def reads(self, bucket: str, path: str) -> tuple[Statement, Statement]:
+        """What reading objects at `path` takes; without ListBucket a missing object answers 403, not 404."""
+        page = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html#API_GetObject_RequestSyntax"
+        return (
+            Statement(actions=("s3:GetObject",), resources=(self.bucket_arn(bucket, path),), source=page),
+            Statement(
+                actions=("s3:ListBucket",),
+                resources=(self.bucket_arn(bucket),),
+                conditions={"StringLike": {"s3:prefix": f"{self.project.name}/*"}},
+                source=page,
+            ),
+        )
