@@ -14,6 +14,7 @@ STEPS: Final = ("preprocess", "train", "evaluate")
 
 PLACEHOLDERS: Final[Mapping[str, str]] = {
     "environment": "placeholder-environment",
+    "region": "placeholder-region",
     "artifact_bucket": "placeholder-artifact-bucket",
     "kms_key_arn": "arn:aws:kms:us-east-1:000000000000:key/placeholder-kms-key",
     "model_package_group": "placeholder-model-package-group",

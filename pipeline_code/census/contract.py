@@ -1,4 +1,4 @@
-"""What every part of this project agrees on: columns, label, artifact names. Plain constants: the steps import them too.
+"""What every part of this project agrees on: columns, label, artifact names; plain constants, for steps import them.
 
 The raw file is the training split of UCI Adult. Rows have no key: equal rows are different people, so nothing may
 de-duplicate them by value.
