@@ -112,10 +112,15 @@ def assign(values: Mapping[str, object], *, next_: str) -> State:
     return {"Type": "Pass", "Assign": dict(values), "Output": {}, "Next": next_}
 
 
-def choice(*branches: tuple[str, str] | tuple[str, str, Mapping[str, object]], default: str) -> State:
-    """The first branch (condition, next state, variables to set) whose condition holds, else `default`."""
+def choice(
+    *branches: tuple[str, str] | tuple[str, str, Mapping[str, object]],
+    default: str,
+    otherwise: Mapping[str, object] | None = None,
+) -> State:
+    """The first branch (condition, next state, variables to set) that holds, else `default`, setting `otherwise`."""
     choices: list[State] = []
     for condition, next_, *assigned in branches:
         rule: State = {"Condition": jsonata(condition), "Next": next_}
         choices.append(rule | {"Assign": dict(assigned[0])} if assigned else rule)
-    return {"Type": "Choice", "Choices": choices, "Default": default}
+    state: State = {"Type": "Choice", "Choices": choices, "Default": default}
+    return state | {"Assign": dict(otherwise)} if otherwise else state

@@ -87,7 +87,7 @@ class AwaitStatus:
                 next_=decide,
             ),
             decide: choice(("$over", self.next_), (late, self.on_deadline), default=sleep),
-            # Only the AWS SDK integration of DynamoDB has a callback: docs.aws.amazon.com/step-functions/latest/dg/connect-ddb.html
+            # The optimised putItem has no callback, only the SDK integration has.
             sleep: task(
                 "aws-sdk:dynamodb:putItem.waitForTaskToken",
                 arguments={

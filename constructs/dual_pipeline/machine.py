@@ -40,7 +40,6 @@ class Machine(Construct):
         statements: Sequence[Statement],
         key: kms.IKey,
         express: bool = False,
-        timeout: cdk.Duration | None = None,
     ) -> None:
         super().__init__(scope, id_)
         stack = cdk.Stack.of(self)
@@ -74,7 +73,6 @@ class Machine(Construct):
             state_machine_type=sfn.StateMachineType.EXPRESS if express else sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(stack.to_json_string(definition)),
             role=self.role,
-            timeout=timeout,
             logs=sfn.LogOptions(
                 destination=log_group,
                 level=sfn.LogLevel.ALL if express else sfn.LogLevel.ERROR,
@@ -113,9 +111,7 @@ class Starter(Construct):
             retention_period=cdk.Duration.days(14),
         )
         source = {"StringEquals": {"aws:SourceAccount": stack.account}}
-        self._role = iam.Role(
-            self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=source)
-        )
+        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=source))
         self._role.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.arn]))
         self.dead_letters.add_to_resource_policy(
             iam.PolicyStatement(

@@ -6,7 +6,150 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch, choice, jsonata, retry, task
 from dual_pipeline.environment import Environment
+from dual_pipeline.machine import Machine, Starter, machine_arn
+from dual_pipeline.outer_loop.finish import (
+    LEDGER,
+    TRAILING_NAME,
+    count_outcome,
+    free_lock,
+    key_statement,
+    publish,
+    start_statement,
+    start_trailing,
+    tell_statements,
+)
+
+_PROJECT = jsonata("'PROJECT#' & $project")
+
+
+def _key(sort_key: str) -> State:
+    return {"pk": {"S": _PROJECT}, "sk": {"S": sort_key}}
+
+
+def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State:
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={"TableName": table_name, "Key": _key(sort_key), "ConsistentRead": True},
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[],
+        assign=values,
+        next_=next_,
+    )
+
+
+def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> State:
+    """The machine. Its input names the execution that ended and its project; running it twice changes nothing more."""
+    release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
+    states: dict[str, State] = {
+        "ReadInput": assign(
+            {
+                "me": jsonata("$states.input.execution"),
+                "machine": jsonata("$states.input.machine"),
+                "runId": jsonata("$states.input.name"),
+                "project": jsonata("$states.input.project"),
+                "status": jsonata("$states.input.status"),
+                "why": "",
+                "startedAt": "",
+            },
+            next_="ReadExecution",
+        ),
+        "ReadExecution": task(
+            "aws-sdk:sfn:describeExecution",
+            arguments={"ExecutionArn": jsonata("$me")},
+            timeout_s=60,
+            retries=[retry(("Sfn.SfnException", "Sfn.SdkClientException"))],
+            catches=[catch(next_="ReadRun")],
+            assign={
+                "why": jsonata("$substring($states.result.Error & ' ' & $states.result.Cause, 0, 1500)"),
+                "startedAt": jsonata("$states.result.StartDate & ''"),
+            },
+            next_="ReadRun",
+        ),
+        "ReadRun": _read(
+            table_name,
+            jsonata("'RUN#' & $runId"),
+            values={"recorded": jsonata("$exists($states.result.Item.outcome.S)")},
+            next_="ReadLock",
+        ),
+        "ReadLock": _read(
+            table_name,
+            "LOCK#training",
+            values={
+                "owner": jsonata("$states.result.Item.owner.S & ''"),
+                "pending": jsonata("$states.result.Item.pending.S & ''"),
+            },
+            next_="ChooseTrainingLock",
+        ),
+        "ChooseTrainingLock": choice(
+            ("$owner = $me", "FreeTrainingLock"),
+            # It ended between freeing the lock and starting the trailing run.
+            ("$owner = '' and $pending != '' and $not($recorded)", "StartTrailing"),
+            default="FreeReleaseLock",
+        ),
+        "FreeTrainingLock": free_lock(
+            table_name,
+            _key("LOCK#training"),
+            owner="$me",
+            freed={"pending": jsonata("$states.result.Attributes.pending.S & ''")},
+            gone={"pending": ""},
+            troubled={"pending": ""},
+            next_="ChooseTrailing",
+        ),
+        "ChooseTrailing": choice(("$pending != ''", "StartTrailing"), default="FreeReleaseLock"),
+        "StartTrailing": start_trailing(
+            jsonata("$machine"),
+            name=TRAILING_NAME,
+            after="$runId",
+            done={"pending": ""},
+            troubled={"why": jsonata("$why & ' (trouble: the trailing run could not be started, start it by hand)'")},
+            next_="FreeReleaseLock",
+        ),
+        "FreeReleaseLock": free_lock(
+            table_name,
+            _key(release_lock),
+            owner="$me",
+            freed={"pending": ""},
+            gone={"pending": ""},
+            troubled={"pending": ""},
+            next_="IsRecorded",
+        ),
+        "IsRecorded": choice(("$recorded", "Done"), default="Record"),
+        "Record": task(
+            "aws-sdk:dynamodb:putItem",
+            arguments={
+                "TableName": table_name,
+                "Item": {
+                    **_key(jsonata("'RUN#' & $runId")),
+                    "outcome": {"S": "failed"},
+                    "reason": {"S": jsonata("'the execution ended as ' & $status & ': ' & $why")},
+                    "state": {"S": jsonata("$status")},
+                    "started_at": {"S": jsonata("$startedAt")},
+                    "finished_at": {"S": jsonata("$now()")},
+                },
+                "ConditionExpression": "attribute_not_exists(outcome)",
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[catch(CONDITION_FAILED, next_="Done"), catch(next_="CountOutcome")],
+            next_="CountOutcome",
+        ),
+        "CountOutcome": count_outcome(environment, jsonata("$project"), "'failed'", next_="Notify"),
+        "Notify": publish(
+            topic_arn,
+            subject=f"$project & ' in {environment}: failed'",
+            message=(
+                f"'The run ' & $runId & ' of ' & $project & ' in {environment} did not end by itself: ' & $status"
+                " & ' ' & $why & '. Its locks were freed; what it had started goes on: see the runbook.'"
+            ),
+            output={},
+            next_="Done",
+        ),
+        "Done": {"Type": "Succeed"},
+    }
+    return {"QueryLanguage": "JSONata", "StartAt": "ReadInput", "TimeoutSeconds": 3600, "States": states}
 
 
 class Reaper(Construct):
@@ -27,3 +170,69 @@ class Reaper(Construct):
         topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, id_)
+        stack = cdk.Stack.of(self)
+        loops = {project.name: f"{environment.name}-{project.name}-outer-loop" for project in environment.projects}
+        page = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html"
+        self.machine = Machine(
+            self,
+            "Machine",
+            name=f"{environment.name}-reaper",
+            definition=reaper_definition(
+                environment=environment.name, table_name=ledger.table_name, topic_arn=topic.topic_arn
+            ),
+            statements=(
+                Statement(
+                    actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
+                    resources=(ledger.table_arn,),
+                    conditions={
+                        "ForAllValues:StringEquals": {
+                            "dynamodb:LeadingKeys": [f"PROJECT#{project}" for project in loops]
+                        }
+                    },
+                    source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html",
+                ),
+                Statement(
+                    actions=("states:DescribeExecution",),
+                    resources=tuple(
+                        stack.format_arn(
+                            service="states",
+                            resource="execution",
+                            resource_name=f"{loop}:*",
+                            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                        )
+                        for loop in loops.values()
+                    ),
+                    source=page,
+                ),
+                *(start_statement(machine_arn(stack, loop)) for loop in loops.values()),
+                *tell_statements(topic.topic_arn),
+                key_statement(key.key_arn),
+            ),
+            key=key,
+        )
+        starter = Starter(self, "Events", machine=self.machine)
+        self.dead_letters = starter.dead_letters
+        # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        for project, loop in loops.items():
+            starter.add_rule(
+                f"{project.title().replace('-', '')}Ended",
+                description=f"Cleans up after runs of {loop} that did not end by themselves",
+                pattern={
+                    "source": ["aws.states"],
+                    "detail-type": ["Step Functions Execution Status Change"],
+                    "detail": {
+                        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                        "stateMachineArn": [machine_arn(stack, loop)],
+                    },
+                },
+                paths={
+                    "execution": "$.detail.executionArn",
+                    "machine": "$.detail.stateMachineArn",
+                    "name": "$.detail.name",
+                    "status": "$.detail.status",
+                },
+                template=(
+                    f'{{"execution": <execution>, "machine": <machine>, "name": <name>, "status": <status>,'
+                    f' "project": "{project}"}}'
+                ),
+            )

@@ -36,7 +36,7 @@ SOURCES: Mapping[str, tuple[str, str, tuple[str, ...], str]] = {
 
 
 def resumer_definition(table_name: str) -> State:
-    """The Express machine: mark the operation as over, and resume the token that the mark replaced, if there was one."""
+    """The Express machine: mark the operation as over, and resume the token that the mark replaced, if any."""
     states: dict[str, State] = {
         "Mark": task(
             "aws-sdk:dynamodb:putItem",
@@ -53,7 +53,9 @@ def resumer_definition(table_name: str) -> State:
             timeout_s=30,
             retries=[retry(DYNAMODB_ERRORS)],
             catches=[catch(next_="NotMarked")],
-            assign={"token": jsonata("$exists($states.result.Attributes.token.S) ? $states.result.Attributes.token.S : ''")},
+            assign={
+                "token": jsonata("$exists($states.result.Attributes.token.S) ? $states.result.Attributes.token.S : ''")
+            },
             next_="SomebodyWaits",
         ),
         "SomebodyWaits": choice(("$token != ''", "Resume"), default="Done"),

@@ -29,7 +29,7 @@ def in_seconds(seconds: int) -> str:
 
 def _problem(setting: Setting) -> str:
     reasons = ", ".join(REASONS)
-    place = f"s3://{setting.data_bucket}/{setting.raw_prefix}"
+    place = f"{setting.data_bucket}/{setting.raw_prefix}"
     return f"""(
   $i := $states.input;
   $s := $i.source;
@@ -37,10 +37,11 @@ def _problem(setting: Setting) -> str:
   : $not($type($i.reason) = 'string' and $i.reason in {quote_list(REASONS)})
     ? 'reason must be one of {reasons}, got ' & ($exists($i.reason) ? $string($i.reason) : 'nothing')
   : $exists($i.detail) and $type($i.detail) != 'string' ? 'detail must be text, got ' & $type($i.detail)
-  : $exists($s) and $type($s) != 'null' and $not($type($s) = 'object' and $type($s.bucket) = 'string' and $type($s.key) = 'string')
+  : $exists($s) and $type($s) != 'null'
+    and $not($type($s) = 'object' and $type($s.bucket) = 'string' and $type($s.key) = 'string')
     ? 'source must be null or an object with bucket and key'
-  : $type($s) = 'object' and $not($s.bucket = {quote(setting.data_bucket)} and $substring($s.key, 0, {len(setting.raw_prefix)}) = {quote(setting.raw_prefix)})
-    ? 'source must lie below {place}, got s3://' & $s.bucket & '/' & $s.key
+  : $type($s) = 'object' and ($s.bucket & '/' & $substring($s.key, 0, {len(setting.raw_prefix)})) != {quote(place)}
+    ? 'source must lie below s3://{place}, got s3://' & $s.bucket & '/' & $s.key
   : ''
 )"""
 
@@ -246,8 +247,8 @@ def admission(setting: Setting) -> Fragment:
             catches=[FAILED],
             assign={
                 "outcome": "suppressed",
-                "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is kept as pending"
-                " and the next admitted run reads all of its data",
+                "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is"
+                " kept as pending and the next admitted run reads all of its data",
                 "mayHoldTraining": False,
             },
             next_="FreeLocks",
@@ -260,9 +261,7 @@ def admission(setting: Setting) -> Fragment:
             Statement(
                 actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"),
                 resources=(setting.table_arn,),
-                conditions={
-                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{setting.project.name}"]}
-                },
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{setting.project.name}"]}},
                 source=page,
             ),
         ),

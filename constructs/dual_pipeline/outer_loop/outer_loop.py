@@ -14,7 +14,7 @@ from constructs import Construct
 from dual_pipeline.environment import Environment
 from dual_pipeline.machine import Machine, Starter
 from dual_pipeline.model_project import ModelProject
-from dual_pipeline.outer_loop.definition import EXECUTION_DEADLINE_DAYS, outer_loop_definition, outer_loop_statements
+from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
 from dual_pipeline.outer_loop.setting import Setting
 
 
@@ -64,7 +64,6 @@ class OuterLoop(Construct):
             definition=outer_loop_definition(setting),
             statements=outer_loop_statements(setting),
             key=key,
-            timeout=cdk.Duration.days(EXECUTION_DEADLINE_DAYS),
         )
         starter = Starter(self, "NewData", machine=self.machine)
         self.dead_letters = starter.dead_letters

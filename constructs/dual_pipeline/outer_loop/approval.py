@@ -1,0 +1,109 @@
+"""Waits for people, or for the policy, to approve the model, and refuses an answer that comes too late."""
+
+from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, task
+from dual_pipeline.await_status import AwaitStatus
+from dual_pipeline.outer_loop.admission import LEDGER
+from dual_pipeline.outer_loop.setting import FAILED, Setting, seconds
+from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
+
+
+def approval(setting: Setting) -> Fragment:
+    """A package that the policy approved at registration passes without waiting."""
+    deadline_s = seconds(setting.project.approval.deadline)
+    wait = AwaitStatus(
+        name="AwaitApproval",
+        integration="aws-sdk:sagemaker:describeModelPackage",
+        arguments={"ModelPackageName": jsonata("$packageArn")},
+        errors=SAGEMAKER_ERRORS,
+        key="$states.result.ModelPackageArn",
+        done="$states.result.ModelApprovalStatus in ['Approved', 'Rejected']",
+        observe="{'status': $states.result.ModelApprovalStatus, 'words': $states.result.ApprovalDescription & '',"
+        " 'by': ($u := $states.result.LastModifiedBy; $exists($u.UserProfileName) ? $u.UserProfileName"
+        " : $exists($u.IamIdentity.Arn) ? $u.IamIdentity.Arn : ''),"
+        " 'at': $states.result.LastModifiedTime & ''}",
+        observed="approval",
+        deadline_s=deadline_s,
+        slice_s=setting.slice_s,
+        table_name=setting.table_name,
+        next_="JudgeApproval",
+        on_deadline="ApprovalExpired",
+        catches=[FAILED],
+    )
+    states: dict[str, State] = {
+        "ReadChampion": read_champion(setting, variable="champion", next_="AwaitApproval"),
+        **wait.fragment().states,
+        "ApprovalExpired": assign(
+            {
+                "outcome": "expired",
+                "reason": f"expired: nobody approved or rejected the model within {_words(deadline_s)}",
+            },
+            next_="RejectPackage",
+        ),
+        "JudgeApproval": choice(
+            ("$approval.status = 'Approved'", "TakeReleaseLock", {"mayHoldRelease": True}),
+            default="FreeLocks",
+            otherwise={
+                "outcome": "rejected",
+                "reason": jsonata(
+                    "'the model was rejected' & ($approval.by != '' ? ' by ' & $approval.by : '')"
+                    " & ': ' & ($approval.words != '' ? $approval.words : 'no reason given')"
+                ),
+            },
+        ),
+        # Outcome and reason are set by whoever comes here; the package must not stay approved, or wait for ever.
+        "RejectPackage": task(
+            "aws-sdk:sagemaker:updateModelPackage",
+            arguments={
+                "ModelPackageArn": jsonata("$packageArn"),
+                "ModelApprovalStatus": "Rejected",
+                "ApprovalDescription": jsonata("$substring($replace($reason, /\\s+/, ' '), 0, 1024)"),
+            },
+            timeout_s=60,
+            retries=SAGEMAKER_RETRY,
+            catches=[
+                {
+                    "ErrorEquals": ["States.ALL"],
+                    "Assign": {
+                        "trouble": jsonata("'the model package could not be rejected: ' & $states.errorOutput.Error")
+                    },
+                    "Next": "FreeLocks",
+                }
+            ],
+            next_="FreeLocks",
+        ),
+    }
+    group = setting.arn("sagemaker", f"model-package/{setting.prefix}/*")
+    return Fragment(
+        states=states,
+        statements=(
+            Statement(
+                actions=("sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"),
+                resources=(group,),
+                source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
+            ),
+        ),
+    )
+
+
+def read_champion(setting: Setting, *, variable: str, next_: str) -> State:
+    """Read which model serves: its package ARN, or nothing before the first release."""
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[FAILED],
+        assign={
+            variable: jsonata(
+                "{'package': $states.result.Item.model_package_arn.S & '', 'run': $states.result.Item.run_id.S & ''}"
+            )
+        },
+        next_=next_,
+    )
+
+
+def _words(deadline_s: int) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if deadline_s % length == 0:
+            return f"{deadline_s // length} {unit}"
+    return f"{deadline_s} seconds"

@@ -1,0 +1,60 @@
+"""The outer loop's whole definition, put together from the modules of its phases."""
+
+from collections.abc import Callable
+
+from dual_pipeline.asl import Fragment, State, Statement
+from dual_pipeline.await_status import wait_statement
+from dual_pipeline.outer_loop.admission import admission
+from dual_pipeline.outer_loop.approval import approval
+from dual_pipeline.outer_loop.finish import finish, key_statement
+from dual_pipeline.outer_loop.ingest import ingest
+from dual_pipeline.outer_loop.release import release
+from dual_pipeline.outer_loop.rollout import rollout
+from dual_pipeline.outer_loop.setting import Setting, seconds
+from dual_pipeline.outer_loop.training import training
+
+PHASES: tuple[Callable[[Setting], Fragment], ...] = (
+    admission,
+    ingest,
+    training,
+    approval,
+    rollout,
+    release,
+    finish,
+)
+
+
+def execution_deadline_s(setting: Setting) -> int:
+    """Longer than every phase at its own deadline one after the other: what outlives it is the reaper's."""
+    return (
+        setting.training_lease_s
+        + seconds(setting.project.approval.deadline)
+        + setting.release_lease_s
+        + 20 * 600
+        + 24 * 3600
+    )
+
+
+def outer_loop_definition(setting: Setting) -> State:
+    """The machine in Amazon States Language."""
+    states: dict[str, State] = {}
+    for phase in PHASES:
+        for name, state in phase(setting).states.items():
+            assert name not in states, f"two states are named {name}"
+            states[name] = state
+    return {
+        "Comment": f"Continuous training of {setting.project.name} in {setting.environment.name}",
+        "QueryLanguage": "JSONata",
+        "StartAt": "ReadInput",
+        "TimeoutSeconds": execution_deadline_s(setting),
+        "States": states,
+    }
+
+
+def outer_loop_statements(setting: Setting) -> tuple[Statement, ...]:
+    """All that the machine's role may do."""
+    return (
+        *(statement for phase in PHASES for statement in phase(setting).statements),
+        wait_statement(setting.table_arn),
+        key_statement(setting.key_arn),
+    )

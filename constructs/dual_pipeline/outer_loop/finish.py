@@ -1,0 +1,277 @@
+"""The one tail of every path: locks freed, the trailing run started, the outcome recorded, counted and told."""
+
+from dual_pipeline.asl import (
+    CONDITION_FAILED,
+    DYNAMODB_ERRORS,
+    Fragment,
+    State,
+    Statement,
+    catch,
+    choice,
+    jsonata,
+    retry,
+    task,
+)
+from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC
+from dual_pipeline.outer_loop.setting import Setting
+
+LEDGER = [retry(DYNAMODB_ERRORS)]
+TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
+REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
+_OUTPUT: State = {
+    "outcome": jsonata("$outcome"),
+    "reason": jsonata(REASON),
+    "run_id": jsonata("$runId"),
+    "snapshot_uri": jsonata("$snapshotUri"),
+    "pipeline_execution_arn": jsonata("$pipelineExecutionArn"),
+    "model_package_arn": jsonata("$packageArn"),
+    "metrics": jsonata("$exists($evaluation.metrics) ? $evaluation.metrics : {}"),
+}
+
+
+def finish(setting: Setting) -> Fragment:
+    """Nothing here hides an outcome or keeps a lock: what goes wrong is told as `trouble`, and the path goes on.
+
+    `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
+    """
+    states: dict[str, State] = {
+        "FreeLocks": choice(
+            ("$mayHoldTraining", "FreeTrainingLock"),
+            ("$pending != ''", "StartTrailing"),
+            ("$outcome = ''", "ReadChampion"),
+            ("$mayHoldRelease", "FreeReleaseLock"),
+            default="Record",
+        ),
+        # `pending` stays on the item until an admitted run takes it along, so that no crash in between loses it.
+        "FreeTrainingLock": free_lock(
+            setting.table_name,
+            setting.item_key("LOCK#training"),
+            owner="$me",
+            gone={"mayHoldTraining": False},
+            troubled={
+                "mayHoldTraining": False,
+                "trouble": "the training lock could not be freed and holds others up until its lease ends",
+            },
+            freed={
+                "mayHoldTraining": False,
+                "pending": jsonata("$states.result.Attributes.pending.S & ''"),
+            },
+            next_="FreeLocks",
+        ),
+        "StartTrailing": start_trailing(
+            jsonata("$states.context.StateMachine.Id"),
+            name=TRAILING_NAME,
+            after="$runId",
+            done={"pending": ""},
+            troubled={
+                "pending": "",
+                "trouble": jsonata(
+                    "'the trailing run could not be started, start it by hand: ' & $states.errorOutput.Error"
+                ),
+            },
+            next_="FreeLocks",
+        ),
+        "FreeReleaseLock": free_lock(
+            setting.table_name,
+            setting.item_key(f"LOCK#release#{setting.prefix}"),
+            owner="$me",
+            gone={"mayHoldRelease": False},
+            troubled={
+                "mayHoldRelease": False,
+                "trouble": "the release lock could not be freed and holds others up until its lease ends",
+            },
+            freed={"mayHoldRelease": False},
+            next_="FreeLocks",
+        ),
+        "Record": task(
+            "aws-sdk:dynamodb:putItem",
+            arguments={
+                "TableName": setting.table_name,
+                "Item": {
+                    **setting.item_key(jsonata("'RUN#' & $runId")),
+                    "outcome": {"S": jsonata("$outcome")},
+                    "reason": {"S": jsonata(REASON)},
+                    "state": {"S": jsonata("$failedState")},
+                    "trigger": {"S": jsonata("$string($trigger)")},
+                    "snapshot_uri": {"S": jsonata("$snapshotUri")},
+                    "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
+                    "model_package_arn": {"S": jsonata("$packageArn")},
+                    "metrics": {"S": jsonata("$exists($evaluation.metrics) ? $string($evaluation.metrics) : '{}'")},
+                    "approval": {"S": jsonata("$string($approval)")},
+                    "started_at": {"S": jsonata("$startedAt")},
+                    "finished_at": {"S": jsonata("$now()")},
+                },
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[catch(next_="CountOutcome", assign={"trouble": "the outcome is not in the ledger"})],
+            next_="CountOutcome",
+        ),
+        "CountOutcome": count_outcome(setting.environment.name, setting.project.name, "$outcome", next_="Notify"),
+        "Notify": publish(
+            setting.topic_arn,
+            subject=f"'{setting.project.name} in {setting.environment.name}: ' & $outcome",
+            message=(
+                f"'The run ' & $runId & ' of {setting.project.name} in {setting.environment.name} ended as ' & $outcome"
+                f" & ': ' & {REASON} & '. It was started for reason ' & $trigger.reason"
+                " & ($trigger.detail != '' ? ' (' & $trigger.detail & ')' : '') & '.'"
+            ),
+            output=_OUTPUT,
+            next_="HowItEnded",
+        ),
+        "HowItEnded": choice(("$outcome = 'failed'", "Failed"), default="Ended"),
+        "Ended": {"Type": "Succeed"},
+        "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
+    }
+    return Fragment(
+        states=states,
+        statements=(
+            start_statement(setting.arn("states", f"stateMachine:{setting.machine_name}")),
+            *tell_statements(setting.topic_arn),
+        ),
+    )
+
+
+def free_lock(
+    table_name: str, key: State, *, owner: str, freed: State, gone: State, troubled: State, next_: str
+) -> State:
+    """Give up a lock if `owner` has it; the answer holds what was on it."""
+    return task(
+        "aws-sdk:dynamodb:updateItem",
+        arguments={
+            "TableName": table_name,
+            "Key": key,
+            "UpdateExpression": "REMOVE #owner, lease_until",
+            "ConditionExpression": "#owner = :me",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {":me": {"S": jsonata(owner)}},
+            "ReturnValues": "ALL_OLD",
+        },
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[catch(CONDITION_FAILED, next_=next_, assign=gone), catch(next_=next_, assign=troubled)],
+        assign=freed,
+        next_=next_,
+    )
+
+
+def start_trailing(machine: str, *, name: str, after: str, done: State, troubled: State, next_: str) -> State:
+    """Start the run that trains on what arrived meanwhile; its name comes from the run that ends, so there is one."""
+    return task(
+        "states:startExecution",
+        arguments={
+            "StateMachineArn": machine,
+            "Name": jsonata(name),
+            "Input": {
+                "reason": "trailing",
+                "detail": jsonata(f"'follows run ' & {after}"),
+                "source": jsonata("($s := $parse($pending).source; $type($s) = 'object' ? $s : null)"),
+            },
+        },
+        timeout_s=60,
+        retries=[retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))],
+        catches=[
+            catch("StepFunctions.ExecutionAlreadyExistsException", next_=next_, assign=done),
+            catch(next_=next_, assign=troubled),
+        ],
+        assign=done,
+        next_=next_,
+    )
+
+
+def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -> State:
+    """Publish one outcome as a metric; `project` and `outcome` may be JSONata values."""
+    return task(
+        "aws-sdk:cloudwatch:putMetricData",
+        arguments={
+            "Namespace": METRIC_NAMESPACE,
+            "MetricData": [
+                {
+                    "MetricName": OUTCOME_METRIC,
+                    "Dimensions": [
+                        {"Name": "Environment", "Value": environment},
+                        {"Name": "Project", "Value": project},
+                        {"Name": "Outcome", "Value": jsonata(outcome)},
+                    ],
+                    "Value": 1,
+                    "Unit": "Count",
+                }
+            ],
+        },
+        timeout_s=60,
+        retries=[
+            retry(
+                (
+                    "CloudWatch.CloudWatchException",
+                    "CloudWatch.InternalServiceException",
+                    "CloudWatch.SdkClientException",
+                ),
+                attempts=4,
+            )
+        ],
+        catches=[catch(next_=next_)],
+        next_=next_,
+    )
+
+
+def publish(topic_arn: str, *, subject: str, message: str, output: State, next_: str) -> State:
+    """Tell people; SNS takes subjects of at most 100 characters on one line."""
+    state = task(
+        "sns:publish",
+        arguments={
+            "TopicArn": topic_arn,
+            "Subject": jsonata(f"$substring({subject}, 0, 100)"),
+            "Message": jsonata(message),
+        },
+        timeout_s=60,
+        retries=[
+            retry(
+                (
+                    "SNS.InternalErrorException",
+                    "SNS.KMSThrottlingException",
+                    "SNS.SdkClientException",
+                    "SNS.ThrottledException",
+                ),
+                attempts=4,
+            )
+        ],
+        catches=[catch(next_=next_) | {"Output": output}],
+        next_=next_,
+    )
+    return state | {"Output": output}
+
+
+def start_statement(machine_arn: str) -> Statement:
+    """What starting a trailing run takes."""
+    return Statement(
+        actions=("states:StartExecution",),
+        resources=(machine_arn,),
+        source="https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html",
+    )
+
+
+def tell_statements(topic_arn: str) -> tuple[Statement, ...]:
+    """What counting and telling an outcome takes."""
+    return (
+        Statement(
+            actions=("cloudwatch:PutMetricData",),
+            resources=("*",),
+            reason="PutMetricData has no resource type; the condition holds it to our namespace",
+            conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
+            source="https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html",
+        ),
+        Statement(
+            actions=("sns:Publish",),
+            resources=(topic_arn,),
+            source="https://docs.aws.amazon.com/step-functions/latest/dg/connect-sns.html",
+        ),
+    )
+
+
+def key_statement(key_arn: str) -> Statement:
+    """What reading and writing under the environment's key takes: table, buckets and topic are encrypted with it."""
+    return Statement(
+        actions=("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+        resources=(key_arn,),
+        source="https://docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html",
+    )
