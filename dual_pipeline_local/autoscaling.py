@@ -1,4 +1,4 @@
-"""Application Auto Scaling for SageMaker variants: targets and policies are kept and answered, nothing scales by itself.
+"""Application Auto Scaling for SageMaker variants: targets and policies are kept, nothing scales by itself.
 
 Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/
 """
@@ -24,7 +24,7 @@ _DIMENSIONS: Final = ("sagemaker:variant:DesiredInstanceCount",)
 _lock = threading.Lock()
 _targets: dict[_Key, dict[str, Any]] = {}
 _policies: dict[tuple[str, _Key], dict[str, Any]] = {}
-_model = botocore.session.Session().get_service_model("application-autoscaling")
+_model: Any = botocore.session.Session().get_service_model("application-autoscaling")
 
 
 def serve(_method: str, _path: str, headers: gateway.Headers, body: bytes) -> gateway.Response:

@@ -20,7 +20,7 @@ _INVOCATION: Final = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations/?")
 
 
 class UnmappedCalls:
-    """Calls that reached a service without an IAM action: they were allowed unchecked, so a run with any is not proof."""
+    """Calls that reached a service without an IAM action: allowed unchecked, so a run with any proves little."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

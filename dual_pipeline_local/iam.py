@@ -118,10 +118,8 @@ def trusts(role_arn: str, service: str, *, context: Mapping[str, str] | None = N
         principal_account=account,
         action="sts:AssumeRole",
         resource_arn=role_arn,
-        region="",
-        service_context={
-            key.lower(): value for key, value in {"aws:SourceAccount": account, **(context or {})}.items()
-        },
+        region=region,
+        service_context={key.lower(): value for key, value in keys.items()},
     )
     decision: str = evaluator.evaluate_resource_policy(
         _with_resource(role["AssumeRolePolicyDocument"]), request, service=service

@@ -29,7 +29,7 @@ def install() -> None:
     eventbridge.install()
     stepfunctions.install()
     glue.install()
-    cloudformation.install(sagemaker)
+    cloudformation.install()
     _stoppers.append(glue.stop_all)
     atexit.register(stop)
 

@@ -86,7 +86,7 @@ async def _serve(mine: settings.Settings, parent: int | None) -> None:
     config.graceful_timeout = 1
     config.shutdown_timeout = 1
     try:
-        await serve(_application(), config, shutdown_trigger=stopped.wait)  # type: ignore[arg-type]
+        await serve(_application(), config, shutdown_trigger=stopped.wait)
     finally:
         plugin.stop()
         mine.pid_file.unlink(missing_ok=True)

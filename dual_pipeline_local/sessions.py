@@ -15,7 +15,7 @@ from . import iam, ministack, settings
 from .errors import ApiError
 
 _LIFETIME_S = 12 * 3600
-_CLIENT = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False, max_pool_connections=50, read_timeout=300)
+_CLIENT = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False, max_pool_connections=50, read_timeout=70)
 
 _lock = threading.RLock()
 _credentials: dict[tuple[str, str], dict[str, str]] = {}
@@ -36,19 +36,21 @@ def session_for_role(role_arn: str, *, service: str) -> boto3.Session:
     session = botocore.session.Session()
     session.set_config_variable("region", settings.current().region)
     session.register_component("data_loader", _loader())
-    boto_session = boto3.Session(
+    return boto3.Session(
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=credentials["AWS_SESSION_TOKEN"],
         region_name=settings.current().region,
         botocore_session=session,
     )
-    return boto_session
 
 
-def client(role_arn: str, service_name: str, *, service: str) -> Any:
-    """A boto3 client of `service_name` that acts as the role, made once; it never retries by itself."""
-    credentials = _assume(role_arn, service)
+def client(role_arn: str, service_name: str, *, service: str, source_arn: str | None = None) -> Any:
+    """A boto3 client of `service_name` that acts as the role, made once; it never retries by itself.
+
+    `source_arn` is the resource the service acts for, which a trust policy may ask about (aws:SourceArn).
+    """
+    credentials = _assume(role_arn, service, source_arn)
     key = (credentials["AWS_ACCESS_KEY_ID"], service_name)
     with _lock:
         if key not in _clients:
@@ -61,8 +63,28 @@ def client(role_arn: str, service_name: str, *, service: str) -> Any:
         return _clients[key]
 
 
-def _assume(role_arn: str, service: str) -> dict[str, str]:
-    if not iam.trusts(role_arn, service):
+def root_client(service_name: str) -> Any:
+    """A boto3 client of the account's root user, made once."""
+    here = settings.current()
+    key = (here.access_key_id, service_name)
+    with _lock:
+        if key not in _clients:
+            session = boto3.Session(
+                aws_access_key_id=here.access_key_id,
+                aws_secret_access_key=here.secret_access_key,
+                region_name=here.region,
+            )
+            _clients[key] = session.client(
+                service_name,  # type: ignore[call-overload]
+                endpoint_url=here.endpoint_url,
+                config=_CLIENT,
+            )
+        return _clients[key]
+
+
+def _assume(role_arn: str, service: str, source_arn: str | None = None) -> dict[str, str]:
+    context = {"aws:SourceArn": source_arn} if source_arn else {}
+    if not iam.trusts(role_arn, service, context=context):
         raise ApiError("ValidationException", f"The role {role_arn} does not exist or does not trust {service}")
     sts = ministack.load("services.sts")
     with _lock:
