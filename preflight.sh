@@ -37,6 +37,6 @@ if [ -n "$missing" ]; then
     exit 2
 fi
 if [ ! -x .venv/bin/python ]; then
-    say "ok; first use downloads about 800 MB (Python packages, Node, Java) into .venv and node_modules, 2 GB on disk, one to three minutes"
+    say "ok; first use downloads about 1 GB (Python packages, Node, Java) into .venv and node_modules, 2 GB on disk, one to three minutes"
 fi
 printf '%s\n' "$interpreter"

@@ -1,0 +1,21 @@
+"""The `dual-pipeline` command."""
+
+from __future__ import annotations
+
+import typer
+
+from . import local
+
+app = typer.Typer(
+    name="dual-pipeline",
+    help="Operate dual-pipeline environments.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(local.app, name="local")
+
+
+@app.callback()
+def root() -> None:
+    """Operate dual-pipeline environments."""

@@ -1,0 +1,172 @@
+"""What a run leaves to read: summary.json, tables on the terminal, and a page with a timeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from . import page
+from .observer import RunView
+
+_STYLES = {"succeeded": "green", "running": "cyan", "caught": "yellow", "failed": "red", "stopped": "red"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a run did not release: the state and step where it ended, the exception and the log's last lines."""
+
+    state: str | None
+    step: str | None
+    exception: str | None
+    log: str | None
+    log_tail: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """A failure as lines of text."""
+        lines = [
+            f"{name:<11} {value}"
+            for name, value in (("state", self.state), ("step", self.step), ("exception", self.exception))
+            if value
+        ]
+        if self.log_tail:
+            lines.append(f"log         {self.log}, last lines:")
+            lines += [f"    {line}" for line in self.log_tail]
+        return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything said about one run."""
+
+    environment: str
+    project: str
+    view: RunView
+    templates: Mapping[str, str]
+    template_sha256: str | None
+    duration_s: float
+    peak_memory_mb: int
+    endpoint_name: str
+    quality_engine: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    prediction: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+
+    @property
+    def released(self) -> bool:
+        return self.view.outcome == "released"
+
+    @property
+    def reason(self) -> str:
+        """One sentence on how the run ended."""
+        return str(self.view.record.get("reason") or self.view.cause or self.view.error or "")
+
+    def summary(self) -> dict[str, Any]:
+        """The run in the form of summary.json: durations in seconds, memory in MB."""
+        summary: dict[str, Any] = {
+            "outcome": self.view.outcome,
+            "reason": self.reason,
+            "environment": self.environment,
+            "project": self.project,
+            "template_sha256": self.template_sha256,
+            "templates": dict(self.templates),
+            "execution_arn": self.view.execution_arn,
+            "duration_s": round(self.duration_s, 2),
+            "state_transitions": self.view.transitions,
+            "states": [
+                {"name": state.name, "status": state.status, "duration_s": state.duration_s}
+                for state in self.view.states
+            ],
+            "steps": [
+                {"name": step.name, "type": step.type, "status": step.status, "duration_s": step.duration_s}
+                for step in self.view.steps
+            ],
+            "quality_engine": self.quality_engine,
+            "metrics": dict(self.metrics),
+            "baseline": dict(self.baseline),
+            "model_package_arn": self.view.package_arn,
+            "endpoint_name": self.endpoint_name,
+            "prediction": self.prediction,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+        if self.failure:
+            summary["failure"] = {
+                "state": self.failure.state,
+                "step": self.failure.step,
+                "exception": self.failure.exception,
+                "log": self.failure.log,
+                "log_tail": list(self.failure.log_tail),
+            }
+        return summary
+
+    def write(self, folder: Path) -> None:
+        """Write summary.json and report.html."""
+        (folder / "summary.json").write_text(json.dumps(self.summary(), indent=1) + "\n")
+        (folder / "report.html").write_text(page.render(self))
+
+    def show(self, console: Console, folder: Path) -> None:
+        """Print tables, verdict and where to look next."""
+        console.print(_states_table(self.view), _steps_table(self.view))
+        if self.metrics:
+            console.print(_metrics_table(self.metrics, self.baseline))
+        console.print(self._verdict(folder))
+
+    def _verdict(self, folder: Path) -> Group:
+        style = "bold green" if self.released else "bold red"
+        line = Text.assemble((self.view.outcome.upper(), style), f"  {self.reason}")
+        facts = [
+            f"{self.duration_s:.1f} s, {self.view.transitions} state transitions, peak memory {self.peak_memory_mb} MB"
+        ]
+        if self.prediction:
+            facts.append(f"prediction  {self.prediction['input']}  ->  {json.dumps(self.prediction['output'])}")
+        if self.failure:
+            facts += self.failure.lines()
+        facts.append(f"report      {folder / 'report.html'}")
+        facts.append(f"summary     {folder / 'summary.json'}")
+        return Group(line, *(Text(fact) for fact in facts))
+
+
+def _states_table(view: RunView) -> Table:
+    table = Table(title="Outer loop (Step Functions)", title_justify="left")
+    table.add_column("state")
+    table.add_column("status")
+    table.add_column("s", justify="right")
+    for state in view.states:
+        table.add_row(state.name, _status(state.status), f"{state.duration_s:.1f}")
+    return table
+
+
+def _steps_table(view: RunView) -> Table | Text:
+    if not view.steps:
+        return Text("Inner loop: not started")
+    table = Table(title="Inner loop (SageMaker Pipelines)", title_justify="left")
+    table.add_column("step")
+    table.add_column("type")
+    table.add_column("status")
+    table.add_column("s", justify="right")
+    for step in view.steps:
+        status = "cached" if step.cached else step.status.lower()
+        table.add_row(step.name, step.type, _status(status), f"{step.duration_s:.1f}")
+    return table
+
+
+def _metrics_table(metrics: Mapping[str, float], baseline: Mapping[str, Any]) -> Table:
+    table = Table(title="Holdout metrics", title_justify="left", caption=baseline.get("description"))
+    table.add_column("metric")
+    table.add_column("model", justify="right")
+    table.add_column("baseline", justify="right")
+    for name, value in metrics.items():
+        other = baseline.get(name)
+        table.add_row(name, f"{value:.4f}", f"{other:.4f}" if isinstance(other, int | float) else "-")
+    return table
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=_STYLES.get(status, ""))

@@ -1,0 +1,321 @@
+"""The local run: deploy an environment into a local AWS, give it data, and follow both loops to an answering endpoint.
+
+`python -m dual_pipeline_local.run` is what `make local` calls; `dual-pipeline local` uses the same pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from dual_pipeline.errors import DualPipelineError
+from dual_pipeline.loop_contract import GOLDEN_ROWS_FILE
+
+from . import lifecycle
+from .assembly import Assembly, read_assembly
+from .deployment import Deployment, Toolbox, check_templates, read_deployment
+from .diagnosis import diagnose
+from .lifecycle import Emulator, EmulatorTrouble, MemoryMeter, Workplace
+from .narrator import Narrator
+from .observer import Observer, RunView
+from .report import Report
+from .safety import LocalAws, isolate
+from .settings import DEFAULT_ACCOUNT
+
+DEFAULT_PROJECT = "census"
+_START_OF_RUN_S = 60.0
+
+
+class BadData(DualPipelineError):
+    """The data file given cannot be uploaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a local run is asked to do, below the folder `root` of a checkout."""
+
+    root: Path
+    environment: str = "dev"
+    project: str = DEFAULT_PROJECT
+    data: Path = Path("data/census.csv")
+    port: int | None = None
+    workplace: Workplace
+    assembly: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is started.
+
+        Raises BadData or EmulatorTrouble.
+        """
+        if not (self.root / "cdk.json").is_file():
+            raise EmulatorTrouble(
+                f"no cdk.json in {self.root}: run it in the project's folder, or make -C FOLDER local"
+            )
+        check_data(self.data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """An environment in a running emulator."""
+
+    emulator: Emulator
+    aws: LocalAws
+    templates: Mapping[str, str]
+    template_sha256: str | None
+
+
+def check_data(path: Path) -> None:
+    """Refuse a file that cannot be uploaded; what is wrong inside it the loop finds.
+
+    Raises BadData.
+    """
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(1)
+    except OSError as error:
+        raise BadData(f"cannot read the data file {path.absolute()}: {error.strerror}") from error
+    if not first:
+        raise BadData(f"the data file {path.absolute()} is empty")
+
+
+def bring_up(request: Request, narrator: Narrator, *, background: bool) -> Deployed:
+    """Synthesize, start the emulator, bootstrap and deploy; on any trouble nothing is left running."""
+    toolbox = Toolbox(root=request.root, workplace=request.workplace)
+    if lifecycle.find(request.workplace) is None:
+        request.workplace.log("cdk").unlink(missing_ok=True)
+    assembly = request.assembly or request.root / "cdk.out"
+    if request.assembly is None:
+        with narrator.phase("cdk synth"):
+            toolbox.synth(assembly)
+    stacks = read_assembly(assembly, environment=request.environment)
+    with narrator.phase("start the local AWS"):
+        emulator = lifecycle.start(
+            request.workplace,
+            environment=request.environment,
+            account=stacks.account or DEFAULT_ACCOUNT,
+            region=stacks.region,
+            port=request.port,
+            background=background,
+        )
+    try:
+        aws = LocalAws(emulator.settings)
+        narrator.say(f"local AWS at {emulator.settings.endpoint_url}, account {emulator.settings.account}")
+        with narrator.phase("cdk bootstrap"):
+            toolbox.bootstrap(aws, stacks)
+        with narrator.phase(f"cdk deploy {stacks.stage}/*"):
+            toolbox.deploy(aws, stacks)
+        templates = _verify(aws, stacks, narrator)
+    except BaseException:
+        lifecycle.stop(request.workplace, emulator)
+        raise
+    return Deployed(emulator=emulator, aws=aws, templates=templates, template_sha256=stacks.sha256)
+
+
+def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, str]:
+    templates = check_templates(aws, stacks)
+    for name, digest in templates.items():
+        narrator.say(f"{name:<24} template sha256 {digest[:16]}...  deployed = {stacks.folder.name}")
+    narrator.say(f"template sha256 of all, in order of file names: {stacks.sha256}")
+    return templates
+
+
+def release(request: Request, deployed: Deployed, narrator: Narrator) -> Report:
+    """Upload the data, follow the run it starts to its end, approve its model, ask the endpoint for a prediction."""
+    deployment = read_deployment(deployed.aws, environment=request.environment, project=request.project)
+    observer = Observer(deployed.aws, deployment)
+    with MemoryMeter(deployed.emulator) as meter:
+        execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
+        view = _follow(execution, deployed.aws, observer, narrator)
+        findings = _findings(view, deployed.aws, deployment, observer)
+    report = Report(
+        environment=request.environment,
+        project=request.project,
+        view=view,
+        templates=deployed.templates,
+        template_sha256=deployed.template_sha256,
+        duration_s=narrator.elapsed_s,
+        peak_memory_mb=meter.peak_mb,
+        endpoint_name=deployment["EndpointName"],
+        failure=None if view.outcome == "released" else diagnose(view, logs=deployed.emulator.settings.logs),
+        **findings,
+    )
+    report.write(request.workplace.folder)
+    return report
+
+
+def _upload(data: Path, aws: LocalAws, deployment: Deployment, observer: Observer, narrator: Narrator) -> str:
+    s3 = aws.client("s3")
+    bucket, prefix = deployment.raw_data
+    key = prefix + data.name
+    with narrator.phase(f"upload {data.name} to s3://{bucket}/{key}"):
+        s3.upload_file(str(data), bucket, key)
+        version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
+        deadline = time.monotonic() + _START_OF_RUN_S
+        while time.monotonic() < deadline:
+            for execution in observer.executions()[:10]:
+                if (observer.trigger(execution).get("source") or {}).get("version_id") == version:
+                    return execution
+            time.sleep(0.2)
+    raise EmulatorTrouble(f"the upload started no run within {_START_OF_RUN_S:.0f} s: is the rule on new data enabled?")
+
+
+def _follow(execution: str, aws: LocalAws, observer: Observer, narrator: Narrator) -> RunView:
+    answered = set()
+    with narrator.run(f"run {execution.rsplit(':', 1)[1]}") as teller:
+        for view in observer.watch(execution):
+            teller.show(view)
+            if view.package_arn not in answered and observer.awaits_approval(view):
+                answered.add(view.package_arn)
+                aws.client("sagemaker").update_model_package(
+                    ModelPackageArn=view.package_arn,
+                    ModelApprovalStatus="Approved",
+                    ApprovalDescription="Approved by the local run, which plays the approver",
+                )
+                narrator.say(("approver  ", "dim"), f"approved {view.package_arn}")
+    return view
+
+
+def _findings(view: RunView, aws: LocalAws, deployment: Deployment, observer: Observer) -> dict[str, Any]:
+    """What the run wrote down: quality engine, metrics, baseline; and a prediction if it was released."""
+    found: dict[str, Any] = {}
+    bucket, _ = deployment.raw_data
+    if verdict := _document(aws, bucket, f"{deployment.project}/runs/{view.run_id}/verdict.json"):
+        found["quality_engine"] = verdict["engine"]
+    if view.package_arn is None:
+        return found
+    uri = observer.package(view.package_arn)["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    evaluation = _document(aws, bucket, key) or {}
+    metrics = evaluation.get("binary_classification_metrics", {})
+    found["metrics"] = {name: metric["value"] for name, metric in metrics.items() if _is_number(metric.get("value"))}
+    found["baseline"] = evaluation.get("baseline", {})
+    if view.outcome == "released":
+        golden = _document(aws, bucket, f"{key.rpartition('/')[0]}/{GOLDEN_ROWS_FILE}") or {}
+        found["prediction"] = _predict(aws, deployment["EndpointName"], golden)
+    return found
+
+
+def _predict(aws: LocalAws, endpoint: str, golden: Mapping[str, Any]) -> dict[str, Any]:
+    row = golden["body"].splitlines()[0]
+    answer = aws.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=endpoint, ContentType=golden["content_type"], Accept=golden["accept"], Body=row.encode()
+    )
+    return {"input": row, "output": json.loads(answer["Body"].read())}
+
+
+def _document(aws: LocalAws, bucket: str, key: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    return document if isinstance(document, dict) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def guarded(action: Callable[[], int], *, die_with_parent: bool = False) -> int:
+    """Call `action` apart from real AWS; mistakes become one sentence, a signal an orderly end.
+
+    Exit codes: the action's own, 2 for a mistake of the user's or the surroundings, 130 after Ctrl-C, 143 when ended.
+    """
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    if die_with_parent:
+        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    removed = [name for name in isolate() if name != "AWS_EC2_METADATA_DISABLED"]
+    if removed:
+        console.print(f"a local run never uses your AWS settings: ignored {', '.join(removed)}", markup=False)
+    try:
+        return action()
+    except DualPipelineError as error:
+        console.print(f"error: {error}", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let nothing interrupt the clearing up."""
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(request: Request, narrator: Narrator) -> int:
+    """Everything from nothing to a released model and back to nothing: 0 when released, else 1."""
+    request.check()
+    with request.workplace.held():
+        narrator.say("only 127.0.0.1 is talked to; no AWS account, profile or credential is used")
+        deployed = bring_up(request, narrator, background=False)
+        try:
+            report = release(request, deployed, narrator)
+        finally:
+            with undisturbed():
+                lifecycle.stop(request.workplace, deployed.emulator)
+        report.show(narrator.console, request.workplace.folder)
+        narrator.console.print("keep one running: .venv/bin/dual-pipeline local up", markup=False)
+    return 0 if report.released else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m dual_pipeline_local.run", description=__doc__)
+    parser.add_argument("--environment", default="dev", help="name of an environment of environments.py")
+    parser.add_argument("--project", default=DEFAULT_PROJECT, help="the model project to give data to")
+    parser.add_argument("--data", type=Path, default=Path("data/census.csv"), help="CSV file to upload")
+    parser.add_argument("--port", type=int, help="port of the local AWS; any free one by default")
+    parser.add_argument("--work", type=Path, default=Path("build/local"), help="folder for logs and reports")
+    parser.add_argument("--assembly", type=Path, help="deploy this cloud assembly instead of synthesizing one")
+    parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
+    options = parser.parse_args(arguments)
+    request = Request(
+        root=Path.cwd(),
+        environment=options.environment,
+        project=options.project,
+        data=options.data,
+        port=options.port,
+        workplace=Workplace(folder=options.work.absolute()),
+        assembly=options.assembly,
+    )
+    with suppress(BrokenPipeError):
+        return guarded(lambda: run(request, Narrator()), die_with_parent=options.die_with_parent)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
