@@ -9,7 +9,7 @@ from dual_pipeline.model_project import ModelProject
 
 
 class EnvironmentStack(cdk.Stack):
-    """A stack of one environment, and of one project if `project` is given; its tags go to the stack and every resource."""
+    """A stack of one environment, and of one project if given; its tags go to the stack and to every resource."""
 
     def __init__(
         self,

@@ -8,12 +8,15 @@ from dual_pipeline.buckets import AccessLogBucket, DataStore
 from dual_pipeline.encryption_key import EncryptionKey
 from dual_pipeline.environment import Environment
 from dual_pipeline.ledger import Ledger
+from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.notifications import Notifications
+from dual_pipeline.reaper import Reaper
+from dual_pipeline.resumer import Resumer
 from dual_pipeline.spending_budget import SpendingBudget
 from stacks.environment_stack import EnvironmentStack
 
 
-class Foundation(EnvironmentStack):
+class FoundationStack(EnvironmentStack):
     """Key, buckets, ledger, topic, budget and the two machines that serve every outer loop."""
 
     def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
@@ -35,6 +38,33 @@ class Foundation(EnvironmentStack):
         )
         self.ledger = Ledger(self, "Ledger", key=self.key, removal_policy=removal_policy)
         self.topic = Notifications(self, "Notifications", key=self.key, email=environment.notification_email)
+        resumer = Resumer(
+            self,
+            "Resumer",
+            name=f"{environment.name}-resumer",
+            ledger=self.ledger,
+            key=self.key,
+            waiting_machines=f"{environment.name}-*-outer-loop",
+        )
+        MachineAlarms(
+            self,
+            "ResumerAlarms",
+            machine_arn=resumer.machine.arn,
+            dead_letters=resumer.dead_letters,
+            advice="a waiting run was not woken by its event and goes on up to a slice later: see why",
+            runbook="Waits not resumed",
+            topic=self.topic,
+        )
+        reaper = Reaper(self, "Reaper", environment=environment, ledger=self.ledger, key=self.key, topic=self.topic)
+        MachineAlarms(
+            self,
+            "ReaperAlarms",
+            machine_arn=reaper.machine.arn,
+            dead_letters=reaper.dead_letters,
+            advice="a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
+            runbook="Run not cleaned up",
+            topic=self.topic,
+        )
         if environment.monthly_budget_usd is not None:
             SpendingBudget(
                 self,

@@ -3,16 +3,20 @@
 import aws_cdk as cdk
 from constructs import Construct
 
+from dual_pipeline.access_policies import ApproverPolicy
 from dual_pipeline.environment import Environment
+from dual_pipeline.job_roles import Workspace
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
 from stacks.environment_stack import EnvironmentStack
 
 
-class Registry(EnvironmentStack):
-    """One project's model package group."""
+class RegistryStack(EnvironmentStack):
+    """One project's model package group, and what its approvers may do."""
 
-    def __init__(self, scope: Construct, id_: str, *, environment: Environment, project: ModelProject) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, environment: Environment, project: ModelProject, workspace: Workspace
+    ) -> None:
         super().__init__(
             scope,
             id_,
@@ -23,8 +27,9 @@ class Registry(EnvironmentStack):
         self.registry = ModelRegistry(
             self,
             "Registry",
-            name=f"{environment.name}-{project.name}",
+            name=workspace.name,
             description=project.description,
             removal_policy=self.removal_policy,
         )
+        ApproverPolicy(self, "Approvers", workspace=workspace, group_arn=self.registry.group_arn)
         cdk.CfnOutput(self, "ModelPackageGroupName", value=self.registry.group_name)

@@ -1,17 +1,30 @@
 """One environment: what its projects share, then four stacks per project."""
 
+from pathlib import Path
+
 import aws_cdk as cdk
 from constructs import Construct
 
 from dual_pipeline.environment import Environment
-from stacks.foundation import Foundation
-from stacks.registry import Registry
+from dual_pipeline.images import image_uri
+from dual_pipeline.job_roles import Workspace
+from dual_pipeline.model_project import ModelProject
+from stacks.foundation import FoundationStack
+from stacks.inner_loop import InnerLoopStack
+from stacks.monitoring import MonitoringStack
+from stacks.outer_loop import OuterLoopStack
+from stacks.registry import RegistryStack
+
+ROOT = Path(__file__).parent.parent
 
 
 class EnvironmentStage(cdk.Stage):
-    """Everything of one environment, in its account and region, under its permissions boundary if it has one."""
+    """Everything of one environment, in its account and region, under its permissions boundary if it has one.
 
-    def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
+    `root` is the folder that the projects' code lies below.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment, root: Path = ROOT) -> None:
         boundary = environment.permissions_boundary
         super().__init__(
             scope,
@@ -19,8 +32,56 @@ class EnvironmentStage(cdk.Stage):
             env=cdk.Environment(account=environment.account, region=environment.region),
             permissions_boundary=cdk.PermissionsBoundary.from_name(boundary) if boundary else None,
         )
-        foundation = Foundation(self, "Foundation", environment=environment)
+        foundation = FoundationStack(self, "Foundation", environment=environment)
         for project in environment.projects:
-            prefix = "".join(part.capitalize() for part in project.name.split("-"))
-            registry = Registry(self, f"{prefix}Registry", environment=environment, project=project)
-            _ = foundation, registry
+            self._add_project(
+                project, environment=environment, foundation=foundation, project_folder=root / project.folder
+            )
+
+    def _add_project(
+        self, project: ModelProject, *, environment: Environment, foundation: FoundationStack, project_folder: Path
+    ) -> None:
+        prefix = "".join(part.capitalize() for part in project.name.split("-"))
+        image = image_uri("xgboost", region=environment.region)
+        workspace = Workspace(
+            environment=environment.name,
+            project=project.name,
+            data_bucket=foundation.data_bucket,
+            artifact_bucket=foundation.artifact_bucket,
+            key=foundation.key,
+            vpc=environment.vpc,
+            existing_roles=environment.existing_roles,
+        )
+        registry = RegistryStack(
+            self, f"{prefix}Registry", environment=environment, project=project, workspace=workspace
+        )
+        inner = InnerLoopStack(
+            self,
+            f"{prefix}InnerLoop",
+            environment=environment,
+            project=project,
+            project_folder=project_folder,
+            workspace=workspace,
+            registry=registry.registry,
+            image=image,
+        )
+        outer = OuterLoopStack(
+            self,
+            f"{prefix}OuterLoop",
+            environment=environment,
+            project=project,
+            project_folder=project_folder,
+            workspace=workspace,
+            foundation=foundation,
+            image=image,
+        )
+        # The outer loop knows the pipeline by its name only, so nothing but this puts them in order.
+        outer.add_dependency(inner)
+        MonitoringStack(
+            self,
+            f"{prefix}Monitoring",
+            environment=environment,
+            project=project,
+            foundation=foundation,
+            outer=outer,
+        )

@@ -1,7 +1,5 @@
 """A Spark job of AWS Glue as both jobs of the outer loop want it."""
 
-from collections.abc import Mapping
-
 import aws_cdk as cdk
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
@@ -42,7 +40,7 @@ class GlueSecurity(Construct):
 class GlueJob(Construct):
     """A Glue 5.1 job under `name`, run once at a time and never retried by Glue: the outer loop decides on retries.
 
-    `library` is a zip on the job's Python path; `arguments` are defaults that a run may add to.
+    `library` is a zip on the job's Python path.
     """
 
     def __init__(
@@ -59,7 +57,6 @@ class GlueJob(Construct):
         worker_type: str,
         workers: int,
         timeout: cdk.Duration,
-        arguments: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id_)
         job = glue.CfnJob(
@@ -75,7 +72,6 @@ class GlueJob(Construct):
                 "--extra-py-files": library.s3_object_url,
                 "--enable-metrics": "true",
                 "--job-language": "python",
-                **(arguments or {}),
             },
             execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=1),
             glue_version="5.1",

@@ -249,9 +249,7 @@ def _glue_statements(
         ),
         # A missing object answers 404 only to who may list the whole bucket, and S3A tells "missing" from "denied":
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
-        iam.PolicyStatement(
-            sid="ListData", actions=["s3:ListBucket"], resources=[workspace.data_bucket.bucket_arn]
-        ),
+        iam.PolicyStatement(sid="ListData", actions=["s3:ListBucket"], resources=[workspace.data_bucket.bucket_arn]),
         *permissions.read_assets(sid="Code", assets=code),
         # https://docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
         permissions.write_logs(scope, log_groups="/aws-glue/*"),

@@ -7,7 +7,7 @@ from constructs import Construct
 
 
 class Ledger(dynamodb.Table):
-    """One on-demand table with keys `pk` and `sk` (strings); items leave at `expires_at` (epoch seconds) if they have it."""
+    """One on-demand table with keys `pk` and `sk` (strings); an item with `expires_at` (epoch seconds) leaves then."""
 
     def __init__(self, scope: Construct, id_: str, *, key: kms.IKey, removal_policy: cdk.RemovalPolicy) -> None:
         super().__init__(

@@ -26,6 +26,4 @@ class Notifications(sns.Topic):
                 )
             )
         if email is not None:
-            sns.Subscription(
-                self, "Email", topic=self, endpoint=email, protocol=sns.SubscriptionProtocol.EMAIL
-            )
+            sns.Subscription(self, "Email", topic=self, endpoint=email, protocol=sns.SubscriptionProtocol.EMAIL)

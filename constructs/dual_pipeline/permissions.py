@@ -110,7 +110,9 @@ def pull_image(scope: Construct, *, image: str) -> list[iam.PolicyStatement]:
     ]
 
 
-def join_vpc(scope: Construct, *, subnet_ids: Sequence[str], security_group_ids: Sequence[str]) -> list[iam.PolicyStatement]:
+def join_vpc(
+    scope: Construct, *, subnet_ids: Sequence[str], security_group_ids: Sequence[str]
+) -> list[iam.PolicyStatement]:
     """Attach a job to these subnets and security groups."""
     # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createtrainingjob-perms
     stack = cdk.Stack.of(scope)
@@ -125,7 +127,11 @@ def join_vpc(scope: Construct, *, subnet_ids: Sequence[str], security_group_ids:
         ),
         iam.PolicyStatement(
             sid="AttachInterfaces",
-            actions=["ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface", "ec2:DeleteNetworkInterfacePermission"],
+            actions=[
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
             resources=[interfaces],
             conditions={"ArnEquals": {"ec2:Subnet": subnets}},
         ),

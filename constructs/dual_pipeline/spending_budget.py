@@ -15,9 +15,7 @@ class SpendingBudget(Construct):
     Source: https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html
     """
 
-    def __init__(
-        self, scope: Construct, id_: str, *, environment: str, monthly_usd: float, topic: sns.ITopic
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, environment: str, monthly_usd: float, topic: sns.ITopic) -> None:
         super().__init__(scope, id_)
         subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
         budgets.CfnBudget(

@@ -1,0 +1,61 @@
+"""The metrics that alarms and the dashboard look at."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, VARIANT_NAME
+
+_PERIOD = cdk.Duration.minutes(5)
+
+
+def machine_metric(name: str, *, machine_arn: str) -> cloudwatch.Metric:
+    """A count of a state machine's executions, such as `ExecutionsFailed`.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/States",
+        metric_name=name,
+        dimensions_map={"StateMachineArn": machine_arn},
+        statistic="Sum",
+        period=_PERIOD,
+    )
+
+
+def outcome_metric(outcome: str, *, environment: str, project: str) -> cloudwatch.Metric:
+    """How many runs ended with `outcome`; a machine that SUCCEEDED may still have been `blocked`."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=OUTCOME_METRIC,
+        dimensions_map={"Environment": environment, "Project": project, "Outcome": outcome},
+        statistic="Sum",
+        period=_PERIOD,
+    )
+
+
+def queue_depth(*, queue_name: str) -> cloudwatch.Metric:
+    """Messages that wait in a queue.
+
+    Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/SQS",
+        metric_name="ApproximateNumberOfMessagesVisible",
+        dimensions_map={"QueueName": queue_name},
+        statistic="Maximum",
+        period=_PERIOD,
+    )
+
+
+def endpoint_metric(name: str, *, endpoint_name: str, statistic: str) -> cloudwatch.Metric:
+    """One of the endpoint's metrics, minute by minute; latencies come in microseconds.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/SageMaker",
+        metric_name=name,
+        dimensions_map={"EndpointName": endpoint_name, "VariantName": VARIANT_NAME},
+        statistic=statistic,
+        period=cdk.Duration.minutes(1),
+    )

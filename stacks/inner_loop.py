@@ -1,0 +1,49 @@
+"""The data scientists' half of a project."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from dual_pipeline.access_policies import DataScientistPolicy
+from dual_pipeline.environment import Environment
+from dual_pipeline.inner_loop import InnerLoop
+from dual_pipeline.job_roles import Workspace
+from dual_pipeline.model_project import ModelProject
+from dual_pipeline.model_registry import ModelRegistry
+from stacks.environment_stack import EnvironmentStack
+
+
+class InnerLoopStack(EnvironmentStack):
+    """One project's SageMaker Pipeline with its code and roles, and what data scientists may do with it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        project: ModelProject,
+        project_folder: Path,
+        workspace: Workspace,
+        registry: ModelRegistry,
+        image: str,
+    ) -> None:
+        super().__init__(
+            scope,
+            id_,
+            environment=environment,
+            project=project,
+            description=f"Dual pipeline {environment.name}: training of {project.name}",
+        )
+        inner_loop = InnerLoop(
+            self,
+            "InnerLoop",
+            project=project,
+            project_folder=project_folder,
+            workspace=workspace,
+            registry=registry,
+            image=image,
+        )
+        DataScientistPolicy(self, "DataScientists", workspace=workspace, pipeline_role=inner_loop.role)
+        cdk.CfnOutput(self, "PipelineName", value=inner_loop.pipeline_name)

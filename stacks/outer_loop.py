@@ -1,0 +1,71 @@
+"""The platform team's half of a project."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from dual_pipeline.data_jobs import DataJobs
+from dual_pipeline.environment import Environment
+from dual_pipeline.job_roles import EndpointRole, Workspace
+from dual_pipeline.model_project import ModelProject
+from dual_pipeline.outer_loop.outer_loop import OuterLoop
+from dual_pipeline.rollback_alarms import RollbackAlarms
+from stacks.environment_stack import EnvironmentStack
+from stacks.foundation import FoundationStack
+
+
+class OuterLoopStack(EnvironmentStack):
+    """One project's state machine, the Glue jobs it runs, and what its endpoint needs before the first rollout."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        project: ModelProject,
+        project_folder: Path,
+        workspace: Workspace,
+        foundation: FoundationStack,
+        image: str,
+    ) -> None:
+        super().__init__(
+            scope,
+            id_,
+            environment=environment,
+            project=project,
+            description=f"Dual pipeline {environment.name}: release of {project.name}",
+        )
+        self.endpoint_name = workspace.name
+        self.jobs = DataJobs(self, "Data", project=project, package_folder=project_folder.parent, workspace=workspace)
+        model = EndpointRole(self, "Model", workspace=workspace, image=image)
+        rollback = RollbackAlarms(
+            self,
+            "Rollback",
+            endpoint_name=self.endpoint_name,
+            max_error_percent=project.rollout.max_error_percent,
+            max_p99_latency=cdk.Duration.millis(project.rollout.max_p99_latency_ms),
+            topic=foundation.topic,
+        )
+        self.outer_loop = OuterLoop(
+            self,
+            "OuterLoop",
+            environment=environment,
+            project=project,
+            data_bucket=foundation.data_bucket,
+            artifact_bucket=foundation.artifact_bucket,
+            ledger=foundation.ledger,
+            key=foundation.key,
+            topic=foundation.topic,
+            model_role=model.role,
+            rollback_alarms=rollback.alarms,
+        )
+        # New data may start a run as soon as the rule stands: all it needs stands before.
+        self.outer_loop.node.add_dependency(self.jobs, model, rollback)
+        for name, value in (
+            ("StateMachineArn", self.outer_loop.machine.arn),
+            ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
+            ("EndpointName", self.endpoint_name),
+        ):
+            cdk.CfnOutput(self, name, value=value)

@@ -1,0 +1,114 @@
+"""One synthesis of every environment, shared by all tests that read templates.
+
+Beside the shipped environments stand `Least`, which configures nothing that has a default, and `Most`, which switches
+everything on.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+
+from dual_pipeline.environment import Environment, VpcConfig
+from dual_pipeline.model_project import Approval, Rollout
+from environments import ENVIRONMENTS
+from pipeline_code.census.project import CENSUS
+from stacks.stage import ROOT, EnvironmentStage
+
+LEAST = Environment(name="least", region="eu-west-1", projects=(CENSUS,))
+MOST = Environment(
+    name="most",
+    region="us-east-1",
+    account="111122223333",
+    cost_center="cc-42",
+    projects=(
+        replace(
+            CENSUS,
+            approval=Approval(mode="auto"),
+            rollout=Rollout(
+                strategy="canary",
+                instance_count=2,
+                max_instance_count=4,
+                canary_percent=10,
+                wait=timedelta(minutes=10),
+            ),
+        ),
+        replace(CENSUS, name="census-two", rollout=Rollout(strategy="linear", instance_count=4)),
+    ),
+    notification_email="ml-team@example.com",
+    monthly_budget_usd=100,
+    vpc=VpcConfig(
+        vpc_id="vpc-0123456789abcdef0",
+        subnet_ids=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
+        security_group_ids=("sg-0123456789abcdef0",),
+    ),
+    permissions_boundary="platform-boundary",
+    existing_key_arn="arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
+    existing_roles={"endpoint": "arn:aws:iam::111122223333:role/platform/model"},
+    delete_data_on_destroy=True,
+    confirm_delete_data="most",
+)
+
+Template = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """Templates by stack path (`Dev/Foundation`), the files they lie in, and what the validation plug-ins found."""
+
+    templates: Mapping[str, Template]
+    files: Mapping[str, Path]
+    report: dict[str, Any]
+
+    def resources(self, kind: str, *, stack: str | None = None) -> dict[str, dict[str, Any]]:
+        """Resources of the CloudFormation type `kind` by `<stack path>/<logical id>`, of all stacks or of one."""
+        return {
+            f"{path}/{id_}": resource
+            for path, template in self.templates.items()
+            for id_, resource in template.get("Resources", {}).items()
+            if resource["Type"] == kind and stack in (None, path)
+        }
+
+
+def context() -> dict[str, Any]:
+    """The feature flags of cdk.json, without which a bare App builds other templates."""
+    loaded: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return loaded
+
+
+def two_projects(root: Path) -> Path:
+    """A root whose second project is a copy of the first one's folder."""
+    shutil.copytree(ROOT / "pipeline_code", root / "pipeline_code")
+    shutil.copytree(ROOT / "pipeline_code" / "census", root / "pipeline_code" / "census_two")
+    return root
+
+
+def synthesize(folder: Path) -> Synthesis:
+    """Synthesize every environment into `folder` with cdk-nag's AwsSolutions attached."""
+    app = cdk.App(outdir=str(folder), context=context())
+    for environment in (*ENVIRONMENTS, LEAST):
+        EnvironmentStage(app, environment.name.capitalize(), environment=environment)
+    EnvironmentStage(app, "Most", environment=MOST, root=two_projects(folder.with_name("code")))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # Findings are judged by the tests; everything is written by then.
+        if "ValidationFailed" not in str(error):
+            raise
+    files = {}
+    for manifest in sorted(folder.glob("assembly-*/manifest.json")):
+        for artifact in json.loads(manifest.read_text())["artifacts"].values():
+            if artifact["type"] == "aws:cloudformation:stack":
+                files[artifact["displayName"]] = manifest.parent / artifact["properties"]["templateFile"]
+    return Synthesis(
+        templates={path: json.loads(file.read_text()) for path, file in files.items()},
+        files=files,
+        report=json.loads((folder / "validation-report.json").read_text()),
+    )
