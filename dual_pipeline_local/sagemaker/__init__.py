@@ -1,0 +1,1 @@
+"""Amazon SageMaker on this machine: the API, its jobs, pipelines and endpoints."""

@@ -1,0 +1,1 @@
+"""Endpoints: configurations, fleets of serving processes, guarded deployments."""

@@ -1,0 +1,85 @@
+"""What a job's process sees in place of a container: a folder for /opt/ml, a python, an environment of its own.
+
+Step code never names /opt/ml: it takes paths from argv and environment. So every `/opt/ml/...` in entrypoint, arguments
+and environment values is replaced by the same path below the job's folder, and the code runs unchanged in both worlds.
+"""
+
+import re
+import sys
+import sysconfig
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dual_pipeline_local.processes import ProcessResult, run_process
+
+HOST = "algo-1"
+_OPT_ML = re.compile(r"(?<![\w./-])/opt/ml(?=/|$|[\s'\":,;])")
+_PYTHON = '#!/bin/sh\nexec "{python}" -S "$@"\n'
+
+
+class Container:
+    """The surroundings of one job under `folder`; the job's log is `log`."""
+
+    def __init__(self, folder: Path, *, log: Path) -> None:
+        self._folder = folder.resolve()
+        self.ml = self._folder / "ml"
+        self.log = log
+        for name in ("ml", "bin", "home", "tmp"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        for name in ("python", "python3"):
+            # -S hides the checkout that is installed into the venv: step code sees its own bundle and its image only
+            (self._folder / "bin" / name).write_text(_PYTHON.format(python=sys.executable))
+            (self._folder / "bin" / name).chmod(0o755)
+
+    def path(self, location: str) -> Path:
+        """Where a path of the container lies on this machine; only /opt/ml has a place.
+
+        Raises ValueError for any other path.
+        """
+        path = Path(self.rewrite(location))
+        if not path.resolve().is_relative_to(self.ml):
+            raise ValueError(f"{location} does not lie below /opt/ml")
+        return path
+
+    def folder(self, location: str) -> Path:
+        """Like `path`, and the folder is made."""
+        path = self.path(location)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def rewrite(self, text: str) -> str:
+        """The text with each path below /opt/ml replaced by its place on this machine."""
+        return _OPT_ML.sub(str(self.ml), text)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        timeout_s: float | None,
+        stop: threading.Event,
+    ) -> ProcessResult:
+        """Run the job's command; the environment of this process is not inherited."""
+        return run_process(
+            [self.rewrite(word) for word in argv],
+            env=self.environment(environment),
+            cwd=cwd,
+            log=self.log,
+            timeout_s=timeout_s,
+            stop=stop,
+        )
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of a process: a bare container's, and what is given, rewritten."""
+        paths = sysconfig.get_paths()
+        bare = {
+            "PATH": f"{self._folder / 'bin'}:{paths['scripts']}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": ":".join(dict.fromkeys([paths["purelib"], paths["platlib"]])),
+            "PYTHONUNBUFFERED": "1",
+            "HOME": str(self._folder / "home"),
+            "TMPDIR": str(self._folder / "tmp"),
+            "LANG": "C.UTF-8",
+        }
+        return bare | {name: self.rewrite(value) for name, value in given.items()}

@@ -1,0 +1,225 @@
+"""The life of a job, whatever its kind: created, run in the background, described, listed, stopped, awaited."""
+
+import shutil
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dual_pipeline_local import staging
+from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.iam import Caller
+from dual_pipeline_local.sagemaker import api
+from dual_pipeline_local.sagemaker.api import Record
+from dual_pipeline_local.sagemaker.control import Control, Operations, arn
+from dual_pipeline_local.sagemaker.jobs.container import Container
+from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
+from dual_pipeline_local.sagemaker.listing import Listing
+
+_TERMINAL = ("Completed", "Failed", "Stopped")
+
+
+@dataclass
+class Job:
+    """One job: its record as Describe answers it, its container, and the wish to stop it."""
+
+    record: Record
+    container: Container
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def role(self) -> str:
+        """The role that the job runs as."""
+        role: str = self.record["RoleArn"]
+        return role
+
+
+class Jobs(ABC):
+    """All jobs of one kind."""
+
+    kind: ClassVar[str]
+    default_timeout_s: ClassVar[int]
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._jobs: dict[str, Job] = {}
+        self._name, self._arn, self._status = f"{self.kind}JobName", f"{self.kind}JobArn", f"{self.kind}JobStatus"
+        self._listing = Listing(
+            operation=f"List{self.kind}Jobs", name=self._name, status=self._status, order="Ascending"
+        )
+        self.operations: Operations = {
+            f"Create{self.kind}Job": self._create,
+            f"Describe{self.kind}Job": self._describe,
+            f"List{self.kind}Jobs": self._list,
+            f"Stop{self.kind}Job": self._stop,
+        }
+
+    @abstractmethod
+    def refuse_unmodelled(self, request: Record) -> None:
+        """Refuse by name what this emulator does not do, before anything starts."""
+
+    @abstractmethod
+    def execute(self, job: Job) -> Record:
+        """Run the job to its good end and answer the members that change then; raises JobFailed or JobStopped."""
+
+    @abstractmethod
+    def ended(self, job: Job, changes: Record) -> Record:
+        """Members that change when the job ends, whatever its end; `changes` are those already known."""
+
+    def started(self, _request: Record) -> Record:
+        """Members that a new job's record has beyond its request."""
+        return {}
+
+    def find(self, job_arn: str) -> Job | None:
+        """The job of that ARN."""
+        return next((job for job in self._jobs.values() if job.record[self._arn] == job_arn), None)
+
+    def is_terminal(self, job: Job) -> bool:
+        """Whether the job has ended."""
+        return job.record[self._status] in _TERMINAL
+
+    def describe(self, job: Job) -> Record:
+        """The job as Describe answers it."""
+        return api.output(f"Describe{self.kind}Job", job.record)
+
+    def stop_all(self) -> None:
+        """Stop every job and wait until its processes are gone."""
+        for job in self._jobs.values():
+            job.stop.set()
+        for job in self._jobs.values():
+            job.done.wait(timeout=30)
+
+    def update(self, job: Job, **changes: object) -> None:
+        """Change a job's record, tell those who wait for it, and send the state change event."""
+        with self._control.changed:
+            job.record |= {**changes, "LastModifiedTime": api.now()}
+            self._control.changed.notify_all()
+            detail = self._event(job.record)
+        self._control.cloud.emit(f"SageMaker {self.kind} Job State Change", detail, [job.record[self._arn]])
+
+    def download(self, job: Job, uri: str, folder: Path) -> None:
+        """Stage an input as the job's role, failing the job in AWS's words."""
+        bucket, _ = staging.parse(uri)
+        try:
+            staging.download(self.session(job), uri, folder)
+        except (staging.NothingStaged, ClientError, BotoCoreError, ApiError) as error:
+            cause = "No objects found" if isinstance(error, staging.NothingStaged) else str(error)
+            raise JobFailed(
+                "ClientError: Data download failed:Failed to download data. No S3 objects found under S3 URL "
+                f'"{uri}" given in input data source. Please ensure that the bucket exists in the selected region, '
+                f'that objects exist under that S3 prefix, and that the role "{job.role}" has "s3:ListBucket" '
+                f'permissions on bucket "{bucket}". Error message from S3: {cause}'
+            ) from error
+
+    def upload(self, job: Job, path: Path, uri: str) -> list[str]:
+        """Stage an output as the job's role."""
+        try:
+            return staging.upload(self.session(job), path, uri)
+        except (boto3.exceptions.Boto3Error, ClientError, BotoCoreError, ApiError) as error:
+            raise JobFailed(f"ClientError: Failed to upload {path.name} to {uri} as {job.role}: {error}") from error
+
+    def session(self, job: Job) -> boto3.Session:
+        """A session of the job's role."""
+        return self._control.cloud.session(job.role)
+
+    def credentials(self, job: Job, *, isolated: bool) -> dict[str, str]:
+        """The role's credentials for the job's process; none in network isolation."""
+        return {} if isolated else dict(self._control.cloud.environment(job.role))
+
+    def _create(self, request: Record, caller: Caller) -> Record:
+        self.refuse_unmodelled(request)
+        self._control.cloud.check_pass_role(caller, request["RoleArn"])
+        name, now = request[self._name], api.now()
+        job_arn = arn(caller, f"{self.kind.lower()}-job/{name}")
+        with self._control.changed:
+            if name in self._jobs:
+                raise ApiError(
+                    "ResourceInUse",
+                    "Job name must be unique within an AWS account and region, and a job with this name already "
+                    f"exists ({job_arn})",
+                )
+            self._control.tag(job_arn, request)
+            record = request | {
+                self._arn: job_arn,
+                self._status: "InProgress",
+                "CreationTime": now,
+                "LastModifiedTime": now,
+                "StoppingCondition": {"MaxRuntimeInSeconds": self.default_timeout_s}
+                | request.get("StoppingCondition", {}),
+            }
+            job = self._jobs[name] = Job(record | self.started(record), self._container(name))
+        self._control.start(lambda: self._run(job), name=name)
+        return {self._arn: job_arn}
+
+    def _container(self, name: str) -> Container:
+        folder = self._control.work / "jobs" / self.kind.lower() / name
+        shutil.rmtree(folder, ignore_errors=True)
+        return Container(folder, log=self._control.work / "logs" / f"{self.kind}Jobs" / f"{name}.log")
+
+    def _run(self, job: Job) -> None:
+        self.update(job)
+        changes: Record
+        try:
+            changes = {self._status: "Completed"} | self.execute(job)
+        except JobStopped:
+            changes = {self._status: "Stopped"}
+        except JobFailed as failure:
+            changes = {self._status: "Failed", "FailureReason": str(failure)}
+        except Exception as error:  # a defect here is the service's own error, and the job must end
+            changes = {self._status: "Failed", "FailureReason": f"InternalServerError: {error!r}"}
+        try:
+            self.update(job, **(changes | self.ended(job, changes)))
+        finally:
+            job.done.set()
+
+    def _describe(self, request: Record, _caller: Caller) -> Record:
+        return self.describe(self._job(request))
+
+    def _list(self, request: Record, _caller: Caller) -> Record:
+        return self._listing.page(request, [job.record for job in self._jobs.values()])
+
+    def _stop(self, request: Record, _caller: Caller) -> Record:
+        job = self._job(request)
+        with self._control.changed:
+            status = job.record[self._status]
+            if status != "InProgress":
+                raise api.invalid(
+                    f"The request was rejected because the {self.kind.lower()} job is in status {status}."
+                )
+        self.update(job, **{self._status: "Stopping"})
+        job.stop.set()
+        return {}
+
+    def _job(self, request: Record) -> Job:
+        try:
+            return self._jobs[request[self._name]]
+        except KeyError:
+            raise self.not_found(request[self._name]) from None
+
+    def not_found(self, name: str) -> ApiError:
+        """AWS's answer for a job that does not exist."""
+        return ApiError("ValidationException", f"Could not find requested job with name: {name}")
+
+    def _event(self, record: Record) -> Record:
+        described = api.output(f"Describe{self.kind}Job", record)
+        times = {name: round(value * 1000) for name, value in described.items() if name.endswith("Time")}
+        return described | times | {"Tags": dict(self._control.tags.get(record[self._arn], {}))}
+
+
+def wait_for(control: Control, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
+    """Wait until a record has changed as wished; False when the time is over first."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    with control.changed:
+        while not is_done():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            control.changed.wait(left)
+    return True

@@ -1,0 +1,258 @@
+"""Training jobs: script mode, or an entrypoint of the request's own.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+"""
+
+import json
+import re
+import shlex
+import shutil
+import tarfile
+from pathlib import Path
+
+from dual_pipeline_local import staging
+from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.processes import ProcessResult
+from dual_pipeline_local.sagemaker import api
+from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
+from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped, algorithm_error, script_error
+from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs
+from dual_pipeline_local.sagemaker.jobs.script_mode import Script, resource_config
+
+_TIMED_OUT = "MaxRuntimeExceeded"
+_FINAL = ("Completed", "Failed", "Stopped", _TIMED_OUT)
+
+
+class TrainingJobs(Jobs):
+    """See module."""
+
+    kind = "Training"
+    default_timeout_s = 86_400
+
+    def refuse_unmodelled(self, request: Record) -> None:
+        """See Jobs."""
+        for member in _ABSENT:
+            if request.get(member):
+                raise not_modelled(f"CreateTrainingJob with {member}")
+        algorithm = request["AlgorithmSpecification"]
+        script = Script.of(request.get("HyperParameters", {}))
+        if "ContainerEntrypoint" not in algorithm and not (script.program and script.submit_directory):
+            raise not_modelled("CreateTrainingJob without script mode or ContainerEntrypoint (built-in algorithms)")
+        if script.program and not script.program.endswith(".py"):
+            raise not_modelled(f"CreateTrainingJob with sagemaker_program {script.program}, which is no .py file")
+        _check_resources(request)
+        for channel in request.get("InputDataConfig", []):
+            _check_channel(channel, algorithm["TrainingInputMode"])
+        if request.get("EnableManagedSpotTraining"):
+            stopping = request.get("StoppingCondition", {})
+            longest = stopping.get("MaxRuntimeInSeconds", self.default_timeout_s)
+            if stopping.get("MaxWaitTimeInSeconds", 0) < longest:
+                raise invalid(
+                    "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+                    "MaxRuntimeInSeconds"
+                )
+
+    def started(self, request: Record) -> Record:
+        """See Jobs."""
+        output = request["OutputDataConfig"]["S3OutputPath"]
+        artifacts = staging.join(output, request["TrainingJobName"], "output", "model.tar.gz")
+        return {
+            "ModelArtifacts": {"S3ModelArtifacts": artifacts},
+            **_moved({"SecondaryStatusTransitions": []}, "Starting", "Starting the training job"),
+        }
+
+    def execute(self, job: Job) -> Record:
+        """Stage in, run, collect metrics, pack and stage out."""
+        record, container = job.record, job.container
+        self.update(job, TrainingStartTime=api.now(), **_moved(record, "Downloading", "Downloading input data"))
+        for channel in record.get("InputDataConfig", []):
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            self.download(job, uri, container.folder(f"/opt/ml/input/data/{channel['ChannelName']}"))
+        checkpoints = record.get("CheckpointConfig")
+        if checkpoints:
+            self._restore(job, checkpoints)
+        self._write_config(job)
+        self.update(job, **_moved(record, "Training", "Training image download completed. Training in progress."))
+        result, command = self._run_process(job)
+        metrics = _metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []), container.log)
+        if checkpoints:
+            self.upload(job, self._checkpoint_folder(job, checkpoints), checkpoints["S3Uri"])
+        self.update(job, **_moved(record, "Uploading", "Uploading generated training model"), **metrics)
+        self._pack(job, "output/data", "output.tar.gz")
+        if result.stopped:
+            raise JobStopped
+        if result.exit_code not in (0, None):
+            failure_file = container.ml / "output" / "failure"
+            if command:
+                raise script_error(result, failure_file, command)
+            raise algorithm_error(result, failure_file)
+        self._pack(job, "model", "model.tar.gz")
+        if result.timed_out:
+            return {"TrainingJobStatus": "Stopped", "SecondaryStatus": _TIMED_OUT}
+        return {}
+
+    def ended(self, job: Job, changes: Record) -> Record:
+        """See Jobs."""
+        status = str(changes["TrainingJobStatus"])
+        secondary = str(changes.get("SecondaryStatus", status))
+        now = api.now()
+        seconds = max(1, round(now - job.record.get("TrainingStartTime", now)))
+        message = str(changes.get("FailureReason", f"Training job {status.lower()}"))
+        return {
+            "TrainingEndTime": now,
+            "TrainingTimeInSeconds": seconds,
+            "BillableTimeInSeconds": seconds,
+            **_moved(job.record, secondary, message),
+        }
+
+    def not_found(self, _name: str) -> ApiError:
+        """AWS does not name a missing training job."""
+        return invalid("Requested resource not found.")
+
+    def _run_process(self, job: Job) -> tuple[ProcessResult, str]:
+        record, container = job.record, job.container
+        algorithm = record["AlgorithmSpecification"]
+        environment = self.credentials(job, isolated=record.get("EnableNetworkIsolation", False))
+        environment |= {"TRAINING_JOB_NAME": record["TrainingJobName"], "TRAINING_JOB_ARN": record["TrainingJobArn"]}
+        environment |= record.get("Environment", {})
+        timeout_s = record["StoppingCondition"]["MaxRuntimeInSeconds"]
+        for folder in ("model", "output/data", "output/intermediate", "code"):
+            container.folder(f"/opt/ml/{folder}")
+        if "ContainerEntrypoint" in algorithm:
+            argv = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
+            return container.run(
+                argv, environment=environment, cwd=container.ml, timeout_s=timeout_s, stop=job.stop
+            ), ""
+        script = Script.of(record["HyperParameters"])
+        code = self._unpack_code(job, script)
+        argv = ["python3", script.program, *script.arguments()]
+        variables = script.environment(
+            job_name=record["TrainingJobName"],
+            channels=_channels(record),
+            instance=record["ResourceConfig"]["InstanceType"],
+        )
+        result = container.run(argv, environment=variables | environment, cwd=code, timeout_s=timeout_s, stop=job.stop)
+        return result, shlex.join(argv)
+
+    def _unpack_code(self, job: Job, script: Script) -> Path:
+        """/opt/ml/code filled from the submit directory: an archive or a folder, in a channel or in S3."""
+        code = job.container.path("/opt/ml/code")
+        source = script.submit_directory
+        if source.startswith("s3://"):
+            self.download(job, source, job.container.folder("/opt/ml/submit"))
+            source = f"/opt/ml/submit/{source.rsplit('/', 1)[-1]}"
+        path = Path(job.container.rewrite(source))
+        if path.is_dir():
+            shutil.copytree(path, code, dirs_exist_ok=True)
+        elif path.is_file() and tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                archive.extractall(code, filter="data")
+        else:
+            raise JobFailed(f"ClientError: sagemaker_submit_directory {source} is neither a folder nor a tar archive")
+        if not (code / script.program).is_file():
+            raise JobFailed(f"ClientError: {script.program} is not in {source}")
+        if (code / "requirements.txt").is_file():
+            raise JobFailed("ClientError: installing requirements.txt is not modelled by the local emulator")
+        return code
+
+    def _restore(self, job: Job, checkpoints: Record) -> None:
+        folder = self._checkpoint_folder(job, checkpoints)
+        try:
+            staging.download(self.session(job), checkpoints["S3Uri"], folder)
+        except staging.NothingStaged:
+            return
+
+    def _checkpoint_folder(self, job: Job, checkpoints: Record) -> Path:
+        return job.container.folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints"))
+
+    def _pack(self, job: Job, folder: str, archive_name: str) -> None:
+        """Upload a folder of /opt/ml as an archive beside the model artifacts; an empty output is left out."""
+        source = job.container.folder(f"/opt/ml/{folder}")
+        names = sorted(path.name for path in source.iterdir())
+        if not names and archive_name != "model.tar.gz":
+            return
+        archive_path = job.container.ml.parent / archive_name
+        with tarfile.open(archive_path, "w:gz", compresslevel=1) as archive:
+            for name in names:
+                archive.add(source / name, arcname=name)
+        target: str = job.record["ModelArtifacts"]["S3ModelArtifacts"]
+        self.upload(job, archive_path, target.rpartition("/")[0])
+
+    def _write_config(self, job: Job) -> None:
+        record, container = job.record, job.container
+        folder = container.folder("/opt/ml/input/config")
+        files = {
+            "hyperparameters.json": record.get("HyperParameters", {}),
+            "inputdataconfig.json": _channels(record),
+            "resourceconfig.json": resource_config(record["ResourceConfig"]["InstanceType"]),
+        }
+        for name, content in files.items():
+            (folder / name).write_text(container.rewrite(json.dumps(content)))
+
+
+def _moved(record: Record, status: str, message: str) -> Record:
+    """Members that change when a job moves on to another secondary status."""
+    now = api.now()
+    done = [step if "EndTime" in step else step | {"EndTime": now} for step in record["SecondaryStatusTransitions"]]
+    step = {"Status": status, "StartTime": now, "StatusMessage": message}
+    if status in _FINAL:
+        step["EndTime"] = now
+    return {"SecondaryStatus": status, "SecondaryStatusTransitions": [*done, step]}
+
+
+def _metrics(definitions: list[Record], log: Path) -> Record:
+    """The last value of each metric whose regular expression matches in the log."""
+    text = log.read_text(errors="replace") if definitions and log.exists() else ""
+    found = []
+    for definition in definitions:
+        values = [match for match in re.finditer(definition["Regex"], text) if match.groups()]
+        if values:
+            value = float(values[-1].group(1))
+            found.append({"MetricName": definition["Name"], "Value": value, "Timestamp": api.now()})
+    return {"FinalMetricDataList": found} if found else {}
+
+
+def _channels(record: Record) -> dict[str, dict[str, str]]:
+    return {
+        channel["ChannelName"]: {
+            "TrainingInputMode": "File",
+            "S3DistributionType": "FullyReplicated",
+            "RecordWrapperType": "None",
+            **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+        }
+        for channel in record.get("InputDataConfig", [])
+    }
+
+
+def _check_resources(request: Record) -> None:
+    resources = request.get("ResourceConfig", {})
+    if "InstanceType" not in resources:
+        raise not_modelled("CreateTrainingJob without ResourceConfig.InstanceType")
+    if resources.get("InstanceCount", 1) != 1:
+        raise not_modelled("CreateTrainingJob with ResourceConfig.InstanceCount other than 1")
+
+
+def _check_channel(channel: Record, input_mode: str) -> None:
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None:
+        raise not_modelled(f"CreateTrainingJob with channel {channel['ChannelName']} that has no S3DataSource")
+    settings = {"InputMode": input_mode} | channel | source
+    for name, modelled in _CHANNEL.items():
+        if settings.get(name, modelled) != modelled:
+            raise not_modelled(f"CreateTrainingJob with a channel of {name} {settings[name]}")
+
+
+_CHANNEL = {
+    "InputMode": "File",
+    "CompressionType": "None",
+    "RecordWrapperType": "None",
+    "S3DataType": "S3Prefix",
+    "S3DataDistributionType": "FullyReplicated",
+}
+_ABSENT = (
+    "ServerlessJobConfig",
+    "MlflowConfig",
+    "ModelPackageConfig",
+    "DebugRuleConfigurations",
+    "SessionChainingConfig",
+)

@@ -1,0 +1,240 @@
+"""One execution of a pipeline: steps run when what they need has succeeded, side by side where nothing forbids it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dual_pipeline_local import staging
+from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.iam import Caller
+from dual_pipeline_local.sagemaker import api
+from dual_pipeline_local.sagemaker.api import Record
+from dual_pipeline_local.sagemaker.control import Control
+from dual_pipeline_local.sagemaker.pipelines.cache import Cache
+from dual_pipeline_local.sagemaker.pipelines.definition import Definition, Step
+from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
+from dual_pipeline_local.sagemaker.pipelines.retries import Retries
+from dual_pipeline_local.sagemaker.pipelines.steps import RUNNERS, Run, StepFailed, StepStopped, Workshop
+
+_MOST_PARALLEL = 50
+_FAILED = "Step failure: One or multiple steps failed."
+
+
+@dataclass
+class Execution:
+    """An execution's record as Describe answers it, its definition, parameters and step runs in order of start."""
+
+    record: Record
+    definition: Definition
+    values: dict[str, Any]
+    pipeline: Record
+    cache: Cache
+    role: Caller
+    runs: dict[str, Run] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        arn: str = self.record["PipelineExecutionArn"]
+        return arn
+
+    @property
+    def status(self) -> str:
+        """PipelineExecutionStatus."""
+        status: str = self.record["PipelineExecutionStatus"]
+        return status
+
+
+class Interpreter:
+    """Runs executions."""
+
+    def __init__(self, control: Control, wait_for_job: Callable[[str, Callable[[], bool]], Record]) -> None:
+        self._control = control
+        self._wait_for_job = wait_for_job
+
+    def run(self, execution: Execution) -> None:
+        """Run an execution to its end."""
+        try:
+            self._emit_execution(execution, None)
+            reason = self._run_steps(execution)
+        except Exception as error:  # a defect here is the service's own error, and the execution must end
+            self.move(execution, "Failed", FailureReason=f"InternalServerError: {error!r}")
+        else:
+            if execution.stop.is_set():
+                self.move(execution, "Stopped")
+            elif reason is not None:
+                self.move(execution, "Failed", FailureReason=reason[:1300])
+            else:
+                self.move(execution, "Succeeded")
+        finally:
+            execution.done.set()
+
+    def move(self, execution: Execution, status: str, **changes: object) -> None:
+        """Change an execution's status and send the event."""
+        with self._control.changed:
+            before = execution.status
+            execution.record |= {**changes, "PipelineExecutionStatus": status, "LastModifiedTime": api.now()}
+            self._control.changed.notify_all()
+        self._emit_execution(execution, before)
+
+    def _run_steps(self, execution: Execution) -> str | None:
+        """Run all steps that are to run; the reason if one failed. After a failure no further step starts."""
+        shop = self._workshop(execution)
+        parallel = execution.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", _MOST_PARALLEL)
+        reason: str | None = None
+        running: set[Future[str | None]] = set()
+        with ThreadPoolExecutor(min(parallel, _MOST_PARALLEL), thread_name_prefix="step") as pool:
+            while True:
+                if reason is None and not execution.stop.is_set():
+                    for step in list(_ready(execution)):
+                        running.add(pool.submit(self._run_step, execution, self._begin(execution, step), shop))
+                if not running:
+                    return reason
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                reason = next((found for found in (task.result() for task in finished) if found), reason)
+
+    def _begin(self, execution: Execution, step: Step) -> Run:
+        record = {"StepName": step.name, "StepStatus": "Starting", "StartTime": api.now(), "AttemptCount": 1}
+        for member, source in (("StepDisplayName", "DisplayName"), ("StepDescription", "Description")):
+            if source in step.source:
+                record[member] = step.source[source]
+        run = Run(step, record)
+        with self._control.changed:
+            execution.runs[step.name] = run
+        self._emit_step(execution, run, None)
+        return run
+
+    def _run_step(self, execution: Execution, run: Run, shop: Workshop) -> str | None:
+        """Run one step to its end; the execution's FailureReason if it failed."""
+        self._move_step(execution, run, "Executing")
+        try:
+            Retries(run.step.source.get("RetryPolicies", [])).run(
+                lambda: RUNNERS[run.step.type](run, shop), run, shop.stop
+            )
+        except StepStopped:
+            self._move_step(execution, run, "Stopped")
+            return None
+        except StepFailed as failure:
+            self._move_step(execution, run, "Failed", FailureReason=str(failure))
+            return str(failure) if failure.ends else _FAILED
+        except ExpressionError as error:
+            self._move_step(execution, run, "Failed", FailureReason=f"ClientError: {error}"[:1024])
+            return _FAILED
+        except Exception as error:  # a defect here is the service's own error, and the step must end
+            self._move_step(execution, run, "Failed", FailureReason=f"InternalServerError: {error!r}"[:1024])
+            return _FAILED
+        with self._control.changed:
+            shop.scope.steps[run.step.name] = run.properties
+        self._move_step(execution, run, "Succeeded")
+        return None
+
+    def _move_step(self, execution: Execution, run: Run, status: str, **changes: object) -> None:
+        with self._control.changed:
+            before = run.status
+            run.record |= {**changes, "StepStatus": status}
+            if status in ("Succeeded", "Failed", "Stopped"):
+                run.record["EndTime"] = api.now()
+            self._control.changed.notify_all()
+        self._emit_step(execution, run, before)
+
+    def _workshop(self, execution: Execution) -> Workshop:
+        def variable(name: str) -> str:
+            known: dict[str, str] = {
+                "PipelineName": execution.pipeline["PipelineName"],
+                "PipelineArn": execution.pipeline["PipelineArn"],
+                "PipelineExecutionId": execution.arn.rpartition("/")[2],
+                "PipelineExecutionArn": execution.arn,
+                "StartDateTime": _iso(execution.record["CreationTime"]),
+                "CurrentDateTime": _iso(api.now()),
+            }
+            return known[name]
+
+        def read(uri: str) -> bytes:
+            try:
+                return staging.read(self._control.cloud.session(execution.role.arn), uri)
+            except (ClientError, BotoCoreError, ApiError, ValueError) as error:
+                raise ExpressionError(f"{uri} cannot be read as {execution.role.arn}: {error}") from error
+
+        files = {
+            (step.name, file["PropertyFileName"]): (file["OutputName"], file["FilePath"])
+            for step in execution.definition.steps
+            for file in step.source.get("PropertyFiles", [])
+        }
+        return Workshop(
+            control=self._control,
+            wait=self._wait_for_job,
+            caller=execution.role,
+            execution_id=execution.arn.rpartition("/")[2],
+            execution_arn=execution.arn,
+            scope=Scope(execution.values, variable, read, property_files=files),
+            cache=execution.cache,
+            stop=execution.stop,
+        )
+
+    def _emit_execution(self, execution: Execution, before: str | None) -> None:
+        record = execution.record
+        detail = {
+            "pipelineExecutionDescription": record.get("PipelineExecutionDescription"),
+            "pipelineExecutionDisplayName": record.get("PipelineExecutionDisplayName"),
+            "currentPipelineExecutionStatus": record["PipelineExecutionStatus"],
+            "previousPipelineExecutionStatus": before,
+            "executionStartTime": _iso(record["CreationTime"]),
+            "executionEndTime": _iso(record["LastModifiedTime"])
+            if record["PipelineExecutionStatus"] in ENDED
+            else None,
+            "pipelineArn": record["PipelineArn"],
+            "pipelineExecutionArn": execution.arn,
+        }
+        self._emit(execution, "SageMaker Model Building Pipeline Execution Status Change", detail)
+
+    def _emit_step(self, execution: Execution, run: Run, before: str | None) -> None:
+        record = run.record
+        detail = {
+            "metadata": _lower(record.get("Metadata", {})),
+            "stepStartTime": _iso(record["StartTime"]),
+            "stepEndTime": _iso(record["EndTime"]) if "EndTime" in record else None,
+            "stepName": run.step.name,
+            "stepType": run.step.type,
+            "previousStepStatus": before,
+            "currentStepStatus": record["StepStatus"],
+            "failureReason": record.get("FailureReason"),
+            "cacheHitResult": _lower(record["CacheHitResult"]) if "CacheHitResult" in record else None,
+            "pipelineArn": execution.record["PipelineArn"],
+            "pipelineExecutionArn": execution.arn,
+        }
+        self._emit(execution, "SageMaker Model Building Pipeline Execution Step Status Change", detail)
+
+    def _emit(self, execution: Execution, detail_type: str, detail: Record) -> None:
+        known = {name: value for name, value in detail.items() if value is not None}
+        self._control.cloud.emit(detail_type, known, [execution.record["PipelineArn"], execution.arn])
+
+
+ENDED = ("Succeeded", "Failed", "Stopped")
+
+
+def _ready(execution: Execution) -> Iterator[Step]:
+    """Steps that have not started and whose needs have all succeeded, on the branch that was taken."""
+    for step in execution.definition.steps:
+        runs = [execution.runs.get(name) for name in step.needs]
+        if step.name in execution.runs or not all(run and run.status == "Succeeded" for run in runs):
+            continue
+        branch = step.branch
+        if branch is None or execution.runs[branch.condition].properties["Outcome"] == branch.outcome:
+            yield step
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _lower(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key[:1].lower() + key[1:]: _lower(item) for key, item in value.items()}
+    return value

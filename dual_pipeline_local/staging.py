@@ -1,0 +1,84 @@
+"""Copies between S3 and disk, as SageMaker stages the inputs and outputs of a job."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+
+
+class NothingStaged(Exception):
+    """No object lies under the URI that was to be downloaded."""
+
+
+def parse(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"not an s3 uri: {uri}")
+    return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
+
+
+def join(uri: str, *names: str) -> str:
+    """A URI below another one."""
+    return "/".join([uri.rstrip("/"), *names])
+
+
+def download(session: boto3.Session, uri: str, folder: Path) -> list[Path]:
+    """Download every object whose key begins with the URI's key (`S3DataType: S3Prefix`) and list the files.
+
+    A key keeps its path below the prefix; when the prefix ends inside a name (a single object), the path after the
+    prefix's last slash. Keys that end in a slash are the console's empty folders and are left out.
+
+    Raises NothingStaged when no object matches and ValueError for a key that would leave the folder.
+    Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html
+    """
+    s3 = session.client("s3")
+    bucket, prefix = parse(uri)
+    files = []
+    for key in _keys(s3, bucket, prefix):
+        target = folder / _below(prefix, key)
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"object key leaves its folder: {key}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(bucket, key, str(target))
+        files.append(target)
+    if not files:
+        raise NothingStaged(uri)
+    return files
+
+
+def upload(session: boto3.Session, folder: Path, uri: str) -> list[str]:
+    """Upload a folder's files, or one file, below the URI and list the URIs written."""
+    s3 = session.client("s3")
+    bucket, prefix = parse(uri)
+    written = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]:
+        name = file.relative_to(folder).as_posix() if folder.is_dir() else file.name
+        key = "/".join(part for part in (prefix.rstrip("/"), name) if part)
+        s3.upload_file(str(file), bucket, key)
+        written.append(f"s3://{bucket}/{key}")
+    return written
+
+
+def read(session: boto3.Session, uri: str) -> bytes:
+    """The bytes of one object."""
+    bucket, key = parse(uri)
+    s3 = session.client("s3")
+    data: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return data
+
+
+def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            if not item["Key"].endswith("/"):
+                yield item["Key"]
+
+
+def _below(prefix: str, key: str) -> str:
+    folder = prefix if prefix.endswith("/") else f"{prefix}/"
+    if key.startswith(folder):
+        return key.removeprefix(folder)
+    return key[prefix.rfind("/") + 1 :]
