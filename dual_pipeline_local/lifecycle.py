@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -90,15 +89,17 @@ class Emulator:
         workplace.state_file.write_text(json.dumps(state, indent=1) + "\n")
 
     def stop(self) -> None:
-        """End it and every process below it: politely, then by force."""
+        """End it politely, then by force whatever is left of it and the processes below it."""
         family = [self.process, *_descendants(self.process)]
-        with suppress(psutil.NoSuchProcess):
-            self.process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=_STOP_S)
-        for process in alive:
-            with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
+            self.process.terminate()
+        psutil.wait_procs([self.process], timeout=_STOP_S)
+        for process in family:
+            with suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(alive, timeout=_STOP_S)
+        deadline = time.monotonic() + _STOP_S
+        while any(map(_runs, family)) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def start(
@@ -139,7 +140,7 @@ def find(workplace: Workplace) -> Emulator | None:
     try:
         state = json.loads(workplace.state_file.read_text())
         process = psutil.Process(state["pid"])
-        same = process.create_time() == state["created"] and process.status() != psutil.STATUS_ZOMBIE
+        same = process.create_time() == state["created"] and _runs(process)
     except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         same = False
     if not same:
@@ -190,6 +191,13 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _memory(process: psutil.Process) -> int:

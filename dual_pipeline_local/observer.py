@@ -161,7 +161,7 @@ class Observer:
                 continue
             metadata: dict[str, Any] = step.get("Metadata", {})
             kind = next(iter(metadata), "")
-            details = metadata.get(kind)
+            details: Any = metadata.get(kind)
             yield StepRecord(
                 name=step["StepName"],
                 type=kind,
@@ -191,7 +191,7 @@ def read_states(history: list[dict[str, Any]], *, failed: bool) -> Iterator[Stat
         elif kind in _STARTED_AGAIN:
             current.update(error="", cause="")
         elif kind.endswith(("Failed", "TimedOut", "Aborted")) and not kind.startswith("Execution"):
-            details = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
+            details: dict[str, Any] = next((v for name, v in event.items() if name.endswith("EventDetails")), {})
             current.update(error=details.get("error", ""), cause=details.get("cause", ""))
         elif kind.endswith("StateExited"):
             status = "caught" if current.get("error") else "succeeded"
