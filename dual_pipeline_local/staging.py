@@ -1,11 +1,9 @@
-"""Copies between S3 and disk, as SageMaker stages the inputs and outputs of a job."""
+"""Copies between S3 and disk, as SageMaker stages the inputs and outputs of a job; `s3` is a boto3 client."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import boto3
 
 
 class NothingStaged(Exception):
@@ -25,7 +23,7 @@ def join(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
-def download(session: boto3.Session, uri: str, folder: Path) -> list[Path]:
+def download(s3: Any, uri: str, folder: Path) -> list[Path]:
     """Download every object whose key begins with the URI's key (`S3DataType: S3Prefix`) and list the files.
 
     A key keeps its path below the prefix; when the prefix ends inside a name (a single object), the path after the
@@ -34,7 +32,6 @@ def download(session: boto3.Session, uri: str, folder: Path) -> list[Path]:
     Raises NothingStaged when no object matches and ValueError for a key that would leave the folder.
     Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html
     """
-    s3 = session.client("s3")
     bucket, prefix = parse(uri)
     files = []
     for key in _keys(s3, bucket, prefix):
@@ -49,9 +46,8 @@ def download(session: boto3.Session, uri: str, folder: Path) -> list[Path]:
     return files
 
 
-def upload(session: boto3.Session, folder: Path, uri: str) -> list[str]:
+def upload(s3: Any, folder: Path, uri: str) -> list[str]:
     """Upload a folder's files, or one file, below the URI and list the URIs written."""
-    s3 = session.client("s3")
     bucket, prefix = parse(uri)
     written = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]:
@@ -62,10 +58,9 @@ def upload(session: boto3.Session, folder: Path, uri: str) -> list[str]:
     return written
 
 
-def read(session: boto3.Session, uri: str) -> bytes:
+def read(s3: Any, uri: str) -> bytes:
     """The bytes of one object."""
     bucket, key = parse(uri)
-    s3 = session.client("s3")
     data: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return data
 

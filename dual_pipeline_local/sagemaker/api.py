@@ -89,7 +89,7 @@ def output(operation: str, record: Record) -> Record:
 def listed(operation: str) -> tuple[str, frozenset[str]]:
     """The member of a List operation's output that holds the items, and the members of an item."""
     shape: Any = _operation(operation).output_shape
-    name, items = next((name, member) for name, member in shape.members.items() if isinstance(member, ListShape))
+    name, items = next((name, items) for name, items in shape.members.items() if items.type_name == "list")
     return name, frozenset(items.member.members)
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import boto3
-
-from dual_pipeline_local import events, iam, sessions
+from dual_pipeline_local import events, gateway, iam, resources, sessions
 from dual_pipeline_local.iam import Caller
+from dual_pipeline_local.sagemaker.api import Record
 
 SERVICE_PRINCIPAL = "sagemaker.amazonaws.com"
 
@@ -17,14 +16,14 @@ class Cloud(Protocol):
     def authorize(self, caller: Caller, action: str, resource: str) -> None:
         """Refuse with AccessDeniedException unless the caller may take the action."""
 
-    def check_pass_role(self, caller: Caller, role_arn: str) -> None:
-        """Refuse unless the caller may pass the role to SageMaker and the role trusts it."""
+    def authorize_call(self, caller: Caller, operation: str, request: Record) -> None:
+        """Refuse a SageMaker operation that the caller may not call, iam:PassRole included."""
 
-    def session(self, role_arn: str) -> boto3.Session:
-        """A session with temporary credentials of the role."""
+    def client(self, role_arn: str, service: str) -> Any:
+        """A boto3 client of another service that acts as the role."""
 
     def environment(self, role_arn: str) -> Mapping[str, str]:
-        """The same credentials as a child process takes them."""
+        """The role's credentials as a child process takes them."""
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
         """Put an event of source aws.sagemaker on the default bus."""
@@ -37,13 +36,15 @@ class EmulatedCloud:
         """See Cloud."""
         iam.authorize(caller, action, resource)
 
-    def check_pass_role(self, caller: Caller, role_arn: str) -> None:
+    def authorize_call(self, caller: Caller, operation: str, request: Record) -> None:
         """See Cloud."""
-        iam.check_pass_role(caller, role_arn, SERVICE_PRINCIPAL)
+        target = resources.sagemaker_resource(operation, request, region=caller.region, account=caller.account)
+        iam.authorize(caller, f"sagemaker:{operation}", target)
+        gateway.authorize_sagemaker(caller, operation, request)
 
-    def session(self, role_arn: str) -> boto3.Session:
+    def client(self, role_arn: str, service: str) -> Any:
         """See Cloud."""
-        return sessions.session_for_role(role_arn, service=SERVICE_PRINCIPAL)
+        return sessions.client(role_arn, service, service=SERVICE_PRINCIPAL)
 
     def environment(self, role_arn: str) -> Mapping[str, str]:
         """See Cloud."""

@@ -47,7 +47,6 @@ class Models:
             raise not_modelled(f"CreateModel with {len(containers)} containers")
         if "ExecutionRoleArn" not in request:
             raise invalid("ExecutionRoleArn is required for a model with model data")
-        self._control.cloud.check_pass_role(caller, request["ExecutionRoleArn"])
         data = self._resolve(containers[0], caller)["ModelDataUrl"]
         self._check_data(data, request["ExecutionRoleArn"])
         with self._control.changed:
@@ -112,7 +111,7 @@ class Models:
     def _check_data(self, uri: str, role: str) -> None:
         bucket, key = staging.parse(uri)
         try:
-            self._control.cloud.session(role).client("s3").head_object(Bucket=bucket, Key=key)
+            self._control.cloud.client(role, "s3").head_object(Bucket=bucket, Key=key)
         except (ClientError, ApiError) as error:
             raise invalid(
                 f'Could not access model data at {uri}. Please ensure that the role "{role}" exists and that its '

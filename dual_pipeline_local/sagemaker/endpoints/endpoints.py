@@ -141,9 +141,8 @@ class Endpoints:
             raise invalid("ExcludeRetainedVariantProperties requires RetainAllVariantProperties to be true")
         if request.get("RetainAllVariantProperties"):
             config = _retain(endpoint.record, config, excluded)
-        retained = endpoint.record.get("LastDeploymentConfig", {}) if request.get("RetainDeploymentConfig") else {}
-        wanted: Record = request.get("DeploymentConfig", retained)
-        deployment = self._deployment(wanted, config, caller)
+        last: Record = endpoint.record.get("LastDeploymentConfig", {}) if request.get("RetainDeploymentConfig") else {}
+        deployment = self._deployment(request.get("DeploymentConfig") or last, config, caller)
         self._begin(endpoint, "Updating")
         self._control.start(lambda: self._deploy(endpoint, config, deployment), name=f"endpoint-{endpoint.name}")
         return {"EndpointArn": endpoint.record["EndpointArn"]}
@@ -188,7 +187,7 @@ class Endpoints:
     def _check_alarms(self, endpoint: Endpoint, deployment: Deployment) -> None:
         if not deployment.alarms:
             return
-        cloudwatch = self._control.cloud.session(endpoint.role).client("cloudwatch")
+        cloudwatch = self._control.cloud.client(endpoint.role, "cloudwatch")
         missing, ringing = alarms_in_alarm(cloudwatch, deployment.alarms)
         if missing or ringing:
             raise _RolledBack(
@@ -205,7 +204,7 @@ class Endpoints:
                 self._control.cloud.authorize(caller, "cloudwatch:DescribeAlarms", alarm)
             role = self._role(endpoint_config, caller)
             try:
-                missing, _ = alarms_in_alarm(self._control.cloud.session(role).client("cloudwatch"), deployment.alarms)
+                missing, _ = alarms_in_alarm(self._control.cloud.client(role, "cloudwatch"), deployment.alarms)
             except ClientError as error:
                 raise invalid(f"The execution role {role} cannot read the rollback alarms: {error}") from error
             if missing:

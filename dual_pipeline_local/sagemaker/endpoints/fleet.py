@@ -43,7 +43,7 @@ class Server:
         self._container = Container(folder, log=log)
         self._port_file = folder / "port"
         role = model["ExecutionRoleArn"]
-        archive = staging.download(cloud.session(role), model["ModelDataUrl"], folder / "download")[0]
+        archive = staging.download(cloud.client(role, "s3"), model["ModelDataUrl"], folder / "download")[0]
         shutil.unpack_archive(archive, self._container.folder("/opt/ml/model"), "gztar", filter="data")
         archive.unlink()
         model_dir = self._container.rewrite("/opt/ml/model")

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import boto3
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dual_pipeline_local import staging
@@ -108,7 +108,7 @@ class Jobs(ABC):
         """Stage an input as the job's role, failing the job in AWS's words."""
         bucket, _ = staging.parse(uri)
         try:
-            staging.download(self.session(job), uri, folder)
+            staging.download(self.s3(job), uri, folder)
         except (staging.NothingStaged, ClientError, BotoCoreError, ApiError) as error:
             cause = "No objects found" if isinstance(error, staging.NothingStaged) else str(error)
             raise JobFailed(
@@ -121,13 +121,13 @@ class Jobs(ABC):
     def upload(self, job: Job, path: Path, uri: str) -> list[str]:
         """Stage an output as the job's role."""
         try:
-            return staging.upload(self.session(job), path, uri)
-        except (boto3.exceptions.Boto3Error, ClientError, BotoCoreError, ApiError) as error:
+            return staging.upload(self.s3(job), path, uri)
+        except (Boto3Error, ClientError, BotoCoreError, ApiError) as error:
             raise JobFailed(f"ClientError: Failed to upload {path.name} to {uri} as {job.role}: {error}") from error
 
-    def session(self, job: Job) -> boto3.Session:
-        """A session of the job's role."""
-        return self._control.cloud.session(job.role)
+    def s3(self, job: Job) -> Any:
+        """S3 as the job's role."""
+        return self._control.cloud.client(job.role, "s3")
 
     def credentials(self, job: Job, *, isolated: bool) -> dict[str, str]:
         """The role's credentials for the job's process; none in network isolation."""
@@ -135,7 +135,6 @@ class Jobs(ABC):
 
     def _create(self, request: Record, caller: Caller) -> Record:
         self.refuse_unmodelled(request)
-        self._control.cloud.check_pass_role(caller, request["RoleArn"])
         name, now = request[self._name], api.now()
         job_arn = arn(caller, f"{self.kind.lower()}-job/{name}")
         with self._control.changed:

@@ -158,7 +158,7 @@ class TrainingJobs(Jobs):
     def _restore(self, job: Job, checkpoints: Record) -> None:
         folder = self._checkpoint_folder(job, checkpoints)
         try:
-            staging.download(self.session(job), checkpoints["S3Uri"], folder)
+            staging.download(self.s3(job), checkpoints["S3Uri"], folder)
         except staging.NothingStaged:
             return
 

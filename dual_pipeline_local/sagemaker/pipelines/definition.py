@@ -219,9 +219,7 @@ def _reference_faults(steps: list[Step], parameters: Mapping[str, Record]) -> It
                 yield f"step {step.name} depends on {name}, which does not exist"
         for name, argument in expressions(step.arguments):
             found = fault(name, argument)
-            if found:
-                yield f"step {step.name}: {found}"
-            elif name == "Get" and (found := _dangling(argument, by_name, parameters)):
+            if found or (name == "Get" and (found := _dangling(argument, by_name, parameters))):
                 yield f"step {step.name}: {found}"
 
 

@@ -158,7 +158,7 @@ class Interpreter:
 
         def read(uri: str) -> bytes:
             try:
-                return staging.read(self._control.cloud.session(execution.role.arn), uri)
+                return staging.read(self._control.cloud.client(execution.role.arn, "s3"), uri)
             except (ClientError, BotoCoreError, ApiError, ValueError) as error:
                 raise ExpressionError(f"{uri} cannot be read as {execution.role.arn}: {error}") from error
 

@@ -77,7 +77,6 @@ class Pipelines:
         known = self._repeated("CreatePipeline", token, request)
         if known:
             return {"PipelineArn": known}
-        self._control.cloud.check_pass_role(caller, request["RoleArn"])
         definition = self._definition(request)
         now = api.now()
         with self._control.changed:
@@ -104,8 +103,6 @@ class Pipelines:
 
     def _update(self, request: Record, caller: Caller) -> Record:
         pipeline = self._pipeline(request["PipelineName"], caller)
-        if "RoleArn" in request:
-            self._control.cloud.check_pass_role(caller, request["RoleArn"])
         definition = pipeline.versions[-1][1]
         if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
             definition = self._definition(pipeline.record | request)
@@ -245,7 +242,7 @@ class Pipelines:
             raise not_modelled("PipelineDefinitionS3Location with VersionId")
         uri = f"s3://{location['Bucket']}/{location['ObjectKey']}"
         try:
-            return Definition.parse(staging.read(self._control.cloud.session(request["RoleArn"]), uri).decode())
+            return Definition.parse(staging.read(self._control.cloud.client(request["RoleArn"], "s3"), uri).decode())
         except ClientError as error:
             raise invalid(f"Unable to read the pipeline definition at {uri}: {error}") from error
 

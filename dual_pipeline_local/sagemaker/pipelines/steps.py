@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
-from dual_pipeline_local.sagemaker import access, api
+from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.pipelines.cache import Cache, Hit
@@ -63,7 +63,7 @@ class Workshop:
     def call(self, operation: str, request: Record) -> Record:
         """Call the API as the pipeline's role, with the permissions AWS asks it for."""
         try:
-            access.authorize(self.control.cloud, operation, request, self.caller)
+            self.control.cloud.authorize_call(self.caller, operation, request)
             return self.control.call(operation, request, self.caller)
         except ApiError as error:
             raise StepFailed(
