@@ -1,0 +1,78 @@
+"""A setting of literal names, and JSONata evaluated for real by the engine that the emulator runs."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ministack.services import stepfunctions
+
+from dual_pipeline.environment import Environment
+from dual_pipeline.model_project import Rollout
+from dual_pipeline.outer_loop.definition import outer_loop_definition
+from dual_pipeline.outer_loop.setting import Setting
+from pipeline_code.census.project import CENSUS
+
+Evaluate = Callable[..., Any]
+
+
+def make_setting(environment: Environment) -> Setting:
+    """The outer loop of an environment's first project, with names instead of tokens."""
+    return Setting(
+        environment=environment,
+        project=environment.projects[0],
+        partition="aws",
+        account="111122223333",
+        data_bucket="data-bucket",
+        artifact_bucket="artifact-bucket",
+        table_name="ledger",
+        key_arn="arn:aws:kms:eu-west-1:111122223333:key/key",
+        topic_arn="arn:aws:sns:eu-west-1:111122223333:topic",
+        model_role_arn="arn:aws:iam::111122223333:role/model",
+        rollback_alarms=("errors", "latency"),
+    )
+
+
+@pytest.fixture(scope="session")
+def setting() -> Setting:
+    """The least: one instance, no scaling."""
+    return make_setting(Environment(name="dev", region="eu-west-1", projects=(CENSUS,)))
+
+
+@pytest.fixture(scope="session")
+def scaled_setting() -> Setting:
+    """The most: canary and scaling."""
+    rollout = Rollout(strategy="canary", instance_count=2, max_instance_count=6)
+    return make_setting(Environment(name="dev", region="eu-west-1", projects=(replace(CENSUS, rollout=rollout),)))
+
+
+@pytest.fixture(scope="session")
+def definition(setting: Setting) -> dict[str, Any]:
+    """The whole machine as JSON."""
+    return json.loads(json.dumps(outer_loop_definition(setting)))
+
+
+@pytest.fixture(scope="session")
+def scaled_definition(scaled_setting: Setting) -> dict[str, Any]:
+    """The whole machine of the most demanding project."""
+    return json.loads(json.dumps(outer_loop_definition(scaled_setting)))
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Evaluate:
+    """Evaluate a field as Step Functions does: literals stay, `{% ... %}` sees $states and the variables."""
+
+    def evaluate(
+        field: Any,
+        *,
+        given: Any = None,
+        result: Any = None,
+        error: Any = None,
+        variables: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> Any:
+        ctx = {"State": {"Name": "Here", "RetryCount": 0}, **(context or {}), "variables": variables or {}}
+        return stepfunctions._apply_jsonata_template(field, given, ctx, result=result, error_output=error)
+
+    return evaluate
