@@ -1,4 +1,4 @@
-"""The CDK app: one stage per environment of environments.py."""
+"""The CDK app: one stage per environment of environments.py, or only the one that `-c environment=dev` names."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,8 @@ from environments import ENVIRONMENTS
 from stacks.stage import EnvironmentStage
 
 app = cdk.App()
+wanted = app.node.try_get_context("environment")
 for environment in ENVIRONMENTS:
-    EnvironmentStage(app, environment.name.capitalize(), environment=environment)
+    if wanted in (None, environment.name):
+        EnvironmentStage(app, environment.name.capitalize(), environment=environment)
 app.synth()

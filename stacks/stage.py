@@ -76,7 +76,7 @@ class EnvironmentStage(cdk.Stage):
             image=image,
         )
         # The outer loop knows the pipeline by its name only, so nothing but this puts them in order.
-        outer.add_dependency(inner)
+        outer.add_stack_dependency(inner)
         MonitoringStack(
             self,
             f"{prefix}Monitoring",

@@ -40,7 +40,7 @@ class ApproverPolicy(iam.ManagedPolicy):
 
 
 class DataScientistPolicy(iam.ManagedPolicy):
-    """Run personal copies of a project's inner loop, named `<environment>-<project>-...`, and read what jobs left.
+    """Run personal copies of a project's inner loop, named `<environment>-<project>--...`, and read what jobs left.
 
     A copy runs as the project's own pipeline role; the pipeline that the outer loop starts can be read, not changed.
     """
@@ -49,6 +49,8 @@ class DataScientistPolicy(iam.ManagedPolicy):
         stack = cdk.Stack.of(scope)
         sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
         logs = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group:/aws/sagemaker"
+        # No project's name holds two hyphens in a row, so no other project's pipeline looks like a copy.
+        copies = f"{sagemaker}:pipeline/{workspace.name}--*"
         super().__init__(
             scope,
             id_,
@@ -67,7 +69,7 @@ class DataScientistPolicy(iam.ManagedPolicy):
                         "sagemaker:StopPipelineExecution",
                         "sagemaker:UpdatePipeline",
                     ],
-                    resources=[f"{sagemaker}:pipeline/{workspace.name}-*"],
+                    resources=[copies],
                 ),
                 iam.PolicyStatement(
                     sid="PassPipelineRole",
@@ -85,7 +87,7 @@ class DataScientistPolicy(iam.ManagedPolicy):
                         "sagemaker:ListPipelineExecutions",
                         "sagemaker:ListPipelineParametersForExecution",
                     ],
-                    resources=[f"{sagemaker}:pipeline/{workspace.name}", f"{sagemaker}:pipeline/{workspace.name}-*"],
+                    resources=[f"{sagemaker}:pipeline/{workspace.name}", copies],
                 ),
                 iam.PolicyStatement(
                     sid="ReadJobs",

@@ -12,6 +12,7 @@ from constructs import Construct
 
 from dual_pipeline import permissions
 from dual_pipeline.environment import VpcConfig
+from dual_pipeline.rollback_alarms import rollback_alarm_names
 from dual_pipeline.service_role import ServiceRole
 
 
@@ -144,6 +145,7 @@ class EndpointRole(ServiceRole):
 
     def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, image: str) -> None:
         stack = cdk.Stack.of(scope)
+        alarms = f"arn:{stack.partition}:cloudwatch:{stack.region}:{stack.account}:alarm"
         statements = [
             # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
             permissions.read_objects(
@@ -162,7 +164,7 @@ class EndpointRole(ServiceRole):
             iam.PolicyStatement(
                 sid="WatchRollbackAlarms",
                 actions=["cloudwatch:DescribeAlarms"],
-                resources=[f"arn:{stack.partition}:cloudwatch:{stack.region}:{stack.account}:alarm:{workspace.name}-*"],
+                resources=[f"{alarms}:{name}" for name in rollback_alarm_names(workspace.name)],
             ),
             *permissions.pull_image(scope, image=image),
             *permissions.use_key(workspace.key),

@@ -26,13 +26,14 @@ class RollbackAlarms(Construct):
         topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, id_)
+        errors, latency = rollback_alarm_names(endpoint_name)
         milliseconds = max_p99_latency.to_milliseconds()
         self.alarms = (
             # One 0 or 1 per request, so the average is a rate.
             OperatorAlarm(
                 self,
                 "Errors",
-                name=f"{endpoint_name}-5xx-rate",
+                name=errors,
                 metric=endpoint_metric("Invocation5XXErrors", endpoint_name=endpoint_name, statistic="Average"),
                 threshold=max_error_percent / 100,
                 periods=3,
@@ -44,7 +45,7 @@ class RollbackAlarms(Construct):
             OperatorAlarm(
                 self,
                 "Latency",
-                name=f"{endpoint_name}-p99-latency",
+                name=latency,
                 metric=endpoint_metric("ModelLatency", endpoint_name=endpoint_name, statistic="p99"),
                 threshold=milliseconds * 1000,
                 periods=3,
@@ -54,3 +55,8 @@ class RollbackAlarms(Construct):
                 topic=topic,
             ),
         )
+
+
+def rollback_alarm_names(endpoint_name: str) -> tuple[str, str]:
+    """The names of the alarms on errors and on latency; deployed endpoints refer to them, so they never change."""
+    return f"{endpoint_name}-5xx-rate", f"{endpoint_name}-p99-latency"

@@ -58,7 +58,7 @@ MOST = Environment(
 Template = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Synthesis:
     """Templates by stack path (`Dev/Foundation`), the files they lie in, and what the validation plug-ins found."""
 
