@@ -13,14 +13,16 @@ from dual_pipeline.asl import (
     Fragment,
     State,
     Statement,
-    assign,
     catch,
     choice,
     jsonata,
+    quote,
     retry,
     task,
 )
 
+# Variables that a machine sets in its first state; each wait starts its own clock at its first look.
+INITIAL: State = {"waiting": {"at": "", "since": 0, "key": "", "over": False}}
 WAIT_SORT_KEY = "WAIT"
 KEEP_S = 40 * 24 * 3600
 _DYNAMODB_IAM = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-ddb.html"
@@ -67,12 +69,12 @@ class AwaitStatus:
         return -(-self.deadline_s // self.waiting_s) + 1
 
     def fragment(self) -> Fragment:
-        """The states; the first one is `name`. The role's statements follow from the table: see `statements`."""
-        look, decide, sleep, consume = (f"{self.name}{part}" for part in ("Look", "Decide", "Sleep", "Consume"))
+        """The states; the first one is `name`. The machine sets INITIAL before, and its role holds `wait_statement`."""
+        look, decide, sleep, consume = (f"{self.name}{part}" for part in ("", "Decide", "Sleep", "Consume"))
         ledger_retry = [retry(DYNAMODB_ERRORS)]
-        late = f"$millis() - $waitingSince >= {self.deadline_s * 1000}"
+        name = quote(self.name)
+        late = f"$millis() - $waiting.since >= {self.deadline_s * 1000}"
         states: dict[str, State] = {
-            self.name: assign({"waitingSince": jsonata("$millis()")}, next_=look),
             look: task(
                 self.integration,
                 arguments=self.arguments,
@@ -80,20 +82,24 @@ class AwaitStatus:
                 retries=[retry(self.errors)],
                 catches=self.catches,
                 assign={
-                    "waitingFor": jsonata(self.key),
-                    "over": jsonata(self.done),
+                    "waiting": {
+                        "at": self.name,
+                        "since": jsonata(f"$waiting.at = {name} ? $waiting.since : $millis()"),
+                        "key": jsonata(self.key),
+                        "over": jsonata(self.done),
+                    },
                     self.observed: jsonata(self.observe),
                 },
                 next_=decide,
             ),
-            decide: choice(("$over", self.next_), (late, self.on_deadline), default=sleep),
+            decide: choice(("$waiting.over", self.next_), (late, self.on_deadline), default=sleep),
             # The optimised putItem has no callback, only the SDK integration has.
             sleep: task(
                 "aws-sdk:dynamodb:putItem.waitForTaskToken",
                 arguments={
                     "TableName": self.table_name,
                     "Item": {
-                        **wait_key("$waitingFor"),
+                        **wait_key("$waiting.key"),
                         "token": {"S": jsonata("$states.context.Task.Token")},
                         "execution": {"S": jsonata("$states.context.Execution.Id")},
                         "expires_at": {"N": jsonata(f"$string($floor($millis() / 1000) + {KEEP_S})")},
@@ -114,7 +120,7 @@ class AwaitStatus:
                 "aws-sdk:dynamodb:deleteItem",
                 arguments={
                     "TableName": self.table_name,
-                    "Key": wait_key("$waitingFor"),
+                    "Key": wait_key("$waiting.key"),
                     "ConditionExpression": "attribute_exists(terminal)",
                 },
                 timeout_s=60,

@@ -84,13 +84,11 @@ HAPPY: dict[str, Any] = {
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
     "ReadVerdict": {"Body": base64.b64encode(b'{"verdict": "warn", "reasons": ["few rows"]}').decode()},
     "StartTraining": {"PipelineExecutionArn": EXECUTION},
-    "AwaitTrainingLook": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded"},
+    "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded"},
     "StopTraining": {"PipelineExecutionArn": EXECUTION},
     "ListSteps": steps(REGISTERED),
     "ReadEvaluation": body(EVALUATION),
-    "AwaitApprovalLook": approval(
-        "Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}
-    ),
+    "AwaitApproval": approval("Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}),
     "RejectPackage": {"ModelPackageArn": PACKAGE},
     "FindEndpoint": {"Endpoints": [{"EndpointName": "dev-other", "EndpointStatus": "InService"}]},
     "ReadEndpoint": endpoint("config-old"),
@@ -99,8 +97,8 @@ HAPPY: dict[str, Any] = {
     "CreateEndpoint": {"EndpointArn": f"{ARN}:endpoint/dev-census"},
     "UpdateEndpoint": {"EndpointArn": f"{ARN}:endpoint/dev-census"},
     "RollBack": {"EndpointArn": f"{ARN}:endpoint/dev-census"},
-    "AwaitRolloutLook": endpoint("config-new"),
-    "AwaitRollBackLook": endpoint("config-old"),
+    "AwaitRollout": endpoint("config-new"),
+    "AwaitRollBack": endpoint("config-old"),
     "ReadGoldenRows": body(GOLDEN),
     "SmokeTest": {"Body": '{"predictions": [0.25, 0.7500001]}'},
     "SetAlarms": {},
@@ -132,7 +130,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "IngestData": throw("States.TaskFailed", '{"JobRunState":"FAILED","ErrorMessage":"KeyError: \\"age\\""}')
     },
     "training-fails": {
-        "AwaitTrainingLook": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Failed"},
+        "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Failed"},
         "ListSteps": steps(FAILED_STEP),
     },
     "below-gate": {
@@ -140,12 +138,12 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "ReadEvaluation": body({"gate": {"passed": False, "reasons": ["auc 0.5 is below 0.88"]}}),
     },
     "unregistered": {"ListSteps": steps()},
-    "rejected": {"AwaitApprovalLook": approval("Rejected", ApprovalDescription="biased against the young")},
-    "expired": {"AwaitApprovalLook": approval("PendingManualApproval")},
-    "slow-training": {"AwaitTrainingLook": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Executing"}},
+    "rejected": {"AwaitApproval": approval("Rejected", ApprovalDescription="biased against the young")},
+    "expired": {"AwaitApproval": approval("PendingManualApproval")},
+    "slow-training": {"AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Executing"}},
     "updating": {"FindEndpoint": {"Endpoints": [{"EndpointName": "dev-updating", "EndpointStatus": "Updating"}]}},
-    "alarm-rang": live("alarm-rang") | {"AwaitRolloutLook": endpoint("config-old")},
-    "never-up": {"AwaitRolloutLook": endpoint("config-new", "Failed", FailureReason="no capacity")},
+    "alarm-rang": live("alarm-rang") | {"AwaitRollout": endpoint("config-old")},
+    "never-up": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
     "wrong-answers": live("wrong-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25, 0.9]}'}},
     "few-answers": live("few-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25]}'}},
     "model-error": live("model-error") | {"SmokeTest": throw("SageMakerRuntime.ModelErrorException", "500 from model")},
@@ -192,7 +190,7 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
             state["TimeoutSeconds"] = 1
         if name.endswith("Decide"):
             late = state["Choices"][1]
-            late["Condition"] = "{% $millis() - $waitingSince >= 1000 %}"
+            late["Condition"] = "{% $millis() - $waiting.since >= 1000 %}"
     return definition
 
 

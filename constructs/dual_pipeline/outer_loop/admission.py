@@ -14,6 +14,7 @@ from dual_pipeline.asl import (
     retry,
     task,
 )
+from dual_pipeline.await_status import INITIAL
 from dual_pipeline.outer_loop.setting import FAILED, Setting
 
 REASONS = ("data", "person", "trailing", "schedule", "drift", "code")
@@ -99,6 +100,7 @@ def admission(setting: Setting) -> Fragment:
                 "packageArn": "",
                 "evaluation": {},
                 "approval": {},
+                **INITIAL,
             },
             next_="CheckInput",
         ),
