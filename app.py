@@ -14,8 +14,10 @@ from environments import ENVIRONMENTS
 from stacks.stage import EnvironmentStage
 
 app = cdk.App()
-wanted = app.node.try_get_context("environment")
-for environment in ENVIRONMENTS:
-    if wanted in (None, environment.name):
-        EnvironmentStage(app, environment.name.capitalize(), environment=environment)
+only = app.node.try_get_context("environment")
+chosen = [environment for environment in ENVIRONMENTS if only in (None, environment.name)]
+if not chosen:
+    raise SystemExit(f"no environment named {only!r}: there are {', '.join(e.name for e in ENVIRONMENTS)}")
+for environment in chosen:
+    EnvironmentStage(app, environment.name.capitalize(), environment=environment)
 app.synth()
