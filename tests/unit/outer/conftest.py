@@ -1,12 +1,12 @@
 """A setting of literal names, and JSONata evaluated for real by the engine that the emulator runs."""
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from ministack.services import stepfunctions
 
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Rollout
@@ -14,6 +14,7 @@ from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting
 from pipeline_code.census.project import CENSUS
 
+stepfunctions = importlib.import_module("ministack.services.stepfunctions")
 Evaluate = Callable[..., Any]
 
 
@@ -48,13 +49,13 @@ def scaled_setting() -> Setting:
 
 
 @pytest.fixture(scope="session")
-def definition(setting: Setting) -> dict[str, Any]:
+def definition(setting: Setting) -> Any:
     """The whole machine as JSON."""
     return json.loads(json.dumps(outer_loop_definition(setting)))
 
 
 @pytest.fixture(scope="session")
-def scaled_definition(scaled_setting: Setting) -> dict[str, Any]:
+def scaled_definition(scaled_setting: Setting) -> Any:
     """The whole machine of the most demanding project."""
     return json.loads(json.dumps(outer_loop_definition(scaled_setting)))
 
@@ -76,3 +77,10 @@ def evaluate() -> Evaluate:
         return stepfunctions._apply_jsonata_template(field, given, ctx, result=result, error_output=error)
 
     return evaluate
+
+
+@pytest.fixture(scope="session")
+def jsonata_problem() -> Callable[[str], Any]:
+    """The first expression of a definition that does not parse, or None."""
+    check: Callable[[str], Any] = stepfunctions._validate_definition_jsonata
+    return check

@@ -1,0 +1,290 @@
+"""The outer loop's definition as a whole: what Step Functions checks, what the design promises, what IAM must allow."""
+
+import fnmatch
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import botocore.loaders
+import botocore.model
+import botocore.validate
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from dual_pipeline.asl import Statement
+from dual_pipeline.outer_loop.definition import outer_loop_statements
+from dual_pipeline.outer_loop.setting import Setting, seconds
+from dual_pipeline.reaper import reaper_definition
+from dual_pipeline.resumer import resumer_definition
+from dual_pipeline_local import definitions, integrations
+
+Definition = dict[str, Any]
+EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:dev-census-outer-loop:5f3a_9b1c"
+PACKAGE = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/dev-census/3"
+# Variables as they are on the way of a release.
+VARIABLES: dict[str, Any] = {
+    "me": EXECUTION,
+    "runId": "5f3a_9b1c",
+    "id": "0123456789ab",
+    "startedAt": "2026-11-20T10:00:00.000Z",
+    "trigger": {
+        "reason": "data",
+        "detail": "a file",
+        "source": {"bucket": "data-bucket", "key": "census/raw/a b.csv", "version_id": "v1", "etag": "e"},
+    },
+    "attempt": 1,
+    "pending": '{"reason": "data", "source": null}',
+    "outcome": "released",
+    "reason": "because",
+    "trouble": "",
+    "failedState": "",
+    "snapshotUri": "s3://data-bucket/census/snapshots/1/",
+    "pipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/abc123def456",
+    "packageArn": PACKAGE,
+    "evaluation": {"metrics": {"auc": {"value": 0.9}}, "folder": "census/executions/abc/evaluate/"},
+    "approval": {"status": "Approved", "by": "ada", "words": "good", "at": "2026-11-20T10:00:00.000Z"},
+    "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
+    "previousConfig": "config-old",
+    "configName": "config-new",
+    "modelName": "model-new",
+    "golden": {"content_type": "text/csv", "accept": "application/json", "body": "1,2", "expected": [0.5]},
+    "releasedAt": "2026-11-20T10:00:00.000Z",
+    "wrong": "",
+}
+CONTEXT = {
+    "Execution": {"Id": EXECUTION, "Name": "5f3a_9b1c", "StartTime": "2026-11-20T10:00:00.000Z", "RedriveCount": 0},
+    "StateMachine": {"Id": "arn:aws:states:eu-west-1:111122223333:stateMachine:dev-census-outer-loop"},
+    "Task": {"Token": "token"},
+}
+
+
+def tasks(definition: Definition) -> Iterator[tuple[str, Any]]:
+    return ((name, state) for name, state in definition["States"].items() if state["Type"] == "Task")
+
+
+def targets(state: Mapping[str, Any]) -> set[str]:
+    branches = [*state.get("Choices", []), *state.get("Catch", [])]
+    found = {state.get("Next"), state.get("Default"), *(branch["Next"] for branch in branches)}
+    return {name for name in found if name}
+
+
+@pytest.fixture(params=["least", "most"])
+def each(request: pytest.FixtureRequest, definition: Definition, scaled_definition: Definition) -> Definition:
+    return definition if request.param == "least" else scaled_definition
+
+
+def test_step_functions_accepts_the_definition(each: Definition, accepted: Callable[[Definition, str], object]) -> None:
+    """Targets exist, fields fit the query language, integrations and their arguments are known, expressions parse."""
+    assert accepted(each, "STANDARD") is None
+
+
+def test_step_functions_accepts_the_helpers(accepted: Callable[[Definition, str], object]) -> None:
+    """The reaper and the Express resumer are valid machines."""
+    reaper = reaper_definition(environment="dev", table_name="t", topic_arn="arn:aws:sns:eu-west-1:111122223333:t")
+    assert accepted(reaper, "STANDARD") is None
+    assert accepted(resumer_definition("t"), "EXPRESS") is None
+
+
+@pytest.fixture(scope="session")
+def accepted(jsonata_problem: Callable[[str], object]) -> Callable[[Definition, str], object]:
+    """Why Step Functions would refuse a definition, or None."""
+    return lambda machine, kind: (
+        definitions.problem(json.dumps(machine), kind=kind) or jsonata_problem(json.dumps(machine))
+    )
+
+
+def test_every_state_as_json(each: Definition, snapshot: SnapshotAssertion) -> None:
+    """Every state, field by field, for the least and the most demanding project."""
+    assert each == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def test_every_state_is_reached(each: Definition) -> None:
+    """There is a way from the start to every state."""
+    seen: set[str] = set()
+    ahead = {each["StartAt"]}
+    while ahead:
+        name = ahead.pop()
+        seen.add(name)
+        ahead |= targets(each["States"][name]) - seen
+    assert seen == set(each["States"])
+
+
+def test_every_task_has_a_limit_retries_and_a_catch(each: Definition) -> None:
+    """Each task ends in time, retries named errors with full jitter and a cap, and catches everything else."""
+    for name, state in tasks(each):
+        assert state["TimeoutSeconds"] > 0, name
+        assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+        assert state["Retry"], name
+        for retrier in state["Retry"]:
+            assert (retrier["JitterStrategy"], retrier["MaxAttempts"] > 0) == ("FULL", True), name
+            assert retrier["MaxDelaySeconds"] >= retrier["IntervalSeconds"], name
+            assert not {"States.ALL", "States.TaskFailed"} & set(retrier["ErrorEquals"]), name
+
+
+def test_every_way_ends_in_the_tail(each: Definition) -> None:
+    """Whatever fails, the locks are freed: only states of the tail itself can pass FreeLocks by."""
+    tail = {"Record", "CountOutcome", "Notify", "HowItEnded", "Ended", "Failed"}
+    for name, state in each["States"].items():
+        if name not in tail | {"FreeLocks"}:
+            assert not targets(state) & tail, name
+        if name in tail:
+            assert targets(state) <= tail, name
+
+
+def test_choices_only_read_variables_that_are_set(each: Definition) -> None:
+    """A choice cannot catch an error, so each variable it reads is set before on every way to it."""
+    states = each["States"]
+    before: dict[str, set[str]] = {each["StartAt"]: set()}
+    ahead = [each["StartAt"]]
+    while ahead:
+        name = ahead.pop()
+        for target, assigned in edges(states[name]):
+            known = before[name] | assigned
+            if target not in before or not before[target] <= known:
+                before[target] = before[target] & known if target in before else known
+                ahead.append(target)
+    for name, state in states.items():
+        for field in [c["Condition"] for c in state["Choices"]] if state["Type"] == "Choice" else []:
+            used = set(re.findall(r"\$([a-z]\w*)(?!\w*\()", field)) - {"states", "type", "millis", "not"}
+            assert used <= before[name], (name, used - before[name])
+
+
+def edges(state: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
+    if "Next" in state:
+        yield state["Next"], set(state.get("Assign", ()))
+    if "Default" in state:
+        yield state["Default"], set(state.get("Assign", ()))
+    for branch in [*state.get("Choices", []), *state.get("Catch", [])]:
+        yield branch["Next"], set(branch.get("Assign", ()))
+
+
+@pytest.mark.parametrize("which", ["least", "most"])
+def test_arguments_fit_the_services(
+    which: str, definition: Definition, scaled_definition: Definition, evaluate: Callable[..., Any]
+) -> None:
+    """Every task's evaluated arguments are what the service's own model takes, nothing unknown, nothing missing."""
+    loader = botocore.loaders.Loader()
+    for name, state in tasks(definition if which == "least" else scaled_definition):
+        integration = integrations.parse(state["Resource"])
+        model = botocore.model.ServiceModel(loader.load_service_model(integration.service.boto, "service-2"))
+        shape = model.operation_model(integration.operation).input_shape
+        given = evaluate(state["Arguments"], variables=VARIABLES, context=CONTEXT)
+        if integration.operation == "StartExecution":
+            given = {key[0].lower() + key[1:]: value for key, value in given.items()}
+            given["input"] = json.dumps(given["input"])
+        assert shape is not None, name
+        report = botocore.validate.ParamValidator().validate(given, shape)
+        assert not report.has_errors(), (name, report.generate_report())
+        assert unknown(given, shape) == [], name
+
+
+def unknown(value: Any, shape: Any) -> list[str]:
+    """Members the service does not know, at any depth."""
+    if shape.type_name == "structure" and isinstance(value, dict):
+        strange = [key for key in value if key not in shape.members]
+        return strange + [
+            bad for key in value if key in shape.members for bad in unknown(value[key], shape.members[key])
+        ]
+    if shape.type_name == "list" and isinstance(value, list):
+        return [bad for item in value for bad in unknown(item, shape.member)]
+    if shape.type_name == "map" and isinstance(value, dict):
+        return [bad for item in value.values() for bad in unknown(item, shape.value)]
+    return []
+
+
+ACTIONS = {
+    "aws-sdk:sagemakerruntime:invokeEndpoint": "sagemaker:InvokeEndpoint",
+    "aws-sdk:s3:copyObject": "s3:PutObject",
+    "aws-sdk:dynamodb:transactWriteItems": "dynamodb:ConditionCheckItem",
+    "aws-sdk:applicationautoscaling": "application-autoscaling",
+}
+
+
+def test_the_role_allows_what_the_states_do(scaled_definition: Definition, scaled_setting: Setting) -> None:
+    """There is a statement for the action of each task, and none for an action that nothing needs."""
+    granted = {action for statement in outer_loop_statements(scaled_setting) for action in statement.actions}
+    needed = set()
+    for _, state in tasks(scaled_definition):
+        resource = state["Resource"].removeprefix("arn:aws:states:::").removesuffix(".sync")
+        resource = resource.removesuffix(".waitForTaskToken")
+        known = ACTIONS.get(resource)
+        service, action = resource.removeprefix("aws-sdk:").split(":")
+        service = {"applicationautoscaling": "application-autoscaling"}.get(service, service)
+        needed.add(known or f"{service}:{action[0].upper()}{action[1:]}")
+    beside = {
+        # what the services ask for beyond the call itself; each statement names the page that says so
+        "application-autoscaling:*",
+        "cloudwatch:D*Alarms",
+        "glue:*JobRun*",
+        "iam:*",
+        "kms:*",
+        "s3:*",
+        "sagemaker:AddTags",
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+    }
+    assert needed - granted == set()
+    assert {a for a in granted - needed if not any(fnmatch.fnmatchcase(a, pattern) for pattern in beside)} == set()
+
+
+def test_the_role_is_held_to_the_project(scaled_setting: Setting) -> None:
+    """Every resource names the project, its environment's stores or a role; `*` has its reason; roles go to SageMaker."""
+    for statement in outer_loop_statements(scaled_setting):
+        assert statement.source.startswith("https://docs.aws.amazon.com/")
+        for resource in statement.resources:
+            assert resource != "*" or statement.reason, statement
+        if "iam:PassRole" in statement.actions:
+            assert statement.conditions == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        assert not any(action.endswith("*") for action in statement.actions), statement
+
+
+def test_a_bare_star_needs_a_reason() -> None:
+    """A statement on every resource cannot be written without saying why."""
+    with pytest.raises(ValueError, match="needs a reason"):
+        Statement(actions=("s3:GetObject",), resources=("*",), source="https://docs.aws.amazon.com/")
+
+
+def test_the_lease_outlives_training(setting: Setting) -> None:
+    """Nobody can take the training lock from a run that keeps to its deadlines."""
+    limits = setting.project.limits
+    assert setting.training_lease_s > sum(map(seconds, (limits.ingest, limits.quality, limits.training)))
+
+
+PICKS = {
+    "CheckInput": ["ClaimEvent"],
+    "CheckIngest": ["EvaluateDataQuality"],
+    "GateData": ["StartTraining"],
+    "AwaitTrainingDecide": ["AwaitTrainingSleep", "ListSteps"],
+    "CheckTraining": ["ReadEvaluation"],
+    "GateModel": ["FreeLocks"],
+    "FreeLocks": ["FreeTrainingLock", "ReadChampion", "FreeReleaseLock", "Record"],
+    "AwaitApprovalDecide": ["AwaitApprovalSleep", "JudgeApproval"],
+    "JudgeApproval": ["TakeReleaseLock"],
+    "IsApprovalFresh": ["FindEndpoint"],
+    "CanMove": ["ReadEndpoint"],
+    "AwaitRolloutDecide": ["AwaitRolloutSleep", "AwaitRolloutSleep", "CheckRollout"],
+    "CheckRollout": ["ReadGoldenRows"],
+    "JudgeAnswers": ["SetAlarms"],
+}
+
+
+def test_a_release_takes_at_most_70_transitions(scaled_definition: Definition) -> None:
+    """The longest release (an update with scaling that sleeps in every wait and meets an old marker) stays below."""
+    picks = {name: list(picked) for name, picked in PICKS.items()}
+    name, way = scaled_definition["StartAt"], []
+    first_rollout_sleep = True
+    while True:
+        way.append(name)
+        state = scaled_definition["States"][name]
+        if state["Type"] == "Succeed":
+            break
+        if name == "AwaitRolloutSleep" and first_rollout_sleep:
+            # the marker of the release before
+            first_rollout_sleep, name = False, "AwaitRolloutConsume"
+        elif picks.get(name):
+            name = picks[name].pop(0)
+            assert name in targets(state)
+        else:
+            name = state.get("Next") or state["Default"]
+    assert 60 < len(way) <= 70, len(way)

@@ -1,0 +1,183 @@
+"""The outer loop's JSONata, evaluated: input, keys, documents, names, answers and sentences."""
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+
+from dual_pipeline.asl import jsonata
+from dual_pipeline.outer_loop.setting import FAILED, decoded
+
+Definition = dict[str, Any]
+SOURCE = {"bucket": "data-bucket", "key": "census/raw/a.csv", "version_id": "v1", "etag": "e", "sequencer": "1"}
+EXECUTION = {"Id": "arn:x:5f3a_9b1c", "Name": "5f3a_9b1c", "StartTime": "2026-11-20T10:00:00Z", "RedriveCount": 0}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"reason": "person"}, ""),
+        ({"reason": "person", "detail": "x", "source": None}, ""),
+        ({"reason": "data", "source": SOURCE, "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "x"}, ""),
+        ({"reason": "data", "source": {"bucket": "data-bucket", "key": "census/raw/x"}}, ""),
+        ({"reason": "data", "source": {"bucket": "data-bucket", "key": "census/raw"}}, "source must lie below"),
+        ({"reason": "data", "source": {**SOURCE, "bucket": "another"}}, "source must lie below"),
+        ({"reason": ["data"]}, "reason must be one of"),
+        ({"reason": None}, "reason must be one of"),
+        ([], "the input must be an object with a reason, got array"),
+        (5, "the input must be an object with a reason, got number"),
+    ],
+)
+def test_input(definition: Definition, evaluate: Any, given: Any, problem: str) -> None:
+    """Valid input has no problem and malformed input has one that says what was expected."""
+    values = evaluate(definition["States"]["ReadInput"]["Assign"], given=given, context={"Execution": EXECUTION})
+    assert (values["problem"] == "") == (problem == "")
+    assert problem in values["problem"]
+    assert set(values["trigger"]) == {"reason", "detail", "source"}
+
+
+def test_the_event_key_is_the_hash_of_the_version(definition: Definition, evaluate: Any) -> None:
+    """A duplicate event is found under the SHA-256 of bucket, key and version."""
+    item = evaluate(
+        definition["States"]["ClaimEvent"]["Arguments"]["Item"],
+        variables={"me": "arn", "trigger": {"source": SOURCE}},
+    )
+    digest = hashlib.sha256(b"data-bucket/census/raw/a.csv/v1").hexdigest()
+    assert (item["pk"], item["sk"]) == ({"S": "PROJECT#census"}, {"S": f"EVENT#{digest}"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": [1, "é"]}',
+        ' \n {"a": [1, "é"]}',
+        base64.b64encode(b'{"a": [1, "\\u00e9"]}').decode(),
+        {"a": [1, "é"]},
+    ],
+)
+def test_documents_are_decoded(evaluate: Any, body: object) -> None:
+    """A body is understood as text, as base64 of text, and as JSON that is parsed already."""
+    assert evaluate(jsonata(decoded("$states.result.Body")), result={"Body": body}) == {"a": [1, "é"]}
+
+
+@pytest.mark.parametrize("body", ["{garbage", "", "????", "not base64"])
+def test_garbage_is_an_error(evaluate: Any, body: str) -> None:
+    """What is no JSON document raises the error that the task's Catch takes."""
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(jsonata(decoded("$states.result.Body")), result={"Body": body})
+    assert caught.value.error == "States.QueryEvaluationError"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("document", "verdict", "reasons"),
+    [
+        ({"verdict": "pass", "reasons": []}, "pass", "no reason given"),
+        ({"verdict": "block", "reasons": ["one"]}, "block", "one"),
+        ({"verdict": "block", "reasons": ["one", "two"]}, "block", "one; two"),
+        ({"verdict": None}, "", "no reason given"),
+        (["pass"], "", "no reason given"),
+    ],
+)
+def test_verdicts(definition: Definition, evaluate: Any, document: object, verdict: str, reasons: str) -> None:
+    """A verdict is what verdict.json says, and nothing where it says nothing."""
+    state = definition["States"]["ReadVerdict"]
+    found = evaluate(state["Assign"]["verdict"], result={"Body": json.dumps(document)})
+    assert found == {"verdict": verdict, "reasons": reasons}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "wrong"),
+    [
+        ({"predictions": [0.25, 0.75]}, [0.25, 0.75], ""),
+        ({"predictions": [0.2500001, 0.7499999]}, [0.25, 0.75], ""),
+        ({"predictions": [0.5]}, [0.5], ""),
+        ({"predictions": [0.26, 0.75]}, [0.25, 0.75], "1 of 2 golden rows are answered wrongly, the first with 0.26"),
+        ({"predictions": [0.5]}, [0.4], "1 of 1 golden rows are answered wrongly, the first with 0.5 instead of 0.4"),
+        ({"predictions": [0.9, 0.9]}, [0.1, 0.2], "2 of 2 golden rows"),
+        ({"predictions": [0.25]}, [0.25, 0.75], "1 answers to 2 golden rows"),
+        ({"predictions": [0.25, "NaN"]}, [0.25, 0.75], "1 of 2 golden rows are answered wrongly"),
+        ({"predictions": [0.25, None]}, [0.25, 0.75], "golden rows"),
+        ({"error": "x"}, [0.25, 0.75], "0 answers to 2 golden rows"),
+        ({"predictions": []}, [], "there are no golden rows"),
+    ],
+)
+def test_golden_answers(
+    definition: Definition, evaluate: Any, answer: object, expected: list[float], wrong: str
+) -> None:
+    """The endpoint answers right only if every golden row is answered by a number within the tolerance."""
+    found = evaluate(
+        definition["States"]["SmokeTest"]["Assign"]["wrong"],
+        result={"Body": json.dumps(answer)},
+        variables={"golden": {"expected": expected, "tolerance": 1e-6}},
+    )
+    assert (found == "") == (wrong == "")
+    assert wrong in found
+
+
+def test_quarantine_names_one_version(definition: Definition, evaluate: Any) -> None:
+    """The copy's source is that version, its key encoded as S3 asks, and the removal is conditional on its etag."""
+    variables = {"runId": "run", "trigger": {"source": {**SOURCE, "key": "census/raw/2026/ä b+c.csv"}}}
+    copy = evaluate(definition["States"]["Quarantine"]["Arguments"], variables=variables)
+    assert copy["CopySource"] == "data-bucket/census/raw/2026/%C3%A4%20b%2Bc.csv?versionId=v1"
+    assert copy["Key"] == "census/quarantine/run/2026/ä b+c.csv"
+    remove = evaluate(definition["States"]["RemoveQuarantined"]["Arguments"], variables=variables)
+    assert remove == {"Bucket": "data-bucket", "Key": "census/raw/2026/ä b+c.csv", "IfMatch": "e"}
+
+
+def test_names_are_short_and_new_on_every_retry(definition: Definition, evaluate: Any) -> None:
+    """Names fit SageMaker, and a retry asks for another one than the attempt before."""
+    arguments = definition["States"]["CreateEndpointConfig"]["Arguments"]["EndpointConfigName"]
+    names = {
+        evaluate(
+            arguments,
+            variables={"id": "0123456789ab"},
+            context={"Execution": EXECUTION, "State": {"RetryCount": retries}},
+        )
+        for retries in (0, 1)
+    }
+    assert names == {"dev-census-0123456789ab-00", "dev-census-0123456789ab-10"}
+    longest = f"{'e' * 12}-{'p' * 24}-0123456789ab-999"
+    assert len(longest) <= 63
+
+
+def test_the_way_back_never_asks_the_alarms(definition: Definition) -> None:
+    """An update is guarded by the alarms; the way back is not, for they may ring for the model that goes."""
+    update = definition["States"]["UpdateEndpoint"]["Arguments"]
+    assert update["DeploymentConfig"]["AutoRollbackConfiguration"] == {
+        "Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
+    }
+    assert update["RetainAllVariantProperties"] is True
+    assert update["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]
+    assert "AutoRollbackConfiguration" not in definition["States"]["RollBack"]["Arguments"]["DeploymentConfig"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ({"Error": "States.Timeout"}, "Here failed with States.Timeout"),
+        ({"Error": "E", "Cause": "plain"}, "Here failed with E: plain"),
+        ({"Error": "E", "Cause": '{"ErrorMessage":"a \\"b\\" c","JobRunState":"FAILED"}'}, 'E: a \\"b\\" c'),
+        ({"Error": "E", "Cause": '{"FailureReason": "because"}'}, "Here failed with E: because"),
+        ({"Error": "E", "Cause": "{broken"}, "Here failed with E: {broken"),
+        ({"Error": "E", "Cause": "x" * 40_000}, "x" * 1500),
+    ],
+)
+def test_failures_are_told(evaluate: Any, error: dict[str, str], reason: str) -> None:
+    """A caught error becomes the state's name and the job's own message, with or without a cause."""
+    assign = FAILED["Assign"]
+    assert isinstance(assign, dict)
+    found = evaluate(assign, error=error)
+    assert (found["outcome"], found["failedState"]) == ("failed", "Here")
+    assert found["reason"].endswith(reason)
+    assert len(found["reason"]) < 1600
+
+
+def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:
+    """The commit's idempotency token has at most 36 characters and is the same on every attempt."""
+    field = definition["States"]["CommitRelease"]["Arguments"]["ClientRequestToken"]
+    tokens = {evaluate(field, variables={"me": "arn"}) for _ in range(2)}
+    assert len(tokens) == 1
+    assert re.fullmatch(r"[0-9a-f]{36}", tokens.pop())
