@@ -37,8 +37,9 @@ def role_name(role_arn: str) -> str:
 
 def find_role(role_arn: str) -> dict[str, Any] | None:
     """The stored role of that ARN, or None."""
+    name = role_name(role_arn)
     account = role_arn.split(":")[4]
-    role: dict[str, Any] | None = ministack.load("services.iam")._roles.get_scoped(account, None, role_name(role_arn))
+    role: dict[str, Any] | None = ministack.load("services.iam")._roles.get_scoped(account, None, name)
     return role
 
 
@@ -55,6 +56,7 @@ def authorize(caller: Caller, action: str, resource: str, *, context: Mapping[st
         action=action,
         resource_arn=resource,
         region=caller.region,
+        secure_transport=True,
         service_context={key.lower(): value for key, value in (context or {}).items()},
     )
     result = evaluator.evaluate(request, policies, *limits)
@@ -119,6 +121,7 @@ def trusts(role_arn: str, service: str, *, context: Mapping[str, str] | None = N
         action="sts:AssumeRole",
         resource_arn=role_arn,
         region=region,
+        secure_transport=True,
         service_context={key.lower(): value for key, value in keys.items()},
     )
     decision: str = evaluator.evaluate_resource_policy(

@@ -171,14 +171,26 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{member}" if path else member
 
 
-_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{Z}": r"\s", r"\p{N}": r"\d", r"\p{Alnum}": "a-zA-Z0-9"}
+# Java's classes, never narrower in Python: symbols and punctuation also admit each other
+_VISIBLE = r"!-/:-@\[-`{-~\u00a1-\uffff"
+_FROM_JAVA = {
+    r"\p{L}": r"\w",
+    r"\p{M}": r"\u0300-\u036f",
+    r"\p{Z}": r"\s",
+    r"\p{N}": r"\d",
+    r"\p{S}": _VISIBLE,
+    r"\p{P}": _VISIBLE,
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010ffff",
+}
+_REPEATED_END = re.compile(r"\$\{\d+,\d+\}$")
 
 
 @functools.cache
 def _regex(pattern: str) -> re.Pattern[str]:
-    for java, python in _JAVA_CLASSES.items():
+    for java, python in _FROM_JAVA.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    return re.compile(_REPEATED_END.sub("", pattern))
 
 
 _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {

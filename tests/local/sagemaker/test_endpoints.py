@@ -1,0 +1,222 @@
+"""Endpoints that answer, their guarded updates and what is refused."""
+
+import threading
+import time
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+pytestmark = pytest.mark.local
+
+
+def blue_green(*alarms: str, **routing: Any) -> dict[str, Any]:
+    """A DeploymentConfig."""
+    traffic = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0, **routing}
+    config: dict[str, Any] = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": traffic}}
+    if alarms:
+        config["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
+    return config
+
+
+@pytest.fixture(scope="module")
+def endpoint(corner: Any) -> str:
+    """An endpoint in service that doubles what it gets."""
+    corner.config(corner.model("double", {"factor": 2}))
+    corner.config(corner.model("triple", {"factor": 3}))
+    corner.config(corner.model("dead", {}, inference="raise RuntimeError('no such library')"))
+    corner.sagemaker.create_endpoint(EndpointName="answers", EndpointConfigName="double")
+    assert "InService" == corner.settled("answers")["EndpointStatus"]
+    for name, value in (("calm", 0), ("ringing", 9)):
+        cloudwatch = corner.emulator.client("cloudwatch")
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="Test",
+            MetricName=name,
+            Statistic="Maximum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=5,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+        state = "ALARM" if value > 5 else "OK"
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+    return "answers"
+
+
+def test_an_endpoint_answers_with_its_model(corner: Any, endpoint: str) -> None:
+    """A request goes through input_fn, predict_fn and output_fn of the code in the model's archive."""
+    assert {"predictions": [2.0, 5.0]} == corner.predict(endpoint, "1\n2.5\n")
+    described = corner.sagemaker.describe_endpoint(EndpointName=endpoint)
+    variant = described["ProductionVariants"][0]
+    assert ("AllTraffic", 2, 1.0) == (
+        variant["VariantName"],
+        variant["CurrentInstanceCount"],
+        variant["CurrentWeight"],
+    )
+
+
+def test_a_bad_request_is_a_model_error_and_kills_nothing(corner: Any, endpoint: str) -> None:
+    """What input_fn raises comes back as a client error of the model with its reason."""
+    with pytest.raises(ClientError) as refusal:
+        corner.predict(endpoint, "x", content_type="text/plain")
+    error: Any = refusal.value.response
+    assert "ModelError" == error["Error"]["Code"]
+    assert 424 == error["ResponseMetadata"]["HTTPStatusCode"]
+    assert (400, "ValueError: cannot read text/plain") == (error["OriginalStatusCode"], error["OriginalMessage"])
+    assert {"predictions": [2.0]} == corner.predict(endpoint, "1")
+
+
+def test_an_unknown_endpoint_is_a_validation_error(corner: Any, endpoint: str) -> None:
+    """The runtime names the account."""
+    with pytest.raises(ClientError, match="Endpoint nowhere of account 123456789012 not found"):
+        corner.predict("nowhere", "1")
+
+
+def test_an_update_fails_no_request(corner: Any, endpoint: str) -> None:
+    """While fleets are switched every request is answered by the old or the new model."""
+    answers: list[Any] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(corner.predict(endpoint, "1")["predictions"][0])
+            except ClientError as error:
+                answers.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    corner.sagemaker.update_endpoint(
+        EndpointName=endpoint, EndpointConfigName="triple", DeploymentConfig=blue_green("calm")
+    )
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        corner.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName="double")
+    described = corner.settled(endpoint)
+    time.sleep(0.2)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {2.0, 3.0} == set(answers)
+    assert ("InService", "triple") == (described["EndpointStatus"], described["EndpointConfigName"])
+    assert blue_green("calm") == described["LastDeploymentConfig"]
+    corner.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName="double")
+    assert "double" == corner.settled(endpoint)["EndpointConfigName"]
+
+
+@pytest.mark.parametrize(
+    ("config", "alarm", "reason"),
+    [("triple", "ringing", "alarms ['ringing'] are in ALARM state"), ("dead", "calm", "no such library")],
+)
+def test_a_bad_deployment_rolls_back(corner: Any, endpoint: str, config: str, alarm: str, reason: str) -> None:
+    """A ringing alarm or a fleet that does not come up leaves the old configuration in service, with the reason."""
+    corner.sagemaker.update_endpoint(
+        EndpointName=endpoint, EndpointConfigName=config, DeploymentConfig=blue_green(alarm)
+    )
+    described = corner.settled(endpoint)
+    assert ("InService", "double") == (described["EndpointStatus"], described["EndpointConfigName"])
+    assert reason in described["FailureReason"]
+    assert {"predictions": [2.0]} == corner.predict(endpoint, "1")
+
+
+def test_capacity_is_kept_on_request(corner: Any, endpoint: str) -> None:
+    """RetainAllVariantProperties carries a scaled instance count over, excluding it takes the configuration's."""
+    corner.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=endpoint,
+        DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 7}],
+    )
+    assert 7 == corner.settled(endpoint)["ProductionVariants"][0]["CurrentInstanceCount"]
+    counts = []
+    for config, excluded in (("triple", []), ("double", [{"VariantPropertyType": "DesiredInstanceCount"}])):
+        corner.sagemaker.update_endpoint(
+            EndpointName=endpoint,
+            EndpointConfigName=config,
+            RetainAllVariantProperties=True,
+            ExcludeRetainedVariantProperties=excluded,
+        )
+        counts.append(corner.settled(endpoint)["ProductionVariants"][0]["DesiredInstanceCount"])
+    assert [7, 2] == counts
+
+
+@pytest.mark.parametrize(
+    ("deployment", "message"),
+    [
+        (blue_green("absent"), "The rollback alarms ['absent'] do not exist"),
+        (blue_green(Type="CANARY"), "CanarySize must be given if and only if"),
+        (
+            blue_green(Type="CANARY", CanarySize={"Type": "CAPACITY_PERCENT", "Value": 60}),
+            "CanarySize must be between 1 and 50 percent of capacity, got 60",
+        ),
+        (
+            blue_green(Type="LINEAR", LinearStepSize={"Type": "INSTANCE_COUNT", "Value": 2}),
+            "LinearStepSize must be at most half of a variant's instances",
+        ),
+        (
+            {
+                "RollingUpdatePolicy": {
+                    "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+                    "WaitIntervalInSeconds": 0,
+                }
+            },
+            "DeploymentConfig with RollingUpdatePolicy is not modelled by the local emulator",
+        ),
+    ],
+)
+def test_bad_deployments_are_refused(corner: Any, endpoint: str, deployment: dict[str, Any], message: str) -> None:
+    """An update that AWS would refuse, or that is absent here, changes nothing."""
+    with pytest.raises(ClientError) as refusal:
+        corner.sagemaker.update_endpoint(
+            EndpointName=endpoint, EndpointConfigName="triple", DeploymentConfig=deployment
+        )
+    assert message in refusal.value.response["Error"]["Message"]
+    assert "InService" == corner.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
+
+
+def test_an_endpoint_that_cannot_start_fails_and_goes(corner: Any, endpoint: str) -> None:
+    """Failed tells why; deleting leaves no process behind."""
+    corner.sagemaker.create_endpoint(EndpointName="stillborn", EndpointConfigName="dead")
+    described = corner.settled("stillborn")
+    assert "Failed" == described["EndpointStatus"]
+    assert "did not pass the ping health check" in described["FailureReason"]
+    assert "no such library" in described["FailureReason"]
+    corner.sagemaker.delete_endpoint(EndpointName="stillborn")
+    corner.wait_until(
+        lambda: corner.sagemaker.list_endpoints(NameContains="stillborn"), lambda found: not found["Endpoints"]
+    )
+    assert 1 == len(_servers(corner))
+    corner.sagemaker.delete_endpoint(EndpointName=endpoint)
+    corner.wait_until(lambda: {"left": _servers(corner)}, lambda found: not found["left"])
+    with pytest.raises(ClientError, match="Could not find endpoint"):
+        corner.sagemaker.describe_endpoint(EndpointName=endpoint)
+
+
+def test_the_server_takes_its_endpoints_along(emulator: Any, corner: Any) -> None:
+    """Killing the server outright ends every serving process."""
+    corner.sagemaker.create_endpoint(EndpointName="orphan", EndpointConfigName="double")
+    assert "InService" == corner.settled("orphan")["EndpointStatus"]
+    servers = _servers(corner)
+    assert servers
+    emulator.process.kill()
+    emulator.process.wait()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(_alive(process) for process in servers):
+        time.sleep(0.05)
+    assert [] == [process for process in servers if _alive(process)]
+
+
+def _servers(corner: Any) -> list[psutil.Process]:
+    """Serving processes whose files lie under the emulator's work folder."""
+    work = str(corner.emulator.settings.work)
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.endswith("serving.py") for word in words[:4]) and any(work in word for word in words):
+            found.append(process)
+    return found
+
+
+def _alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
