@@ -58,6 +58,10 @@ def add_service(name: str, *, target_prefix: str, iam_prefix: str, call: Callabl
 
 def hook_authorization() -> None:
     """Teach ministack's gateway the actions and resources of the added services, and count what it cannot map."""
+    app = ministack.load("app")
+    pin_origin = app.pin_request_origin
+    # loopback stands for TLS, so that aws:SecureTransport is true as it is for every client that reaches AWS
+    app.pin_request_origin = lambda address, _secure: pin_origin(address, True)
     actions = ministack.load("core.iam_actions")
     known_action, known_resource = actions.extract_iam_action, actions.extract_resource_arn
 

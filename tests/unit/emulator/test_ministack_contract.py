@@ -50,6 +50,7 @@ SIGNATURES: dict[tuple[str, str], list[str]] = {
     ("services.eventbridge", "_dispatch_to_stepfunctions"): ["arn", "payload"],
     ("services.eventbridge", "_put_events"): ["data", "allow_aws_source"],
     ("services.stepfunctions", "_start_execution"): ["data"],
+    ("app", "pin_request_origin"): ["source_ip", "secure_transport"],
     ("services.stepfunctions", "_stop_execution"): ["data"],
     ("services.stepfunctions", "_run_execution"): ["exec_arn"],
     ("services.stepfunctions", "_run_sub_machine"): ["states", "start_at", "input_data", "execution", "ctx"],
