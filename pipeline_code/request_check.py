@@ -4,6 +4,7 @@ botocore validates types, required members and minima; here unknown members, enu
 """
 
 import functools
+import math
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -46,7 +47,7 @@ def _check(shape: Shape, value: Any, path: str, given: Collection[str]) -> Itera
         members = shape.members  # type: ignore[attr-defined]
         for name in sorted(value.keys() - members.keys()):
             yield f"{path}.{name} is not known"
-        for name in shape.required_members:  # type: ignore[attr-defined]
+        for name in shape.required_members:
             if name not in value and name not in given:
                 yield f"{path}.{name} is missing"
         for name in value.keys() & members.keys():
@@ -62,10 +63,9 @@ def _check(shape: Shape, value: Any, path: str, given: Collection[str]) -> Itera
 
 def _limits(shape: Shape, value: Any, path: str) -> Iterator[str]:
     size = value if isinstance(value, (int, float)) else len(value)
-    for name, ok in (("min", lambda limit: size >= limit), ("max", lambda limit: size <= limit)):
-        limit = shape.metadata.get(name)
-        if limit is not None and not ok(limit):
-            yield f"{path} is {value!r}; its {name}imum is {limit}"
+    least, most = shape.metadata.get("min", -math.inf), shape.metadata.get("max", math.inf)
+    if not least <= size <= most:
+        yield f"{path} is {value!r}; allowed is {least} to {most}"
     if shape.metadata.get("enum") and value not in shape.metadata["enum"]:
         yield f"{path} is {value!r}, none of {shape.metadata['enum']}"
     pattern = shape.metadata.get("pattern")

@@ -5,6 +5,7 @@ the SDK takes seconds to import.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from sagemaker.core.helper.pipeline_variable import PipelineVariable
 from sagemaker.core.network import NetworkConfig
@@ -42,7 +43,7 @@ from dual_pipeline.loop_contract import (
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.placeholders import PLACEHOLDERS
 
-Uri = str | PipelineVariable
+Uri: TypeAlias = str | PipelineVariable
 
 _PARAMETER_TYPES = {str: ParameterString, int: ParameterInteger, float: ParameterFloat}
 

@@ -1,4 +1,4 @@
-"""What every part of this project agrees on: columns, label, artifact names; plain constants, for steps import them.
+"""What every part of this project agrees on: columns, label, artifact names. Steps import it, so it imports nothing.
 
 The raw file is the training split of UCI Adult. Rows have no key: equal rows are different people, so nothing may
 de-duplicate them by value.
@@ -48,3 +48,7 @@ GOLDEN_ROWS_FILE = "golden_rows.json"
 
 # Where evaluation.json holds what the pipeline's condition reads.
 GATE_PASSED_PATH = "gate.passed"
+
+
+class DataError(Exception):
+    """The data cannot be learned from; a step ends with this sentence and no traceback."""

@@ -24,8 +24,16 @@ CENSUS = ModelProject(
         positive=contract.POSITIVE,
         negative=contract.NEGATIVE,
         dropped=contract.DROPPED,
+        missing=contract.MISSING,
     ),
     ruleset=RULESET,
     gates=Gates(min_auc=0.88, min_accuracy=0.82),
-    hyperparameters={"num_round": 200, "max_depth": 6, "eta": 0.1, "subsample": 1.0, "min_child_weight": 1.0},
+    hyperparameters={
+        "num_round": 300,
+        "early_stopping_rounds": 30,
+        "max_depth": 6,
+        "eta": 0.1,
+        "subsample": 1.0,
+        "min_child_weight": 1.0,
+    },
 )

@@ -1,4 +1,8 @@
-"""What census data must satisfy before a model may learn from it."""
+"""What census data must satisfy before a model may learn from it.
+
+A rule that fails with severity block or quarantine stops the run, a warning is reported. In DQDL `between` excludes both
+ends, and a missing value satisfies no ColumnValues rule.
+"""
 
 from dual_pipeline.ruleset import Rule, Ruleset
 
@@ -13,7 +17,10 @@ RULESET = Ruleset(
         Rule(kind="ColumnValues", column=LABEL, operator="in", operand=(NEGATIVE, POSITIVE)),
         Rule(kind="CustomSql", sql=_POSITIVE_SHARE, operator="between", operand=(0.02, 0.98)),
         Rule(kind="ColumnValues", column="age", operator="between", operand=(0, 130)),
+        Rule(kind="ColumnValues", column="education_num", operator="between", operand=(0, 17)),
         Rule(kind="ColumnValues", column="hours_per_week", operator="between", operand=(0, 169)),
+        Rule(kind="ColumnValues", column="capital_gain", operator=">=", operand=0),
+        Rule(kind="ColumnValues", column="capital_loss", operator=">=", operand=0),
         *(Rule(kind="Completeness", column=name, operator=">=", operand=0.99) for name in NUMERIC),
         *(Rule(kind="Completeness", column=name, operator=">=", operand=0.9, severity="warn") for name in CATEGORICAL),
     )

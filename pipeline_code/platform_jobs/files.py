@@ -1,0 +1,83 @@
+"""Small files through Hadoop's FileSystem, so that s3:// and file:// URIs are read and written alike."""
+
+import json
+from typing import Any, NamedTuple
+
+from pyspark.sql import SparkSession
+
+
+class File(NamedTuple):
+    """A file below a listed folder: its full path, its key in the bucket, its size, when it was last written."""
+
+    path: str
+    key: str
+    bytes: int
+    modified_ms: int
+
+
+class Files:
+    """Hadoop's file systems as one session sees them."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        jvm: Any = spark.sparkContext._jvm
+        self._hadoop = jvm.org.apache.hadoop
+        self._configuration = spark.sparkContext._jsc.hadoopConfiguration()
+
+    def list(self, folder: str) -> list[File]:
+        """Every file below a folder by path, without those that Hadoop takes for hidden; none if it is absent."""
+        system, path = self._at(folder)
+        if not system.exists(path):
+            return []
+        found = []
+        statuses = system.listFiles(path, True)
+        while statuses.hasNext():
+            status = statuses.next()
+            if not status.getPath().getName().startswith((".", "_")):
+                uri = status.getPath().toUri()
+                found.append(
+                    File(
+                        status.getPath().toString(),
+                        uri.getPath().lstrip("/"),
+                        status.getLen(),
+                        status.getModificationTime(),
+                    )
+                )
+        return sorted(found)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder is there."""
+        system, at = self._at(path)
+        return bool(system.exists(at))
+
+    def head(self, path: str, size: int) -> bytes:
+        """The first bytes of a file, `size` at most."""
+        system, at = self._at(path)
+        stream = system.open(at)
+        try:
+            return bytes(stream.readNBytes(size))
+        finally:
+            stream.close()
+
+    def write_json(self, path: str, content: object) -> None:
+        """Write a document over whatever is there."""
+        system, at = self._at(path)
+        stream = system.create(at, True)
+        try:
+            stream.write(bytearray(json.dumps(content, indent=1, sort_keys=True, allow_nan=False), "utf-8"))
+        finally:
+            stream.close()
+
+    def rename(self, path: str, new_path: str) -> None:
+        """Move a file; raises OSError when the file system does not."""
+        system, at = self._at(path)
+        if not system.rename(at, self._hadoop.fs.Path(new_path)):
+            raise OSError(f"cannot rename {path} to {new_path}")
+
+    def delete(self, folder: str) -> None:
+        """Delete a folder and all below it, if it is there."""
+        system, at = self._at(folder)
+        system.delete(at, True)
+
+    def _at(self, path: str) -> tuple[Any, Any]:
+        at = self._hadoop.fs.Path(path)
+        return at.getFileSystem(self._configuration), at

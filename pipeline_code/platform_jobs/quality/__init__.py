@@ -1,0 +1,1 @@
+"""A snapshot and a ruleset -> a verdict."""
