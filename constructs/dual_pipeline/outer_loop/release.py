@@ -104,7 +104,7 @@ def release(setting: Setting) -> Fragment:
             "aws-sdk:cloudwatch:putMetricAlarm",
             arguments=_alarm(
                 setting,
-                "model-latency",
+                "latency",
                 metric="ModelLatency",
                 statistic={"ExtendedStatistic": "p99"},
                 # The metric is in microseconds.
@@ -120,7 +120,7 @@ def release(setting: Setting) -> Fragment:
             "aws-sdk:cloudwatch:putMetricAlarm",
             arguments=_alarm(
                 setting,
-                "model-errors",
+                "errors",
                 metric="Invocation5XXErrors",
                 # The average of zeros and ones is the share of requests that failed.
                 statistic={"Statistic": "Average"},
@@ -199,8 +199,8 @@ def release(setting: Setting) -> Fragment:
 
 def _alarm(setting: Setting, name: str, *, metric: str, statistic: State, threshold: float, says: str) -> State:
     return {
-        "AlarmName": f"{setting.prefix}-{name}",
-        "AlarmDescription": jsonata(f"'{says}; released by run ' & $runId & '. Runbook: {setting.runbook}#{name}'"),
+        "AlarmName": f"{setting.prefix}-model-{name}",
+        "AlarmDescription": jsonata(f"'{says}; released by run ' & $runId & '. Runbook: {setting.runbook}#endpoint-{name}'"),
         "Namespace": "AWS/SageMaker",
         "MetricName": metric,
         "Dimensions": [
