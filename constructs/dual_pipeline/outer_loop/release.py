@@ -200,7 +200,9 @@ def release(setting: Setting) -> Fragment:
 def _alarm(setting: Setting, name: str, *, metric: str, statistic: State, threshold: float, says: str) -> State:
     return {
         "AlarmName": f"{setting.prefix}-model-{name}",
-        "AlarmDescription": jsonata(f"'{says}; released by run ' & $runId & '. Runbook: {setting.runbook}#endpoint-{name}'"),
+        "AlarmDescription": jsonata(
+            f"'{says}; released by run ' & $runId & '. Runbook: {setting.runbook}#endpoint-{name}'"
+        ),
         "Namespace": "AWS/SageMaker",
         "MetricName": metric,
         "Dimensions": [
