@@ -37,7 +37,14 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "services.iam": ("_roles", "_users"),
     "services.sts": ("_sessions", "register_session", "_role_id"),
-    "services.eventbridge": ("_put_events", "_invoke_target", "_dispatch_to_stepfunctions", "_dispatch_to_sqs"),
+    "services.s3": ("_fire_s3_event",),
+    "services.eventbridge": (
+        "_put_events",
+        "_dispatch_event",
+        "_invoke_target",
+        "_dispatch_to_stepfunctions",
+        "_dispatch_to_sqs",
+    ),
     "services.glue": ("_jobs", "_job_runs", "_create_job", "_update_job", "_start_job_run", "_batch_stop_job_run"),
     "services.stepfunctions": (
         "_SFN_WAIT_SCALE",

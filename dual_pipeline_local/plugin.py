@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import autoscaling, cloudformation, eventbridge, gateway, glue, ministack, settings, stepfunctions
+from . import autoscaling, cloudformation, eventbridge, gateway, glue, ministack, s3, settings, stepfunctions
 
 if TYPE_CHECKING:
     from .sagemaker.service import SageMaker
@@ -27,6 +27,7 @@ def install() -> None:
         call=autoscaling.serve,
     )
     eventbridge.install()
+    s3.install()
     stepfunctions.install()
     glue.install()
     cloudformation.install()

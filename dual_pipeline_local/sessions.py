@@ -31,18 +31,8 @@ def environment_for_role(role_arn: str, *, service: str) -> dict[str, str]:
 
 
 def session_for_role(role_arn: str, *, service: str) -> boto3.Session:
-    """A boto3 session that acts as the role against this emulator; make clients with `client(session, name)`."""
-    credentials = _assume(role_arn, service)
-    session = botocore.session.Session()
-    session.set_config_variable("region", settings.current().region)
-    session.register_component("data_loader", _loader())
-    return boto3.Session(
-        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=credentials["AWS_SESSION_TOKEN"],
-        region_name=settings.current().region,
-        botocore_session=session,
-    )
+    """A boto3 session that acts as the role against this emulator."""
+    return _session(_assume(role_arn, service))
 
 
 def client(role_arn: str, service_name: str, *, service: str, source_arn: str | None = None) -> Any:
@@ -54,8 +44,7 @@ def client(role_arn: str, service_name: str, *, service: str, source_arn: str | 
     key = (credentials["AWS_ACCESS_KEY_ID"], service_name)
     with _lock:
         if key not in _clients:
-            session = session_for_role(role_arn, service=service)
-            _clients[key] = session.client(
+            _clients[key] = _session(credentials).client(
                 service_name,  # type: ignore[call-overload]
                 endpoint_url=settings.current().endpoint_url,
                 config=_CLIENT,
@@ -93,6 +82,18 @@ def _assume(role_arn: str, service: str, source_arn: str | None = None) -> dict[
             known = _register(role_arn, service.partition(".")[0])
             _credentials[role_arn, service] = known
         return dict(known)
+
+
+def _session(credentials: dict[str, str]) -> boto3.Session:
+    core = botocore.session.Session()
+    core.register_component("data_loader", _loader())
+    return boto3.Session(
+        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=credentials["AWS_SESSION_TOKEN"],
+        region_name=settings.current().region,
+        botocore_session=core,
+    )
 
 
 def _register(role_arn: str, session_name: str) -> dict[str, str]:
