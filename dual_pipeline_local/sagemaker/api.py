@@ -63,21 +63,10 @@ def complete(operation: str, request: Record) -> None:
 def check(operation: str, request: Record) -> None:
     """Refuse a request that does not fit the operation's input shape, naming every fault."""
     shape = _operation(operation).input_shape
-    check_shape(shape, request) if shape else None
-
-
-def check_shape(shape: Shape, value: Record) -> None:
-    """Refuse a structure that does not fit its shape."""
-    faults = list(_faults(shape, value, ""))
+    faults = list(_faults(shape, request, "")) if shape else []
     if faults:
         noun = "error" if len(faults) == 1 else "errors"
         raise invalid(f"{len(faults)} validation {noun} detected: {'; '.join(faults)}")
-
-
-def input_members(operation: str) -> frozenset[str]:
-    """Names of an operation's input members."""
-    shape = _operation(operation).input_shape
-    return frozenset(shape.members) if shape else frozenset()
 
 
 def output(operation: str, record: Record) -> Record:
