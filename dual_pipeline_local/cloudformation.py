@@ -8,8 +8,9 @@ Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/ 
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,6 +19,9 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from . import ministack, sessions, settings, stepfunctions
 from .errors import ApiError
+
+_SETTLE_S: Final = 20.0
+_SETTLE_POLL_S: Final = 0.05
 
 Properties = dict[str, Any]
 Provisioned = tuple[str, dict[str, Any]]
@@ -58,8 +62,31 @@ def install() -> None:
     machine["create"], machine["update"] = _checked_create(machine["create"]), _checked_update(machine["update"])
     job = provisioners._RESOURCE_HANDLERS["AWS::Glue::Job"]
     job["create"], job["update"] = _keeping_concurrency(job["create"], 1), _keeping_concurrency(job["update"], 2)
+    app = ministack.load("app")
+    app.SERVICE_HANDLERS["cloudformation"] = _answering_when_settled(app.SERVICE_HANDLERS["cloudformation"])
     on_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in TYPES or on_thread(name)
+
+
+def _answering_when_settled(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Answer ExecuteChangeSet and DeleteStack when the stack has settled: the CDK CLI looks only every 5 seconds."""
+
+    async def call(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        response = await handle(method, path, headers, body, query)
+        if b"Action=ExecuteChangeSet" in body or b"Action=DeleteStack" in body:
+            for _ in range(round(_SETTLE_S / _SETTLE_POLL_S)):
+                if not _deploying():
+                    break
+                await asyncio.sleep(_SETTLE_POLL_S)
+        return response
+
+    return call
+
+
+def _deploying() -> bool:
+    found = ministack.load("services.cloudformation")._stacks.values()
+    states = [str(stack.get("StackStatus", "")) for stack in found]
+    return any(state.endswith("_IN_PROGRESS") and not state.startswith("REVIEW") for state in states)
 
 
 def _handler(kind: ResourceType) -> dict[str, Any]:

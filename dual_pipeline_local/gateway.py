@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from . import iam, ministack, resources
+from . import iam, ministack, resources, stepfunctions
 from .errors import ApiError
 
 Response = tuple[int, dict[str, str], bytes]
@@ -77,9 +77,13 @@ def hook_authorization() -> None:
         service: str, method: str, path: str, headers: Headers, body: bytes, query: Any, region: str, account: str
     ) -> str:
         if service == "sagemaker":
-            return resources.sagemaker_resource(*_sagemaker_call(path, headers, body), region=region, account=account)
+            return resources.sagemaker_resource(*_call(path, headers, body), region=region, account=account)
         if service == "application-autoscaling":
             return resources.autoscaling_resource(region=region, account=account)
+        if service == "states" and operation_of(headers).startswith("SendTask"):
+            _, request = _call(path, headers, body)
+            token = str(request.get("taskToken", ""))
+            return stepfunctions.machine_of_token(token) or "*"
         found: str = known_resource(service, method, path, headers, body, query, region, account)
         return found
 
@@ -129,7 +133,7 @@ def invoked_endpoint(path: str) -> str | None:
     return unquote(match["name"]) if match else None
 
 
-def _sagemaker_call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]]:
+def _call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]]:
     if name := invoked_endpoint(path):
         return "InvokeEndpoint", {"EndpointName": name}
     try:

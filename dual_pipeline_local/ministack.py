@@ -95,6 +95,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_physical_name",
         "_sfn_definition",
     ),
+    "services.cloudformation": ("_stacks",),
     "services.cloudformation.stacks": ("_runs_on_worker_thread",),
 }
 

@@ -56,6 +56,7 @@ class Run:
 
 
 _runs: dict[str, Run] = {}
+_token_machines: dict[str, str] = {}
 _run: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
 
 
@@ -116,6 +117,11 @@ def retry_delay(retrier: Mapping[str, Any], attempt: int) -> float:
     delay = float(retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** attempt)
     delay = min(delay, float(retrier.get("MaxDelaySeconds", delay)))
     return random.uniform(0, delay) if retrier.get("JitterStrategy") == "FULL" else delay  # noqa: S311
+
+
+def machine_of_token(token: str) -> str | None:
+    """The state machine whose task a token was given to: what IAM checks SendTaskSuccess and its like on."""
+    return _token_machines.get(token)
 
 
 def check_machine(definition: str, role: str, *, name: str, kind: str) -> None:
@@ -423,6 +429,7 @@ def _await_callback(
     answered = threading.Event()
     waiting: State = {"event": answered, "result": None, "error": None, "heartbeat": None}
     tokens[token] = waiting
+    _token_machines[token] = machine
     beaten, last = None, time.monotonic()
     try:
         answer = integrations.call(integration, arguments, role=role, machine=machine)
