@@ -64,6 +64,10 @@ def hook_authorization() -> None:
     app.pin_request_origin = lambda address, _secure: pin_origin(address, True)
     actions = ministack.load("core.iam_actions")
     known_action, known_resource = actions.extract_iam_action, actions.extract_resource_arn
+    known_context = actions.request_tag_context
+
+    def context_of(service: str, action: str, body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
+        return {**known_context(service, action, body, query), **resources.condition_keys(action, _values(body, query))}
 
     def action_of(service: str, method: str, path: str, headers: Headers, body: bytes, query: Any) -> str | None:
         if service == "sagemaker" and _INVOCATION.fullmatch(path):
@@ -88,6 +92,7 @@ def hook_authorization() -> None:
         return found
 
     actions.extract_iam_action, actions.extract_resource_arn = action_of, resource_of
+    actions.request_tag_context = context_of
 
 
 def caller() -> iam.Caller:
@@ -131,6 +136,16 @@ def invoked_endpoint(path: str) -> str | None:
     """The endpoint's name in the path of an InvokeEndpoint call."""
     match = _INVOCATION.fullmatch(path)
     return unquote(match["name"]) if match else None
+
+
+def _values(body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a request in the JSON or the Query protocol."""
+    if body.startswith(b"{"):
+        try:
+            return json_body(body)
+        except ApiError:
+            return {}
+    return {name: value[0] if isinstance(value, list) and value else value for name, value in query.items()}
 
 
 def _call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,12 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "core.concurrency": ("run_reentrant",),
     "core.responses": ("error_response_json", "json_response", "request_scope", "get_account_id", "get_region"),
     "core.router": ("SERVICE_PATTERNS",),
-    "core.iam_actions": ("SERVICE_TO_IAM_NAMESPACE", "extract_iam_action", "extract_resource_arn"),
+    "core.iam_actions": (
+        "SERVICE_TO_IAM_NAMESPACE",
+        "extract_iam_action",
+        "extract_resource_arn",
+        "request_tag_context",
+    ),
     "core.iam_evaluator": (
         "EvalContext",
         "caller_arn",

@@ -74,6 +74,31 @@ def sagemaker_extra_checks(
         yield f"sagemaker:{operation}", f"arn:aws:sagemaker:{region}:{account}:endpoint-config/{config.lower()}"
 
 
+_CONDITION_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
+    "cloudwatch:PutMetricData": {"cloudwatch:namespace": "Namespace"},
+    **{
+        f"application-autoscaling:{operation}": {
+            "application-autoscaling:service-namespace": "ServiceNamespace",
+            "application-autoscaling:scalable-dimension": "ScalableDimension",
+        }
+        for operation in (
+            "RegisterScalableTarget",
+            "DeregisterScalableTarget",
+            "PutScalingPolicy",
+            "DeleteScalingPolicy",
+        )
+    },
+}
+
+
+def condition_keys(action: str, request: Mapping[str, Any]) -> dict[str, str]:
+    """Condition keys of single services that ministack does not fill in.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html
+    """
+    return {key: str(request[member]) for key, member in _CONDITION_KEYS.get(action, {}).items() if request.get(member)}
+
+
 def autoscaling_resource(*, region: str, account: str) -> str:
     """Application Auto Scaling's targets have generated ids, so a policy that names one cannot be written: `*`-like."""
     return f"arn:aws:application-autoscaling:{region}:{account}:scalable-target/any"
