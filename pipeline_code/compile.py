@@ -73,9 +73,14 @@ def compile_project(folder: Path) -> str:
     if document.get("MlflowConfig", ...) is None:
         del document["MlflowConfig"]
     definition = canonical(document)
-    if problems := sorted(set(_problems(document, definition))):
+    if problems := definition_problems(document, definition):
         raise CompileError(f"{folder}/pipeline.py compiles to a definition that is not valid: " + "; ".join(problems))
     return definition
+
+
+def definition_problems(document: dict[str, Any], definition: str) -> list[str]:
+    """What SageMaker or the outer loop would refuse in a compiled document and its text, a sentence each."""
+    return sorted(set(_problems(document, definition)))
 
 
 def project_folders() -> list[Path]:
@@ -188,7 +193,7 @@ def _problems(document: dict[str, Any], definition: str) -> Iterator[str]:
     bare = definition
     for literal in PLACEHOLDERS.values():
         bare = bare.replace(literal, "")
-    for leak in _LEAK.findall(bare) and _LEAK.finditer(bare):
+    for leak in _LEAK.finditer(bare):
         yield f"{leak.group()!r} belongs to one account or region; use a placeholder"
     for step in _steps(document["Steps"]):
         if not _STEP_NAME.fullmatch(step["Name"]):

@@ -1,7 +1,7 @@
 """What census data must satisfy before a model may learn from it.
 
-A rule that fails with severity block or quarantine stops the run, a warning is reported. In DQDL `between` excludes both
-ends, and a missing value satisfies no ColumnValues rule.
+A rule that fails with severity block or quarantine stops the run, a warning is reported. In DQDL `between` excludes
+both ends, and a missing value satisfies no ColumnValues rule.
 """
 
 from dual_pipeline.ruleset import Rule, Ruleset

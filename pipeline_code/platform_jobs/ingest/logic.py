@@ -29,7 +29,7 @@ class RejectedError(Exception):
 
 def ingest(spark: SparkSession, files: Files, *, raw: str, snapshots: str, contract: Contract) -> dict[str, Any]:
     """The result document; the snapshot lies under `snapshots` when its status is `accepted`."""
-    found = files.list(raw)
+    found = sorted(files.list(raw), key=lambda file: (file.modified_ms, file.key))
     headers: dict[File, list[str]] = {}
     problems: dict[File, str] = {}
     for file in found:
@@ -58,9 +58,10 @@ def ingest(spark: SparkSession, files: Files, *, raw: str, snapshots: str, contr
         "reasons": reasons,
     }
     if accepted:
-        positions = {at: file for at, file in enumerate(headers) if file in accepted}
-        typed = _typed(lines, positions, contract)
+        typed = _typed(lines, [at for at, file in enumerate(headers) if file in accepted], contract)
         result |= {"status": "accepted", **_write(files, typed, sources, snapshots, contract)}
+    if headers:
+        lines.unpersist()
     return result
 
 
@@ -93,7 +94,7 @@ def _columns(contract: Contract) -> dict[str, str]:
 
 
 def _read(spark: SparkSession, headers: Mapping[File, Sequence[str]], contract: Contract) -> DataFrame:
-    """The lines of all files as trimmed text, each with the position of its file; nothing is typed yet."""
+    """The lines of all files as trimmed text, each with the position of its file, oldest first."""
     # A line with too few or too many fields is only noticed when every column is read.
     spark.conf.set("spark.sql.csv.parser.columnPruning.enabled", "false")
     names = {column["header"]: column["name"] for column in contract["columns"]}
@@ -152,14 +153,13 @@ def _row_problem(counts: Mapping[str, Any], contract: Contract) -> str | None:
     return None
 
 
-def _typed(lines: DataFrame, positions: Mapping[int, File], contract: Contract) -> DataFrame:
-    """The rows of the files at these positions; of rows that share a key, the one of the file written last."""
+def _typed(lines: DataFrame, positions: Sequence[int], contract: Contract) -> DataFrame:
+    """The rows of the files at these positions; of rows that share a key, one of the file written last."""
     chosen = lines.where(F.col(_SOURCE).isin(list(positions)))
     if contract["key"]:
-        oldest_first = sorted(positions, key=lambda at: (positions[at].modified_ms, positions[at].key))
-        age = F.array_position(F.array(*map(F.lit, oldest_first)), F.col(_SOURCE))
-        window = Window.partitionBy(*contract["key"]).orderBy(age.desc(), F.to_json(F.struct(*_columns(contract))))
-        chosen = chosen.withColumn("_rank", F.row_number().over(window)).where("_rank = 1")
+        newest_first = (F.col(_SOURCE).desc(), F.to_json(F.struct(*_columns(contract))))
+        rank = F.row_number().over(Window.partitionBy(*contract["key"]).orderBy(*newest_first))
+        chosen = chosen.withColumn("_rank", rank).where("_rank = 1")
     return chosen.select(*(_cast(name, kind).alias(name) for name, kind in _columns(contract).items()))
 
 

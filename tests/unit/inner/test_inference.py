@@ -1,0 +1,89 @@
+"""How the model answers requests."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline_code.census import inference
+from pipeline_code.census.train.logic import fit
+
+ENCODING = {"features": ["age", "job"], "categories": {"job": ["clerk", "smith"]}, "missing": ["", "?"]}
+CSV = "text/csv"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> inference.Model:
+    """A model of two columns, loaded from a folder as an endpoint loads it."""
+    folder = tmp_path_factory.mktemp("model")
+    people = [(age, job) for age in range(60) for job in ("clerk", "smith", None)]
+    rows: list[inference.Row] = list(people)
+    labels = [int(age > 30 and job == "smith") for age, job in people]
+    booster = fit((rows, labels), (rows, labels), encoding=ENCODING, num_round=5, early_stopping_rounds=3, max_depth=3)
+    booster.save_model(folder / inference.MODEL_FILE)
+    (folder / inference.ENCODING_FILE).write_text(json.dumps(ENCODING))
+    return inference.model_fn(str(folder))
+
+
+def answer(model: inference.Model, body: str, content_type: str = CSV) -> list[float]:
+    """A request's way through all handlers."""
+    prediction = inference.predict_fn(inference.input_fn(body, content_type), model)
+    text, kind = inference.output_fn(prediction, "application/json")
+    assert kind == "application/json"
+    predictions: list[float] = json.loads(text)["predictions"]
+    return predictions
+
+
+def test_csv_and_json_get_the_same_answer(model: inference.Model) -> None:
+    """Two spellings of two rows, one prediction each."""
+    body = json.dumps({"instances": [{"age": 50, "job": "smith"}, {"job": "clerk", "age": 20}]})
+    answers = answer(model, "50,smith\n20,clerk\n")
+    assert answers == answer(model, body, "application/json; charset=utf-8")
+    assert answers[0] > answers[1]
+
+
+def test_missing_and_unseen_values_are_missing_to_the_model(model: inference.Model) -> None:
+    """Empty, `?`, spaces, an absent key and a category that training never saw are one and the same."""
+    answers = answer(model, "50,?\n50,\n50,  \n50,astronaut\n 50 , ? \n")
+    assert answers == answer(model, '{"instances": [{"age": 50}]}', "application/json") * 5
+    assert np.isnan(inference.encode([("", "astronaut")], ENCODING)).all()
+
+
+def test_bytes_are_accepted(model: inference.Model) -> None:
+    """Servers hand over bytes or text."""
+    assert answer(model, "50,smith") == answer(model, b"50,smith")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        ("", CSV, "the request holds no rows"),
+        ("1,2,3", CSV, r"row 1 must hold the 2 columns \['age', 'job'\], got \['1', '2', '3'\]"),
+        ("1,smith\nold,smith", CSV, "row 2: age must be a number, got 'old'"),
+        ("nan,smith", CSV, "row 1: age must be a number, got 'nan'"),
+        ("{", "application/json", 'must be a JSON object {"instances"'),
+        ('{"instances": 3}', "application/json", "instances must be a list, got int"),
+        ('{"instances": [{"aeg": 3}]}', "application/json", r"row 1 has unknown columns \['aeg'\]"),
+        ('{"instances": [{"age": true}]}', "application/json", "row 1: age must be a number, got True"),
+        ("1,smith", "image/png", "content type must be text/csv or application/json, got 'image/png'"),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong(
+    model: inference.Model, body: str, content_type: str, message: str
+) -> None:
+    """The sentence names row and column, and the client is to blame (400)."""
+    with pytest.raises(inference.RequestError, match=message) as caught:
+        answer(model, body, content_type)
+    assert 400 == caught.value.status_code
+
+
+def test_another_answer_format_is_refused() -> None:
+    """JSON is the one format offered."""
+    with pytest.raises(inference.RequestError, match="accept must be application/json, got 'text/csv'"):
+        inference.output_fn(np.array([0.5]), "text/csv")
+
+
+def test_it_stands_alone(census_folder: Path) -> None:
+    """The file imports nothing of the project, for it travels in the model."""
+    assert "from ." not in (census_folder / "inference.py").read_text()
