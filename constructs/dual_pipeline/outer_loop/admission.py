@@ -97,6 +97,7 @@ def admission(setting: Setting) -> Fragment:
                 "failedState": "",
                 "snapshotUri": "",
                 "pipelineExecutionArn": "",
+                "execution": {},
                 "packageArn": "",
                 "evaluation": {},
                 "approval": {},

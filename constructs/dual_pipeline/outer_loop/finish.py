@@ -95,6 +95,7 @@ def finish(setting: Setting) -> Fragment:
                     "trigger": {"S": jsonata("$string($trigger)")},
                     "snapshot_uri": {"S": jsonata("$snapshotUri")},
                     "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
+                    "pipeline_version": {"S": jsonata("$execution.version & ''")},
                     "model_package_arn": {"S": jsonata("$packageArn")},
                     "metrics": {"S": jsonata("$exists($evaluation.metrics) ? $string($evaluation.metrics) : '{}'")},
                     "approval": {"S": jsonata("$string($approval)")},

@@ -43,6 +43,7 @@ VARIABLES: dict[str, Any] = {
     "snapshotUri": "s3://data-bucket/census/snapshots/1/",
     "pipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/abc123def456",
     "packageArn": PACKAGE,
+    "execution": {"status": "Succeeded", "reason": "", "version": 1},
     "evaluation": {"metrics": {"auc": {"value": 0.9}}, "folder": "census/executions/abc/evaluate/"},
     "approval": {"status": "Approved", "by": "ada", "words": "good", "at": "2026-11-20T10:00:00.000Z"},
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
