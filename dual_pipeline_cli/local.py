@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from dual_pipeline_local import lifecycle
-from dual_pipeline_local.lifecycle import Emulator, EmulatorTrouble, Workplace
+from dual_pipeline_local.lifecycle import Emulator, EmulatorTrouble, MemoryMeter, Workplace
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.run import (
     DEFAULT_PROJECT,
@@ -29,6 +29,7 @@ Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of a
 Project = Annotated[str, typer.Option("--project", "-p", help="Model project to give the data to.")]
 Data = Annotated[Path, typer.Option("--data", "-d", help="CSV file to upload.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the local AWS; any free one by default.")]
+App = Annotated[Path | None, typer.Option("--app", help="Deploy this cloud assembly instead of synthesizing one.")]
 Work = Annotated[Path, typer.Option("--work", help="Folder for state, logs and reports.")]
 
 _CENSUS = Path("data/census.csv")
@@ -36,10 +37,10 @@ _WORK = Path("build/local")
 
 
 @app.command()
-def up(environment: Environment = "dev", port: Port = None, work: Work = _WORK) -> None:
+def up(environment: Environment = "dev", port: Port = None, assembly: App = None, work: Work = _WORK) -> None:
     """Start a local AWS in the background, deploy an environment into it, and print how to reach it."""
     workplace = Workplace(folder=work.absolute())
-    request = Request(root=Path.cwd(), environment=environment, port=port, workplace=workplace)
+    request = Request(root=Path.cwd(), environment=environment, port=port, assembly=assembly, workplace=workplace)
     narrator = Narrator()
 
     def action() -> int:
@@ -60,13 +61,13 @@ def run(project: Project = DEFAULT_PROJECT, data: Data = _CENSUS, work: Work = _
 
     def action() -> int:
         check_data(data)
-        with workplace.held():
+        with workplace.held(), MemoryMeter() as meter:
             emulator = _running(workplace)
             request = Request(
                 root=Path.cwd(), environment=emulator.environment, project=project, data=data, workplace=workplace
             )
             deployed = Deployed(emulator=emulator, aws=LocalAws(emulator.settings), templates={}, template_sha256=None)
-            report = release(request, deployed, narrator)
+            report = release(request, deployed, narrator, meter)
         report.show(narrator.console, workplace.folder)
         return 0 if report.released else 1
 

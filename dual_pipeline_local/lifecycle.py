@@ -157,10 +157,10 @@ def stop(workplace: Workplace, emulator: Emulator) -> None:
 
 
 class MemoryMeter:
-    """Peak memory of this process, the emulator and all below them, in MB; shared pages count once where known."""
+    """Peak memory of this process and all below it, in MB; shared pages count once where the system tells them."""
 
-    def __init__(self, emulator: Emulator, *, interval_s: float = 0.5) -> None:
-        self._roots = [psutil.Process(), emulator.process]
+    def __init__(self, *, interval_s: float = 0.5) -> None:
+        self._roots = {psutil.Process()}
         self._interval_s = interval_s
         self._peak = 0
         self._ended = threading.Event()
@@ -174,8 +174,13 @@ class MemoryMeter:
         self._ended.set()
         self._thread.join()
 
+    def include(self, process: psutil.Process) -> None:
+        """Count another process, and all below it, from now on."""
+        self._roots = {*self._roots, process}
+
     @property
     def peak_mb(self) -> int:
+        """The most seen so far."""
         return round(self._peak / 1e6)
 
     def _sample(self) -> None:

@@ -135,8 +135,9 @@ class Observer:
             time.sleep(interval_s)
 
     def awaits_approval(self, view: RunView) -> bool:
-        """True while the run's own model package waits for a person."""
-        if view.ended or view.package_arn is None:
+        """True while the outer loop waits for a person to answer the run's own model package."""
+        waiting = any(state.ended_at is None and state.name.startswith("AwaitApproval") for state in view.states)
+        if not waiting or view.package_arn is None:
             return False
         return bool(self.package(view.package_arn)["ModelApprovalStatus"] == "PendingManualApproval")
 

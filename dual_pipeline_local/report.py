@@ -15,6 +15,8 @@ from rich.text import Text
 from . import page
 from .observer import RunView
 
+_QUICK_S = 0.1
+_LONGEST_NOTE = 400
 _STYLES = {"succeeded": "green", "running": "cyan", "caught": "yellow", "failed": "red", "stopped": "red"}
 
 
@@ -128,18 +130,28 @@ class Report:
             facts.append(f"prediction  {self.prediction['input']}  ->  {json.dumps(self.prediction['output'])}")
         if self.failure:
             facts += self.failure.lines()
+        else:
+            facts += [
+                f"note        {state.name} was caught: {state.error} {state.cause}"[:_LONGEST_NOTE]
+                for state in self.view.states
+                if state.status == "caught"
+            ]
         facts.append(f"report      {folder / 'report.html'}")
         facts.append(f"summary     {folder / 'summary.json'}")
         return Group(line, *(Text(fact) for fact in facts))
 
 
 def _states_table(view: RunView) -> Table:
+    """States that took time or went wrong; the many quick ones are only counted."""
+    shown = [state for state in view.states if state.duration_s >= _QUICK_S or state.status != "succeeded"]
     table = Table(title="Outer loop (Step Functions)", title_justify="left")
     table.add_column("state")
     table.add_column("status")
     table.add_column("s", justify="right")
-    for state in view.states:
+    for state in shown:
         table.add_row(state.name, _status(state.status), f"{state.duration_s:.1f}")
+    if quick := len(view.states) - len(shown):
+        table.add_row(Text(f"{quick} others", style="dim"), "", Text(f"< {_QUICK_S}", style="dim"))
     return table
 
 

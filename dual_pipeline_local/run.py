@@ -132,14 +132,14 @@ def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, st
     return templates
 
 
-def release(request: Request, deployed: Deployed, narrator: Narrator) -> Report:
+def release(request: Request, deployed: Deployed, narrator: Narrator, meter: MemoryMeter) -> Report:
     """Upload the data, follow the run it starts to its end, approve its model, ask the endpoint for a prediction."""
     deployment = read_deployment(deployed.aws, environment=request.environment, project=request.project)
     observer = Observer(deployed.aws, deployment)
-    with MemoryMeter(deployed.emulator) as meter:
-        execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
-        view = _follow(execution, deployed.aws, observer, narrator)
-        findings = _findings(view, deployed.aws, deployment, observer)
+    meter.include(deployed.emulator.process)
+    execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
+    view = _follow(execution, deployed.aws, observer, narrator)
+    findings = _findings(view, deployed.aws, deployment, observer)
     report = Report(
         environment=request.environment,
         project=request.project,
@@ -279,11 +279,11 @@ def undisturbed() -> Iterator[None]:
 def run(request: Request, narrator: Narrator) -> int:
     """Everything from nothing to a released model and back to nothing: 0 when released, else 1."""
     request.check()
-    with request.workplace.held():
+    with request.workplace.held(), MemoryMeter() as meter:
         narrator.say("only 127.0.0.1 is talked to; no AWS account, profile or credential is used")
         deployed = bring_up(request, narrator, background=False)
         try:
-            report = release(request, deployed, narrator)
+            report = release(request, deployed, narrator, meter)
         finally:
             with undisturbed():
                 lifecycle.stop(request.workplace, deployed.emulator)
@@ -300,7 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data/census.csv"), help="CSV file to upload")
     parser.add_argument("--port", type=int, help="port of the local AWS; any free one by default")
     parser.add_argument("--work", type=Path, default=Path("build/local"), help="folder for logs and reports")
-    parser.add_argument("--assembly", type=Path, help="deploy this cloud assembly instead of synthesizing one")
+    parser.add_argument(
+        "--app", dest="assembly", type=Path, help="deploy this cloud assembly instead of synthesizing one"
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
     options = parser.parse_args(arguments)
     request = Request(

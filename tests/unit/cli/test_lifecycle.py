@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -89,11 +90,9 @@ def test_memory_of_children_counts(tmp_path: Path) -> None:
     """The peak holds what a child process used."""
     emulator = _emulator(tmp_path, "block = bytearray(150_000_000); import time; time.sleep(60)")
     try:
-        with MemoryMeter(emulator, interval_s=0.02) as meter:
+        with MemoryMeter(interval_s=0.02) as meter:
             while emulator.process.memory_info().rss < 150_000_000:
                 pass
-            import time
-
             time.sleep(0.2)
     finally:
         emulator.stop()
