@@ -19,6 +19,7 @@ from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record, invalid
 from dual_pipeline_local.sagemaker.control import Control, Operations, arn
+from dual_pipeline_local.sagemaker.endpoints.capture import Capture
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment, alarms_in_alarm
 from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet, Server, UnhealthyFleet
@@ -40,7 +41,6 @@ class Endpoint:
 
     record: Record
     caller: Caller
-    role: str = ""
     fleet: Fleet | None = None
 
     @property
@@ -62,6 +62,7 @@ class Endpoints:
         self._fleets: set[Fleet] = set()
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
+        self._capture = Capture(control.cloud)
         self.operations: Operations = {
             "CreateEndpoint": self._create,
             "UpdateEndpoint": self._update,
@@ -90,12 +91,16 @@ class Endpoints:
         finally:
             fleet.leave()
         if answer.status < HTTPStatus.BAD_REQUEST:
+            if fleet.capture:
+                exchange = (body, headers["Content-Type"]), (answer.body, answer.content_type)
+                self._capture.note(fleet.capture, name, answer.variant, fleet.role, *exchange)
             return answer.status, answer.body, answer.content_type
         return _model_error(endpoint, answer.status, answer.body.decode(errors="replace"))
 
     def stop_all(self) -> None:
         """End every fleet, whatever state it is in."""
         self._closing.set()
+        self._capture.stop()
         for fleet in list(self._fleets):
             fleet.stop()
 
@@ -126,7 +131,6 @@ class Endpoints:
     def _bring_up(self, endpoint: Endpoint, config: Record) -> None:
         self._move(endpoint, "Creating")
         try:
-            endpoint.role = self._role(config, endpoint.caller)
             endpoint.fleet = self._launch(endpoint, config)
         except _START_ERRORS as error:
             self._move(endpoint, "Failed", FailureReason=str(error)[:1024])
@@ -140,7 +144,7 @@ class Endpoints:
         if excluded and not request.get("RetainAllVariantProperties"):
             raise invalid("ExcludeRetainedVariantProperties requires RetainAllVariantProperties to be true")
         if request.get("RetainAllVariantProperties"):
-            config = _retain(endpoint.record, config, excluded)
+            config = _retain(endpoint, config, excluded)
         last: Record = endpoint.record.get("LastDeploymentConfig", {}) if request.get("RetainDeploymentConfig") else {}
         deployment = self._deployment(request.get("DeploymentConfig") or last, config, caller)
         self._begin(endpoint, "Updating")
@@ -154,14 +158,14 @@ class Endpoints:
         try:
             self._show_pending(endpoint, config, deployment, "Creating", "Launching {} instance(s).")
             green = self._launch(endpoint, config)
-            self._check_alarms(endpoint, deployment)
+            self._check_alarms(green, deployment)
             self._show_pending(
                 endpoint, config, deployment, "ActivatingTraffic", "Activating traffic on {} instance(s)."
             )
             with self._control.changed:
                 endpoint.fleet = green
             self._show_pending(endpoint, config, deployment, "Baking", "Baking with traffic enabled on {} instance(s).")
-            self._bake(endpoint, deployment)
+            self._bake(green, deployment)
         except (_RolledBack, *_START_ERRORS) as error:
             self._move(endpoint, "RollingBack", PendingDeploymentSummary=None)
             with self._control.changed:
@@ -171,23 +175,22 @@ class Endpoints:
             kept = {name: before.get(name) for name in _SHOWN}
             self._move(endpoint, "InService", FailureReason=str(error)[:1024], **kept)
             return
-        endpoint.role = self._role(config, endpoint.caller)
         if old is not None:
             self._retire(old)
         self._move(endpoint, "InService", PendingDeploymentSummary=None, **_running(config, green))
 
-    def _bake(self, endpoint: Endpoint, deployment: Deployment) -> None:
+    def _bake(self, fleet: Fleet, deployment: Deployment) -> None:
         deadline = time.monotonic() + deployment.wait_s * self._bake_scale
-        self._check_alarms(endpoint, deployment)
+        self._check_alarms(fleet, deployment)
         while time.monotonic() < deadline:
             if self._closing.wait(min(_ALARM_POLL_S, max(0.0, deadline - time.monotonic()))):
                 raise _RolledBack("The emulator is stopping.")
-            self._check_alarms(endpoint, deployment)
+            self._check_alarms(fleet, deployment)
 
-    def _check_alarms(self, endpoint: Endpoint, deployment: Deployment) -> None:
+    def _check_alarms(self, fleet: Fleet, deployment: Deployment) -> None:
         if not deployment.alarms:
             return
-        cloudwatch = self._control.cloud.client(endpoint.role, "cloudwatch")
+        cloudwatch = self._control.cloud.client(fleet.role, "cloudwatch")
         missing, ringing = alarms_in_alarm(cloudwatch, deployment.alarms)
         if missing or ringing:
             raise _RolledBack(
@@ -264,7 +267,7 @@ class Endpoints:
 
     def _launch(self, endpoint: Endpoint, config: Record) -> Fleet:
         """A healthy new fleet under a configuration; nothing is left of one that does not come up."""
-        fleet = Fleet()
+        fleet = Fleet(role=self._role(config, endpoint.caller), capture=config.get("DataCaptureConfig"))
         self._fleets.add(fleet)
         try:
             for variant in config["ProductionVariants"]:
@@ -385,9 +388,9 @@ def _capture(config: Record | None) -> Record | None:
     }
 
 
-def _retain(record: Record, config: Record, excluded: list[str]) -> Record:
+def _retain(endpoint: Endpoint, config: Record, excluded: list[str]) -> Record:
     """The configuration with the endpoint's present variant properties in place of its own."""
-    present = {variant["VariantName"]: variant for variant in record["ProductionVariants"]}
+    present = {variant["VariantName"]: variant for variant in endpoint.record["ProductionVariants"]}
     kept = {
         member: shown
         for kind, member, shown in (
@@ -403,9 +406,8 @@ def _retain(record: Record, config: Record, excluded: list[str]) -> Record:
         for variant in config["ProductionVariants"]
     ]
     retained = config | {"ProductionVariants": variants}
-    if "DataCaptureConfig" not in excluded and "DataCaptureConfig" in record:
-        capture = record["DataCaptureConfig"]
-        retained["DataCaptureConfig"] = capture | {"InitialSamplingPercentage": capture["CurrentSamplingPercentage"]}
+    if "DataCaptureConfig" not in excluded and endpoint.fleet and endpoint.fleet.capture:
+        retained["DataCaptureConfig"] = endpoint.fleet.capture
     return retained
 
 

@@ -29,6 +29,7 @@ class UnhealthyFleet(Exception):
 class Answer:
     """What a model's server answered."""
 
+    variant: str
     status: int
     body: bytes
     content_type: str
@@ -75,7 +76,8 @@ class Server:
         try:
             connection.request("POST", "/invocations", body, dict(headers))
             response = connection.getresponse()
-            return Answer(response.status, response.read(), response.headers.get("Content-Type", "text/plain"))
+            content_type = response.headers.get("Content-Type", "text/plain")
+            return Answer(self.variant, response.status, response.read(), content_type)
         finally:
             connection.close()
 
@@ -99,9 +101,11 @@ class Server:
 
 
 class Fleet:
-    """All servers of one endpoint under one configuration."""
+    """All servers of one endpoint under one configuration, the role they act as, and what is captured of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, role: str, capture: Record | None) -> None:
+        self.role = role
+        self.capture = capture
         self._servers: dict[str, Server] = {}
         self._idle = threading.Condition()
         self._in_flight = 0

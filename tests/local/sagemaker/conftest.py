@@ -159,10 +159,11 @@ class Corner:
         )
         return name
 
-    def config(self, model: str, **variant: Any) -> str:
+    def config(self, model: str, *, capture: dict[str, Any] | None = None, **variant: Any) -> str:
         """An endpoint configuration of one variant, named as its model."""
         self.sagemaker.create_endpoint_config(
             EndpointConfigName=model,
+            **({"DataCaptureConfig": capture} if capture else {}),
             ProductionVariants=[
                 {
                     "VariantName": "AllTraffic",

@@ -1,5 +1,6 @@
 """Endpoints that answer, their guarded updates and what is refused."""
 
+import json
 import threading
 import time
 from typing import Any
@@ -139,6 +140,39 @@ def test_capacity_is_kept_on_request(corner: Any, endpoint: str) -> None:
         )
         counts.append(corner.settled(endpoint)["ProductionVariants"][0]["DesiredInstanceCount"])
     assert [7, 2] == counts
+
+
+def test_requests_and_answers_are_captured(corner: Any, endpoint: str) -> None:
+    """Sampled exchanges lie in S3 as JSON lines below endpoint, variant and hour; a capture that is off writes none."""
+    for name, enabled in (("captured", True), ("silent", False)):
+        corner.model(name, {"factor": 4})
+        corner.config(
+            name,
+            capture={
+                "EnableCapture": enabled,
+                "InitialSamplingPercentage": 100,
+                "DestinationS3Uri": f"s3://corner/capture/{name}/",
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+            },
+        )
+        corner.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        shown = corner.settled(name)["DataCaptureConfig"]
+        assert (enabled, "Started" if enabled else "Stopped") == (shown["EnableCapture"], shown["CaptureStatus"])
+        corner.predict(name, "1\n2")
+    listing = corner.wait_until(
+        lambda: corner.s3.list_objects_v2(Bucket="corner", Prefix="capture/"), lambda found: found["KeyCount"] > 0
+    )
+    keys = [item["Key"] for item in listing["Contents"]]
+    assert all(key.startswith("capture/captured/captured/AllTraffic/20") and key.endswith(".jsonl") for key in keys)
+    line = json.loads(corner.get(f"s3://corner/{keys[0]}"))["captureData"]
+    assert ("1\n2", "CSV") == (line["endpointInput"]["data"], line["endpointInput"]["encoding"])
+    assert ('{"predictions": [4.0, 8.0]}', "JSON") == (
+        line["endpointOutput"]["data"],
+        line["endpointOutput"]["encoding"],
+    )
+    for name in ("captured", "silent"):
+        corner.sagemaker.delete_endpoint(EndpointName=name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Serving, deployments and capture without a server."""
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.sagemaker.endpoints.capture import captured
+from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment
+from dual_pipeline_local.sagemaker.serving import RequestError, Transformer
+
+
+def module(**functions: Any) -> types.ModuleType:
+    """A user's module."""
+    made = types.ModuleType("inference")
+    vars(made).update({"model_fn": lambda folder: folder, **functions})
+    return made
+
+
+class TooLarge(Exception):
+    """An error that knows its status, as the toolkit's own do."""
+
+    status_code = 413
+
+
+def raiser(error: Exception) -> Any:
+    """A handler that raises."""
+
+    def handler(*_arguments: object) -> None:
+        raise error
+
+    return handler
+
+
+STEPS: dict[str, Any] = {
+    "input_fn": lambda body, _type: body,
+    "predict_fn": lambda data, _model: data,
+    "output_fn": lambda prediction, _accept: prediction,
+}
+
+
+def test_a_request_goes_through_the_handlers() -> None:
+    """Text types arrive as text; an answer may be text, bytes, or name its content type."""
+    assert (b"a", "x/y") == Transformer(module(**STEPS), Path()).transform(b"a", "text/csv; charset=utf-8", "x/y")
+    seen: list[object] = []
+    steps = STEPS | {"input_fn": lambda body, _type: seen.append(body), "output_fn": lambda _p, _a: (b"\xff", "z/z")}
+    assert (b"\xff", "z/z") == Transformer(module(**steps), Path()).transform(b"\x00", "application/x-npy", "x/y")
+    assert [b"\x00"] == seen
+
+
+def test_handlers_may_take_the_context() -> None:
+    """transform_fn stands for all three; one argument more is the context."""
+    whole = module(transform_fn=lambda model, body, content_type, accept, context: f"{model}{body}{context}")
+    assert (b".aNone", "x/y") == Transformer(whole, Path()).transform(b"a", "text/csv", "x/y")
+    with pytest.raises(ValueError, match="Cannot use transform_fn implementation in conjunction with input_fn"):
+        Transformer(module(transform_fn=max, **STEPS), Path())
+
+
+@pytest.mark.parametrize(
+    ("changed", "body", "status", "reason"),
+    [
+        ({"input_fn": raiser(ValueError("3 columns"))}, b"a", 400, "ValueError: 3 columns"),
+        ({"predict_fn": raiser(ValueError("bug"))}, b"a", 500, "ValueError: bug"),
+        ({"predict_fn": raiser(TooLarge("big"))}, b"a", 413, "TooLarge: big"),
+        ({}, b"\xff", 400, "UnicodeDecodeError"),
+        ({"output_fn": raiser(KeyError("x"))}, b"a", 500, "KeyError: 'x'"),
+    ],
+)
+def test_errors_have_a_status(changed: dict[str, Any], body: bytes, status: int, reason: str) -> None:
+    """The request's faults are 4xx, the model's 5xx, and an error may say which it is."""
+    with pytest.raises(RequestError) as refusal:
+        Transformer(module(**(STEPS | changed)), Path()).transform(body, "text/csv", "x/y")
+    assert status == refusal.value.status
+    assert str(refusal.value).startswith(reason)
+
+
+def deployment(wait_s: int, termination_s: int, longest_s: int, **routing: Any) -> dict[str, Any]:
+    """A DeploymentConfig."""
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": wait_s, **routing},
+            "TerminationWaitInSeconds": termination_s,
+            "MaximumExecutionTimeoutInSeconds": longest_s,
+        }
+    }
+
+
+def test_a_deployment_knows_how_long_it_waits() -> None:
+    """A linear deployment waits once per step; the longest time must hold all of it."""
+    linear = {"Type": "LINEAR", "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 30}}
+    assert 4 * 100 + 50 == Deployment.checked(deployment(100, 50, 600, **linear), instances=[4]).wait_s
+    with pytest.raises(ApiError, match="MaximumExecutionTimeoutInSeconds 600 must be greater than"):
+        Deployment.checked(deployment(300, 300, 600), instances=[1])
+
+
+def test_a_canary_needs_two_instances() -> None:
+    """At most half of the instances take the first traffic, so one instance has no canary."""
+    canary = {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
+    assert Deployment.checked(deployment(1, 0, 600, **canary), instances=[2]).is_guarded
+    with pytest.raises(ApiError, match="CanarySize must be at most half of a variant's instances"):
+        Deployment.checked(deployment(1, 0, 600, **canary), instances=[2, 1])
+
+
+def test_captured_bytes_of_an_unknown_type_are_base64() -> None:
+    """Only the modes asked for are captured."""
+    config = {"CaptureOptions": [{"CaptureMode": "Output"}]}
+    line = json.loads(captured(config, (b"a", "text/csv"), (b"\xff", "application/x-npy")))
+    output = {"observedContentType": "application/x-npy", "mode": "OUTPUT", "data": "/w==", "encoding": "BASE64"}
+    assert {"endpointOutput": output} == line["captureData"]
