@@ -1,5 +1,7 @@
 """A Spark job of AWS Glue as both jobs of the outer loop want it."""
 
+import math
+
 import aws_cdk as cdk
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
@@ -59,6 +61,12 @@ class GlueJob(Construct):
         timeout: cdk.Duration,
     ) -> None:
         super().__init__(scope, id_)
+        # https://docs.aws.amazon.com/glue/latest/webapi/API_CreateJob.html
+        if not cdk.Token.is_unresolved(workers) and workers < 2:
+            raise ValueError(f"workers must be at least 2, got {workers}: a driver needs an executor")
+        minutes = timeout.to_minutes(integral=False)
+        if not 1 <= minutes <= 7 * 24 * 60:
+            raise ValueError(f"timeout must be from 1 minute to 7 days, got {minutes:g} minutes")
         job = glue.CfnJob(
             self,
             "Job",
@@ -78,7 +86,7 @@ class GlueJob(Construct):
             max_retries=0,
             number_of_workers=workers,
             security_configuration=security.name,
-            timeout=timeout.to_minutes(),
+            timeout=math.ceil(minutes),
             worker_type=worker_type,
         )
         job.node.add_dependency(role)

@@ -1,5 +1,6 @@
 """IAM statements that jobs need, each beside the page that asks for it."""
 
+import re
 from collections.abc import Sequence
 
 import aws_cdk as cdk
@@ -97,9 +98,13 @@ def put_metrics(*, namespaces: Sequence[str]) -> iam.PolicyStatement:
 def pull_image(scope: Construct, *, image: str) -> list[iam.PolicyStatement]:
     """Pull `image`, given as `<account>.dkr.ecr.<region>.<domain>/<repository>:<tag>`."""
     # https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html
-    registry, _, repository = image.partition("/")
-    account, _, _, region, *_ = registry.split(".")
-    arn = f"arn:{cdk.Stack.of(scope).partition}:ecr:{region}:{account}:repository/{repository.rpartition(':')[0]}"
+    if cdk.Token.is_unresolved(image):
+        raise ValueError("image must be known at synth, got a token: choose the image by the environment's region")
+    parts = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z.]+/([\w./-]+):[\w.-]+", image)
+    if parts is None:
+        raise ValueError(f"image must be <account>.dkr.ecr.<region>.<domain>/<repository>:<tag>, got {image!r}")
+    account, region, repository = parts.groups()
+    arn = f"arn:{cdk.Stack.of(scope).partition}:ecr:{region}:{account}:repository/{repository}"
     return [
         iam.PolicyStatement(sid="LogInToImages", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
         iam.PolicyStatement(
