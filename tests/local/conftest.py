@@ -41,7 +41,7 @@ class Emulator:
 
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client, of the root user unless credentials are given."""
-        keys = credentials or {
+        keys: dict[str, Any] = credentials or {
             "aws_access_key_id": self.settings.access_key_id,
             "aws_secret_access_key": self.settings.secret_access_key,
         }

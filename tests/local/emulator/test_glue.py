@@ -147,7 +147,8 @@ def test_a_job_ends_with_its_task(emulator: Any, bucket: str, ending: str) -> No
     """TimeoutSeconds, StopExecution and the machine's own time-out kill the job's process."""
     name = f"sleep-{ending.replace(' ', '-')}"
     job(emulator, name, "sleep.py", allow("s3:GetObject"))
-    arn = machine(emulator, name, **({"TimeoutSeconds": 2} if ending == "task time-out" else {}))
+    limits: dict[str, Any] = {"TimeoutSeconds": 2} if ending == "task time-out" else {}
+    arn = machine(emulator, name, **limits)
     client = emulator.client("stepfunctions")
     if ending == "machine time-out":
         definition = json.loads(client.describe_state_machine(stateMachineArn=arn)["definition"])
@@ -171,8 +172,7 @@ def test_one_run_at_a_time(emulator: Any, bucket: str) -> None:
     with pytest.raises(glue.exceptions.ConcurrentRunsExceededException):
         glue.start_job_run(JobName="single")
     glue.batch_stop_job_run(JobName="single", JobRunIds=[first])
-    state = lambda: glue.get_job_run(JobName="single", RunId=first)["JobRun"]["JobRunState"]  # noqa: E731
-    assert until(lambda: state() == "STOPPED")
+    assert until(lambda: glue.get_job_run(JobName="single", RunId=first)["JobRun"]["JobRunState"] == "STOPPED")
 
 
 def test_sync_needs_more_than_the_start(emulator: Any, bucket: str) -> None:
