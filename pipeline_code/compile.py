@@ -85,7 +85,7 @@ def definition_problems(document: dict[str, Any], definition: str) -> list[str]:
 
 def project_folders() -> list[Path]:
     """The folder of every model project, by name."""
-    return sorted(path.parent for path in PACKAGE.glob("*/pipeline.py"))
+    return sorted(path.parent for path in PACKAGE.glob("*/project.py"))
 
 
 def image_table() -> str:

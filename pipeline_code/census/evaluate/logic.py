@@ -135,10 +135,11 @@ def fit_baseline(
 
 
 def golden_rows(rows: Sequence[Row], scores: np.ndarray, answer: Callable[[str], list[float]]) -> dict[str, Any]:
-    """Holdout rows from the lowest to the highest score, with what the model answers to exactly this request."""
+    """Holdout rows from the lowest to the highest score and one with gaps, with what the model answers to them."""
     order = np.argsort(scores, kind="stable")
     picked = order[np.linspace(0, len(order) - 1, min(GOLDEN_ROWS, len(order))).astype(int)]
-    body = to_csv([rows[at] for at in picked])
+    gaps = [row for row in rows if None in row][:1]
+    body = to_csv([*(rows[at] for at in picked), *gaps])
     return {
         "content_type": "text/csv",
         "accept": "application/json",

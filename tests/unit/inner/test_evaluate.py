@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from pipeline_code.census.contract import DataError
-from pipeline_code.census.evaluate.logic import evaluation, fit_baseline, gate, golden_rows, metrics, to_csv
+from pipeline_code.census.evaluate.logic import evaluation, fit_baseline, gate, golden_rows, metrics
 
 FLOORS = {"auc": 0.8, "accuracy": 0.7}
 GOOD = {"auc": 0.9, "accuracy": 0.85, "precision": 0.7, "recall": 0.6, "f1": 0.65, "log_loss": 0.3}
@@ -105,8 +105,8 @@ def test_the_baseline_learns_numbers_and_categories() -> None:
 
 
 def test_golden_rows_span_the_scores_and_carry_the_models_answers() -> None:
-    """From the lowest to the highest score, with the answers to exactly that body."""
-    rows = [(float(at), None) for at in range(100)]
+    """From the lowest to the highest score, then one with gaps, with the answers to exactly that body."""
+    rows = [(float(at), None if at == 5 else "x") for at in range(100)]
     golden = golden_rows(rows, np.arange(100) / 100, lambda body: [float(line[:2]) for line in body.splitlines()])
-    assert (8, 0.0, 99.0) == (len(golden["expected"]), golden["expected"][0], golden["expected"][-1])
-    assert "0.0,\n14.0,\n" == to_csv(rows[:1] + rows[14:15])
+    assert [0.0, 14.0, 28.0, 42.0, 56.0, 70.0, 84.0, 99.0, 5.0] == golden["expected"]
+    assert golden["body"].endswith("99.0,x\n5.0,\n")
