@@ -91,6 +91,8 @@ def epoch(value: float | str) -> float:
 
 def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:
     kind, kinds = _KINDS[shape.type_name]
+    if isinstance(value, float) and value.is_integer():  # JSON has one kind of number
+        value = int(value)
     if not isinstance(value, kinds) or (isinstance(value, bool) and shape.type_name != "boolean"):
         raise ApiError("SerializationException", f"{path or 'request'}: {type(value).__name__} is not {kind}")
     yield from _CHECKS.get(shape.type_name, _no_faults)(shape, value, path)

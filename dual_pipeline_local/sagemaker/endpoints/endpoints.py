@@ -11,9 +11,8 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from dual_pipeline_local import staging
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
@@ -28,7 +27,6 @@ from dual_pipeline_local.sagemaker.models import Models
 
 _ENDPOINTS = Listing(operation="ListEndpoints", name="EndpointName", status="EndpointStatus")
 _ALARM_POLL_S = 0.2
-_START_ERRORS = (UnhealthyFleet, ApiError, ClientError, BotoCoreError, staging.NothingStaged, OSError, EOFError)
 
 
 class _RolledBack(Exception):
@@ -132,7 +130,7 @@ class Endpoints:
         self._move(endpoint, "Creating")
         try:
             endpoint.fleet = self._launch(endpoint, config)
-        except _START_ERRORS as error:
+        except Exception as error:  # whatever keeps a fleet from coming up is the endpoint's reason
             self._move(endpoint, "Failed", FailureReason=str(error)[:1024])
         else:
             self._move(endpoint, "InService", **_running(config, endpoint.fleet))
@@ -166,7 +164,7 @@ class Endpoints:
                 endpoint.fleet = green
             self._show_pending(endpoint, config, deployment, "Baking", "Baking with traffic enabled on {} instance(s).")
             self._bake(green, deployment)
-        except (_RolledBack, *_START_ERRORS) as error:
+        except Exception as error:  # as above: the old fleet stays whatever happens to the new one
             self._move(endpoint, "RollingBack", PendingDeploymentSummary=None)
             with self._control.changed:
                 endpoint.fleet = old
@@ -267,6 +265,8 @@ class Endpoints:
 
     def _launch(self, endpoint: Endpoint, config: Record) -> Fleet:
         """A healthy new fleet under a configuration; nothing is left of one that does not come up."""
+        if self._closing.is_set():
+            raise UnhealthyFleet("The emulator is stopping.")
         fleet = Fleet(role=self._role(config, endpoint.caller), capture=config.get("DataCaptureConfig"))
         self._fleets.add(fleet)
         try:

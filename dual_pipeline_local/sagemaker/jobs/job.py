@@ -22,6 +22,7 @@ from dual_pipeline_local.sagemaker.jobs.container import Container
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
 from dual_pipeline_local.sagemaker.listing import Listing
 
+_STAGING_ERRORS = (ValueError, Boto3Error, ClientError, BotoCoreError, ApiError)
 _TERMINAL = ("Completed", "Failed", "Stopped")
 
 
@@ -106,23 +107,22 @@ class Jobs(ABC):
 
     def download(self, job: Job, uri: str, folder: Path) -> None:
         """Stage an input as the job's role, failing the job in AWS's words."""
-        bucket, _ = staging.parse(uri)
         try:
             staging.download(self.s3(job), uri, folder)
-        except (staging.NothingStaged, ClientError, BotoCoreError, ApiError) as error:
+        except (staging.NothingStaged, *_STAGING_ERRORS) as error:
             cause = "No objects found" if isinstance(error, staging.NothingStaged) else str(error)
             raise JobFailed(
                 "ClientError: Data download failed:Failed to download data. No S3 objects found under S3 URL "
                 f'"{uri}" given in input data source. Please ensure that the bucket exists in the selected region, '
                 f'that objects exist under that S3 prefix, and that the role "{job.role}" has "s3:ListBucket" '
-                f'permissions on bucket "{bucket}". Error message from S3: {cause}'
+                f"permissions on its bucket. Error message from S3: {cause}"
             ) from error
 
     def upload(self, job: Job, path: Path, uri: str) -> list[str]:
         """Stage an output as the job's role."""
         try:
             return staging.upload(self.s3(job), path, uri)
-        except (Boto3Error, ClientError, BotoCoreError, ApiError) as error:
+        except _STAGING_ERRORS as error:
             raise JobFailed(f"ClientError: Failed to upload {path.name} to {uri} as {job.role}: {error}") from error
 
     def s3(self, job: Job) -> Any:

@@ -4,6 +4,7 @@ import secrets
 import string
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dual_pipeline_local.errors import ApiError
@@ -108,7 +109,8 @@ def run_job(kind: str) -> Runner:
         shop.tag(arn, run.step)
         job = shop.wait(arn, shop.stop.is_set)
         if job[f"{kind}JobStatus"] == "InProgress":
-            shop.control.call(f"Stop{kind}Job", {f"{kind}JobName": arguments[f"{kind}JobName"]}, shop.caller)
+            with suppress(ApiError):  # it may have ended meanwhile
+                shop.control.call(f"Stop{kind}Job", {f"{kind}JobName": arguments[f"{kind}JobName"]}, shop.caller)
             shop.wait(arn, lambda: False)
             raise StepStopped
         if job[f"{kind}JobStatus"] == "Failed":
