@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from synthesis import ROOT, Synthesis
+from stacks.stage import ROOT
+from synthesis import Synthesis
 
 pytestmark = pytest.mark.xdist_group("synthesis")
 

