@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.local, pytest.mark.spark]
+pytestmark = [pytest.mark.local, pytest.mark.spark, pytest.mark.xdist_group("emulator-glue")]
 
 STATES, GLUE = "states.amazonaws.com", "glue.amazonaws.com"
 JOB = "arn:aws:glue:eu-west-1:123456789012:job/"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.xdist_group("emulator")]
 
 STATES = "states.amazonaws.com"
 TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/ledger"
