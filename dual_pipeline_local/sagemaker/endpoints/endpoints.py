@@ -29,7 +29,7 @@ _ENDPOINTS = Listing(operation="ListEndpoints", name="EndpointName", status="End
 _ALARM_POLL_S = 0.2
 
 
-class _RolledBack(Exception):
+class RolledBack(Exception):
     """The deployment goes back to the old fleet; `str()` says why."""
 
 
@@ -182,7 +182,7 @@ class Endpoints:
         self._check_alarms(fleet, deployment)
         while time.monotonic() < deadline:
             if self._closing.wait(min(_ALARM_POLL_S, max(0.0, deadline - time.monotonic()))):
-                raise _RolledBack("The emulator is stopping.")
+                raise RolledBack("The emulator is stopping.")
             self._check_alarms(fleet, deployment)
 
     def _check_alarms(self, fleet: Fleet, deployment: Deployment) -> None:
@@ -191,7 +191,7 @@ class Endpoints:
         cloudwatch = self._control.cloud.client(fleet.role, "cloudwatch")
         missing, ringing = alarms_in_alarm(cloudwatch, deployment.alarms)
         if missing or ringing:
-            raise _RolledBack(
+            raise RolledBack(
                 f"The deployment was rolled back: alarms {missing or ringing} "
                 f"{'do not exist' if missing else 'are in ALARM state'}."
             )

@@ -65,9 +65,14 @@ class Definition:
     def parse(cls, text: str) -> "Definition":
         """Parse and check; raises a ValidationException that names every fault."""
         try:
-            document = json.loads(text)
+            return cls._checked(json.loads(text), text)
         except ValueError as error:
-            raise invalid(f"Unable to parse pipeline definition. {error}") from None
+            raise _unparsable([str(error)]) from None
+        except (AttributeError, KeyError, TypeError) as error:  # a list for an object, a number for a list ...
+            raise _unparsable([f"a property has the wrong type or is missing ({error})"]) from None
+
+    @classmethod
+    def _checked(cls, document: Any, text: str) -> "Definition":
         faults = list(_top_faults(document))
         if faults:
             raise _unparsable(faults)
@@ -166,7 +171,7 @@ def _step_faults(steps: list[Step]) -> Iterator[str]:
         if step.type not in STEP_TYPES:
             yield f"step {step.name} of type {step.type} is not modelled by the local emulator, see docs/emulator.md"
             continue
-        if "Arguments" not in step.source:
+        if not isinstance(step.source.get("Arguments"), dict):
             yield f"step {step.name} has no Arguments"
         if unknown := set(step.source) - _STEP - _STEP_OF_TYPE.get(step.type, set()):
             yield f"step {step.name} has properties that a {step.type} step cannot have: {sorted(unknown)}"

@@ -95,14 +95,14 @@ def fault(name: str, argument: Any) -> str | None:
     check = _FORMS.get(name)
     if check is None:
         return f"function {name} is not supported"
-    return check(argument)
+    try:
+        return check(argument)
+    except ExpressionError as error:
+        return str(error)
 
 
 def _get_fault(argument: Any) -> str | None:
-    try:
-        Reference.parse(argument)
-    except ExpressionError as error:
-        return str(error)
+    Reference.parse(argument)
     return None
 
 

@@ -50,6 +50,12 @@ def gate(*conditions: Any) -> dict[str, Any]:
         ([gate({"Type": "Similar"})], "condition type 'Similar' is not one of Equals, GreaterThan"),
         ([gate({"Type": "Not", "Condition": {"Type": "In", "Values": []}})], "condition In takes QueryValue, Values"),
         ([gate()], "step Gate has no Conditions"),
+        ([{"Name": "E", "Type": "Fail", "Arguments": []}], "step E has no Arguments"),
+        ([{"Name": "G", "Type": "Condition", "Arguments": {"IfSteps": 1}}], "a property has the wrong type"),
+        (
+            [end(message={"Std:JsonGet": {"Path": "a", "PropertyFile": {"Get": "Lost"}}})],
+            "Get of 'Lost' is no reference to Parameters, Execution or Steps",
+        ),
     ],
 )
 def test_faults_of_steps_are_named(steps: list[Any], fault: str) -> None:

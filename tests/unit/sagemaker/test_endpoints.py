@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.endpoints.capture import captured
+from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment
+from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints, RolledBack
+from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet
+from dual_pipeline_local.sagemaker.models import Models
 from dual_pipeline_local.sagemaker.serving import RequestError, Transformer
 
 
@@ -110,3 +115,32 @@ def test_captured_bytes_of_an_unknown_type_are_base64() -> None:
     line = json.loads(captured(config, (b"a", "text/csv"), (b"\xff", "application/x-npy")))
     output = {"observedContentType": "application/x-npy", "mode": "OUTPUT", "data": "/w==", "encoding": "BASE64"}
     assert {"endpointOutput": output} == line["captureData"]
+
+
+class Alarms:
+    """A CloudWatch client and the cloud around it; its alarm rings from the third look on."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def client(self, _role: str, service: str) -> "Alarms":
+        """CloudWatch."""
+        assert service == "cloudwatch"
+        return self
+
+    def describe_alarms(self, **_request: object) -> dict[str, Any]:
+        """The alarm."""
+        self.looks += 1
+        return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": "ALARM" if self.looks > 2 else "OK"}]}
+
+
+def test_an_alarm_that_rings_while_baking_rolls_back(tmp_path: Path) -> None:
+    """Alarms are looked at all through the scaled waiting time, not at its ends only."""
+    cloud: Any = Alarms()
+    control = Control(cloud=cloud, work=tmp_path, call=lambda *_: {})
+    configs = EndpointConfigs(control)
+    endpoints = Endpoints(control, models=Models(control), configs=configs, bake_scale=0.01)
+    config = deployment(300, 0, 600) | {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}}
+    with pytest.raises(RolledBack, match=r"alarms \['errors'\] are in ALARM state"):
+        endpoints._bake(Fleet(role="role", capture=None), Deployment.checked(config, instances=[1]))
+    assert 3 == cloud.looks
