@@ -29,7 +29,7 @@ _DYNAMODB_IAM = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-dd
 
 
 def wait_key(operation: str) -> State:
-    """The ledger key of a wait; `operation` is a JSONata expression, or an EventBridge placeholder's variable."""
+    """The ledger key of a wait for the operation that a JSONata expression names."""
     return {"pk": {"S": jsonata(f"'WAIT#' & {operation}")}, "sk": {"S": WAIT_SORT_KEY}}
 
 
@@ -37,8 +37,8 @@ def wait_key(operation: str) -> State:
 class AwaitStatus:
     """States that end when an operation is over or `deadline_s` has passed, however its events behave.
 
-    `describe` is the read that tells the truth (integration and arguments). Over its result `$states.result` stand
-    three JSONata expressions: `key` names the operation exactly as its events do, `done` says whether it is over, and
+    `integration` with `arguments` is the read that tells the truth. Over its result `$states.result` stand three
+    JSONata expressions: `key` names the operation exactly as its events do, `done` says whether it is over, and
     `observe` is what later states find in the variable `observed`. An awake machine always reads again, so an event
     is only a wake-up: a lost one costs a slice of waiting at most, an early one is found as a marker in the table.
     """
@@ -60,8 +60,8 @@ class AwaitStatus:
 
     @property
     def waiting_s(self) -> int:
-        """Seconds of one slice: as configured, but never so short that a deadline takes more than 100 of them."""
-        return max(self.slice_s, -(-self.deadline_s // 100))
+        """Seconds of one slice: as configured, but at least a hundredth of the deadline and at most all of it."""
+        return min(self.deadline_s, max(self.slice_s, -(-self.deadline_s // 100)))
 
     @property
     def rounds(self) -> int:
