@@ -18,7 +18,7 @@ def diagnose(view: RunView, *, logs: Path) -> Failure:
     """Explain a run that ended without a release; parts that do not apply are None."""
     step = next((step for step in view.steps if step.status == "Failed"), None)
     troubled = [state for state in view.states if state.status in ("failed", "caught")]
-    state = str(view.record.get("failed_state") or (troubled[-1].name if troubled else "")) or None
+    state = str(view.record.get("state") or (troubled[-1].name if troubled else "")) or None
     told = "\n".join(
         filter(
             None, [step.failure if step else "", *(item.cause for item in troubled), str(view.record.get("reason", ""))]

@@ -84,6 +84,8 @@ def hook_authorization() -> None:
             return resources.sagemaker_resource(*_call(path, headers, body), region=region, account=account)
         if service == "application-autoscaling":
             return resources.autoscaling_resource(region=region, account=account)
+        if service == "monitoring" and (name := resources.alarm_name(_values(body, query))):
+            return f"arn:aws:cloudwatch:{region}:{account}:alarm:{name}"
         if service == "states" and operation_of(headers).startswith("SendTask"):
             _, request = _call(path, headers, body)
             token = str(request.get("taskToken", ""))

@@ -99,6 +99,15 @@ def condition_keys(action: str, request: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(request[member]) for key, member in _CONDITION_KEYS.get(action, {}).items() if request.get(member)}
 
 
+def alarm_name(request: Mapping[str, Any]) -> str:
+    """The first alarm that a CloudWatch call lists in AlarmNames (JSON or Query protocol), which ministack overlooks.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+    """
+    listed = request.get("AlarmNames") or [request.get("AlarmNames.member.1")]
+    return str(listed[0] or "") if isinstance(listed, list) else ""
+
+
 def autoscaling_resource(*, region: str, account: str) -> str:
     """Application Auto Scaling's targets have generated ids, so a policy that names one cannot be written: `*`-like."""
     return f"arn:aws:application-autoscaling:{region}:{account}:scalable-target/any"
