@@ -26,4 +26,4 @@ def without_hashes(template: Template) -> dict[str, Any]:
 def test_template(synthesis: Synthesis, snapshot: SnapshotAssertion, environment: str, stack: str) -> None:
     """A stack's template changes only when its infrastructure is meant to."""
     template = without_hashes(synthesis.templates[f"{environment}/{stack}"])
-    assert snapshot(extension_class=JSONSnapshotExtension, name=f"{environment}-{stack}") == template
+    assert snapshot(extension_class=JSONSnapshotExtension) == template
