@@ -32,7 +32,7 @@ help:
 	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv]   deploy into a local AWS and release a model'
 	@echo 'make test                  lint, types, unit, template and proof tests, one full local run'
 	@echo 'make test-all              the same and the long tests'
-	@echo 'make synth                 cdk.out for every environment, without credentials'
+	@echo 'make synth [ENV=...]       cdk.out for every environment or one, without credentials'
 	@echo 'make compile               pipeline_code/*/definition.json from pipeline.py'
 	@echo 'make lint types bench docs clean'
 
@@ -56,8 +56,9 @@ types: venv
 compile: venv
 	@$(RUN) -m pipeline_code.compile
 
+# all environments, or one when ENV is given
 synth: node
-	@$(CDK) synth --quiet
+	@$(CDK) synth --quiet $(if $(filter file,$(origin ENV)),,--context environment='$(ENV)')
 
 bench: node
 	@$(RUN) -m bench

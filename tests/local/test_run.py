@@ -1,0 +1,432 @@
+"""The local run from the outside, as a person has it: both loops, mistakes, and nothing left behind.
+
+One emulator with `dev` deployed serves most tests; each of them adds a run or two. The shell that starts everything is
+poisoned: it holds credentials, a profile and an endpoint that nothing may ever read or use.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import psutil
+import pytest
+
+from dual_pipeline.loop_contract import OUTCOMES
+from dual_pipeline_local import lifecycle
+from dual_pipeline_local.deployment import Deployment, read_deployment
+from dual_pipeline_local.lifecycle import Workplace
+from dual_pipeline_local.safety import LocalAws
+
+pytestmark = [
+    pytest.mark.local,
+    pytest.mark.spark,
+    pytest.mark.xdist_group("local-run"),
+    pytest.mark.timeout(600),
+]
+
+ROOT = Path(__file__).parents[2]
+CENSUS = ROOT / "data" / "census.csv"
+SECRET = "AKIAPOISONPOISONPOIS"
+Rows = list[list[str]]
+
+
+@dataclass
+class Poison:
+    """A shell full of AWS settings, and what was done with them."""
+
+    folder: Path
+    requests: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """The poisoned shell; the files are pipes, so that reading one is noticed."""
+        for name in ("config", "credentials"):
+            path = self.folder / ".aws" / name
+            path.parent.mkdir(exist_ok=True)
+            os.mkfifo(path)
+            threading.Thread(target=self._feed, args=(path,), daemon=True).start()
+        trap = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=trap.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{trap.server_port}"
+        return {
+            **os.environ,
+            "HOME": str(self.folder),
+            "AWS_CONFIG_FILE": str(self.folder / ".aws" / "config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / ".aws" / "credentials"),
+            "AWS_PROFILE": "production",
+            "AWS_ACCESS_KEY_ID": SECRET,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_SESSION_TOKEN": SECRET,
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ENDPOINT_URL_S3": url,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/credentials",
+            "HTTPS_PROXY": url,
+            "HTTP_PROXY": url,
+        }
+
+    def _feed(self, path: Path) -> None:
+        while True:
+            with path.open("w") as pipe:  # opens when somebody reads
+                self.readers.append(path.name)
+                pipe.write(f"[default]\naws_access_key_id = {SECRET}\naws_secret_access_key = {SECRET}\n")
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        requests = self.requests
+
+        class Trap(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                requests.append(self.rfile.readline().decode("latin-1"))
+                self.close_connection = True
+
+        return Trap
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A poisoned shell in the project's folder, with one local AWS."""
+
+    poison: Poison
+    environment: dict[str, str]
+    workplace: Workplace
+
+    def command(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Call `dual-pipeline local ...` in this shell."""
+        command = [sys.executable, "-m", "dual_pipeline_cli", "local", *map(str, arguments)]
+        return subprocess.run(
+            [*command, "--work", str(self.workplace.folder)],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def release(self, data: Path = CENSUS) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+        """Upload data, follow the run, and read its summary."""
+        ended = self.command("run", "--data", data)
+        return ended, json.loads((self.workplace.folder / "summary.json").read_text())
+
+    @property
+    def aws(self) -> LocalAws:
+        """Clients of the local AWS."""
+        emulator = lifecycle.find(self.workplace)
+        assert emulator is not None
+        return LocalAws(emulator.settings)
+
+    @property
+    def deployment(self) -> Deployment:
+        return read_deployment(self.aws, environment="dev", project="census")
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`dev`, synthesized once for this module."""
+    folder = tmp_path_factory.mktemp("assembly") / "cdk.out"
+    subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, "CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": _context(environment="dev")},
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def _context(**more: str) -> str:
+    return json.dumps({**json.loads((ROOT / "cdk.json").read_text())["context"], **more})
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[Shell]:
+    """A local AWS with `dev` deployed from the unmodified assembly."""
+    poison = Poison(tmp_path_factory.mktemp("home"))
+    shell = Shell(poison, poison.environment(), Workplace(folder=tmp_path_factory.mktemp("local")))
+    up = shell.command("up", "--app", assembly)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield shell
+    finally:
+        shell.command("down")
+
+
+@pytest.fixture(scope="module")
+def first(shell: Shell) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """The first release."""
+    return shell.release()
+
+
+def _processes_of(folder: Path) -> list[psutil.Process]:
+    """Processes that were started for a workplace."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            text = " ".join([*process.cmdline(), process.cwd(), *process.environ().values()])
+        except psutil.Error:
+            continue
+        if str(folder) in text and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def _gone(folder: Path, *, within_s: float = 20) -> list[psutil.Process]:
+    deadline = time.monotonic() + within_s
+    while (left := _processes_of(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
+
+
+def test_first_run_releases(first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]) -> None:
+    """A run of dev ends released; summary.json holds the whole run in the promised form."""
+    ended, summary = first
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "released" == summary["outcome"]
+    assert {
+        "outcome": str,
+        "reason": str,
+        "environment": str,
+        "project": str,
+        "template_sha256": str,
+        "templates": dict,
+        "execution_arn": str,
+        "duration_s": float,
+        "state_transitions": int,
+        "states": list,
+        "steps": list,
+        "quality_engine": str,
+        "metrics": dict,
+        "baseline": dict,
+        "model_package_arn": str,
+        "endpoint_name": str,
+        "prediction": dict,
+        "peak_memory_mb": int,
+    } == {name: type(value) for name, value in summary.items()}
+    assert all({"name", "status", "duration_s"} == set(state) for state in summary["states"])
+    assert all({"name", "type", "status", "duration_s"} == set(step) for step in summary["steps"])
+    assert {"succeeded"} == {state["status"] for state in summary["states"]}
+    assert ["Preprocess", "Train", "Evaluate", "Gate", "Register"] == [step["name"] for step in summary["steps"]]
+    assert {"Succeeded"} == {step["status"] for step in summary["steps"]}
+    assert "dev-census" == summary["endpoint_name"]
+    assert len(summary["states"]) <= summary["state_transitions"] <= 70
+    assert summary["peak_memory_mb"] <= 4096
+    assert summary["metrics"]["auc"] > max(0.9, summary["baseline"]["auc"])
+    assert {"input", "output"} == set(summary["prediction"])
+    assert all(0 <= value <= 1 for value in summary["prediction"]["output"]["predictions"])
+
+
+def test_templates_are_deployed_as_they_are(
+    first: tuple[subprocess.CompletedProcess[str], dict[str, Any]], assembly: Path
+) -> None:
+    """The hash told is that of the files of the cloud assembly, one after another."""
+    _, summary = first
+    files = sorted((assembly / "assembly-Dev").glob("*.template.json"))
+    assert hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() == summary["template_sha256"]
+    assert {hashlib.sha256(file.read_bytes()).hexdigest() for file in files} == set(summary["templates"].values())
+
+
+def test_endpoint_answers_as_the_summary_says(
+    shell: Shell, first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]
+) -> None:
+    """The prediction of the summary can be had again with plain boto3."""
+    _, summary = first
+    answer = shell.aws.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=summary["endpoint_name"], ContentType="text/csv", Body=summary["prediction"]["input"]
+    )
+    assert summary["prediction"]["output"] == json.loads(answer["Body"].read())
+
+
+@pytest.mark.usefixtures("first")
+def test_second_run_updates_the_endpoint(shell: Shell) -> None:
+    """A second release takes the update path: the same endpoint, another configuration, cached steps."""
+    sagemaker = shell.aws.client("sagemaker")
+    before = sagemaker.describe_endpoint(EndpointName="dev-census")
+    ended, summary = shell.release()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    after = sagemaker.describe_endpoint(EndpointName="dev-census")
+    assert "UpdateEndpoint" in [state["name"] for state in summary["states"]]
+    assert before["CreationTime"] == after["CreationTime"]
+    assert before["EndpointConfigName"] != after["EndpointConfigName"]
+    assert ("InService", True) == (after["EndpointStatus"], summary["model_package_arn"].endswith("/2"))
+    assert summary["state_transitions"] <= 70
+
+
+@pytest.mark.usefixtures("first")
+def test_step_that_raises_is_explained(shell: Shell, tmp_path: Path) -> None:
+    """A script that raises ends the run failed, naming state, step, exception and the log's last lines."""
+    aws, s3 = shell.aws, shell.aws.client("s3")
+    execution = aws.client("sagemaker").list_pipeline_executions(PipelineName="dev-census")
+    steps = aws.client("sagemaker").list_pipeline_execution_steps(
+        PipelineExecutionArn=execution["PipelineExecutionSummaries"][0]["PipelineExecutionArn"]
+    )["PipelineExecutionSteps"]
+    (job,) = (step["Metadata"]["ProcessingJob"]["Arn"] for step in steps if step["StepName"] == "Evaluate")
+    described = aws.client("sagemaker").describe_processing_job(ProcessingJobName=job.rpartition("/")[2])
+    (code,) = (
+        item["S3Input"]["S3Uri"] for item in described["ProcessingInputs"] if item["S3Input"]["S3Uri"].endswith(".zip")
+    )
+    bucket, _, key = code.removeprefix("s3://").partition("/")
+    good = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    broken = tmp_path / "broken.zip"
+    with ZipFile(broken, "w") as bundle:
+        bundle.writestr("__main__.py", "print('reading the model')\nraise ValueError('the holdout is upside down')\n")
+    s3.put_object(Bucket=bucket, Key=key, Body=broken.read_bytes())
+    try:
+        ended, summary = shell.release()
+    finally:
+        s3.put_object(Bucket=bucket, Key=key, Body=good)
+    assert 1 == ended.returncode
+    assert "failed" == summary["outcome"]
+    assert ("AwaitTraining", "Evaluate", "ValueError: the holdout is upside down") == (
+        summary["failure"]["state"],
+        summary["failure"]["step"],
+        summary["failure"]["exception"],
+    )
+    assert "reading the model" in summary["failure"]["log_tail"]
+    for said in ("AwaitTraining", "Evaluate", "ValueError: the holdout is upside down", "reading the model"):
+        assert said in ended.stdout
+    assert "dual_pipeline_local" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.usefixtures("first")
+def test_shuffled_labels_are_refused_by_the_gate(shell: Shell, tmp_path: Path) -> None:
+    """Labels without meaning bring AUC to 0.5, and the gate keeps the model from being registered."""
+    header, *rows = _rows(CENSUS)
+    place = header.index("loan")
+    labels = [row[place] for row in rows]
+    random.Random(7).shuffle(labels)
+    data = _write(
+        tmp_path, [header, *([*row[:place], label, *row[place + 1 :]] for row, label in zip(rows, labels, strict=True))]
+    )
+    ended, summary = shell.release(data)
+    assert (1, "below-gate", None) == (ended.returncode, summary["outcome"], summary["model_package_arn"])
+    assert "auc" in summary["reason"]
+    assert "Register" not in [step["name"] for step in summary["steps"]]
+
+
+def _rows(path: Path) -> Rows:
+    with path.open(newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def _write(folder: Path, rows: Rows, *, delimiter: str = ",") -> Path:
+    path = folder / "census.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows(rows)
+    return path
+
+
+def _header_only(folder: Path, rows: Rows) -> Path:
+    return _write(folder, rows[:1])
+
+
+def _renamed_column(folder: Path, rows: Rows) -> Path:
+    return _write(folder, [["years" if name == "age" else name for name in rows[0]], *rows[1:2000]])
+
+
+def _binary(folder: Path, _: Rows) -> Path:
+    path = folder / "census.csv"
+    path.write_bytes(random.Random(1).randbytes(200_000))
+    return path
+
+
+def _wrong_delimiter(folder: Path, rows: Rows) -> Path:
+    return _write(folder, rows[:2000], delimiter=";")
+
+
+def _one_class(folder: Path, rows: Rows) -> Path:
+    place = rows[0].index("loan")
+    return _write(folder, [rows[0], *(row for row in rows[1:] if row[place].strip() == "<=50K")])
+
+
+@pytest.mark.parametrize("damage", [_header_only, _renamed_column, _binary, _wrong_delimiter, _one_class])
+@pytest.mark.usefixtures("first")
+def test_bad_data_is_blocked_and_kept(shell: Shell, tmp_path: Path, damage: Any) -> None:
+    """Data that cannot train a model is refused with a reason; nothing is lost, and the endpoint serves on."""
+    _lift_daily_cap(shell)
+    data = damage(tmp_path, _rows(CENSUS))
+    before = shell.aws.client("sagemaker").describe_endpoint(EndpointName="dev-census")
+    ended, summary = shell.release(data)
+    assert 1 == ended.returncode
+    assert summary["outcome"] in set(OUTCOMES) & {"blocked", "failed"}
+    assert summary["reason"]
+    assert summary["reason"] in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert [] == summary["steps"]
+    assert data.read_bytes() in _kept(shell)
+    after = shell.aws.client("sagemaker").describe_endpoint(EndpointName="dev-census")
+    assert before["EndpointConfigName"] == after["EndpointConfigName"]
+
+
+def _kept(shell: Shell) -> list[bytes]:
+    """Every version of every raw and quarantined object."""
+    s3 = shell.aws.client("s3")
+    bucket = shell.deployment["DataBucketName"]
+    return [
+        s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
+        for prefix in ("census/raw/", "census/quarantine/")
+        for version in s3.list_object_versions(Bucket=bucket, Prefix=prefix).get("Versions", [])
+    ]
+
+
+def _lift_daily_cap(shell: Shell) -> None:
+    """Let this module start more runs than a day allows."""
+    table = shell.deployment["LedgerTableName"]
+    key = {"pk": {"S": "PROJECT#census"}, "sk": {"S": f"CAP#{time.strftime('%Y-%m-%d', time.gmtime())}"}}
+    shell.aws.client("dynamodb").delete_item(TableName=table, Key=key)
+
+
+@pytest.mark.usefixtures("first")
+def test_poisoned_credentials_are_never_read_or_sent(shell: Shell) -> None:
+    """Of all the AWS settings in the shell none was read from a file, sent anywhere or written down."""
+    assert ([], []) == (shell.poison.readers, shell.poison.requests)
+    written = (path for path in shell.workplace.folder.rglob("*") if path.is_file())
+    assert [] == [str(path) for path in written if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.usefixtures("first")
+def test_running_emulator_is_not_started_twice(shell: Shell) -> None:
+    """A second up in the same folder names the one that runs."""
+    again = shell.command("up", "--app", "unused")
+    assert (2, "") == (again.returncode, again.stdout)
+    assert "an emulator already runs at http://127.0.0.1:" in again.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_front_process_leaves_nothing(tmp_path: Path, assembly: Path, number: signal.Signals) -> None:
+    """Ctrl-C, a termination and kill -9 in the middle of a run leave no process behind."""
+    front = subprocess.Popen(
+        [sys.executable, "-m", "dual_pipeline_local.run", "--app", str(assembly), "--work", str(tmp_path / "local")],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = tmp_path / "local" / "cdk.log"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and b"cdk deploy" in log.read_bytes()):
+        assert front.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    front.send_signal(number)
+    front.wait(60)
+    assert [] == _gone(tmp_path)
+
+
+def test_down_leaves_nothing(shell: Shell, first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]) -> None:
+    """`down` ends the emulator, its jobs and the live endpoint; reports stay."""
+    assert 0 == shell.command("down").returncode
+    assert [] == _gone(shell.workplace.folder)
+    assert (shell.workplace.folder / "report.html").is_file()
+    assert 1 == shell.command("status").returncode
