@@ -19,7 +19,6 @@ from dual_pipeline_local.run import (
     check_data,
     guarded,
     release,
-    undisturbed,
 )
 from dual_pipeline_local.safety import LocalAws
 
@@ -85,8 +84,7 @@ def down(work: Work = _WORK) -> None:
         if emulator is None:
             console.print("no local AWS is running")
             return 0
-        with undisturbed():
-            lifecycle.stop(workplace, emulator)
+        lifecycle.stop(workplace, emulator)
         console.print(f"stopped the local AWS at {emulator.settings.endpoint_url}")
         return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -89,7 +90,11 @@ class Emulator:
         workplace.state_file.write_text(json.dumps(state, indent=1) + "\n")
 
     def stop(self) -> None:
-        """End it politely, then by force whatever is left of it and the processes below it."""
+        """End it politely, then by force whatever is left of it and the processes below it; no signal disturbs that."""
+        with _undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         family = [self.process, *_descendants(self.process)]
         with suppress(psutil.Error):
             self.process.terminate()
@@ -109,11 +114,7 @@ def start(
 
     Raises EmulatorTrouble when one already runs here, the port is taken or the server dies.
     """
-    if running := find(workplace):
-        raise EmulatorTrouble(
-            f"an emulator already runs at {running.settings.endpoint_url}: "
-            "use `dual-pipeline local run`, or stop it with `dual-pipeline local down`"
-        )
+    check_free(workplace, port)
     settings = Settings(work=workplace.emulator, port=_choose_port(port), region=region, account=account)
     shutil.rmtree(workplace.emulator, ignore_errors=True)
     command = [sys.executable, "-m", "dual_pipeline_local.server", "--work", str(settings.work)]
@@ -133,6 +134,19 @@ def start(
         emulator.stop()
         raise
     return emulator
+
+
+def check_free(workplace: Workplace, port: int | None) -> None:
+    """Refuse to go on where `start` would be refused.
+
+    Raises EmulatorTrouble when an emulator already runs here or the port is taken.
+    """
+    if running := find(workplace):
+        raise EmulatorTrouble(
+            f"an emulator already runs at {running.settings.endpoint_url}: "
+            "use `dual-pipeline local run`, or stop it with `dual-pipeline local down`"
+        )
+    _choose_port(port)
 
 
 def find(workplace: Workplace) -> Emulator | None:
@@ -189,6 +203,17 @@ class MemoryMeter:
             self._peak = max(self._peak, sum(map(_memory, family)))
             if self._ended.wait(self._interval_s):
                 return
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

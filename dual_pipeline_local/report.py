@@ -17,6 +17,7 @@ from .observer import RunView
 
 _QUICK_S = 0.1
 _LONGEST_NOTE = 400
+_ORDINARY = "ConditionalCheckFailedException"  # how the machine learns that something is so already
 _STYLES = {"succeeded": "green", "running": "cyan", "caught": "yellow", "failed": "red", "stopped": "red"}
 
 
@@ -134,7 +135,7 @@ class Report:
             facts += [
                 f"note        {state.name} was caught: {state.error} {state.cause}"[:_LONGEST_NOTE]
                 for state in self.view.states
-                if state.status == "caught"
+                if state.status == "caught" and not state.error.endswith(_ORDINARY)
             ]
         facts.append(f"report      {folder / 'report.html'}")
         facts.append(f"summary     {folder / 'summary.json'}")

@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,9 @@ def check_data(path: Path) -> None:
 
 def bring_up(request: Request, narrator: Narrator, *, background: bool) -> Deployed:
     """Synthesize, start the emulator, bootstrap and deploy; on any trouble nothing is left running."""
+    lifecycle.check_free(request.workplace, request.port)
     toolbox = Toolbox(root=request.root, workplace=request.workplace)
-    if lifecycle.find(request.workplace) is None:
-        request.workplace.log("cdk").unlink(missing_ok=True)
+    request.workplace.log("cdk").unlink(missing_ok=True)
     assembly = request.assembly or request.root / "cdk.out"
     if request.assembly is None:
         with narrator.phase("cdk synth"):
@@ -263,19 +263,6 @@ def _watch_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let nothing interrupt the clearing up."""
-    before = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def run(request: Request, narrator: Narrator) -> int:
     """Everything from nothing to a released model and back to nothing: 0 when released, else 1."""
     request.check()
@@ -285,8 +272,7 @@ def run(request: Request, narrator: Narrator) -> int:
         try:
             report = release(request, deployed, narrator, meter)
         finally:
-            with undisturbed():
-                lifecycle.stop(request.workplace, deployed.emulator)
+            lifecycle.stop(request.workplace, deployed.emulator)
         report.show(narrator.console, request.workplace.folder)
         narrator.console.print("keep one running: .venv/bin/dual-pipeline local up", markup=False)
     return 0 if report.released else 1
@@ -312,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data=options.data,
         port=options.port,
         workplace=Workplace(folder=options.work.absolute()),
-        assembly=options.assembly,
+        assembly=options.app,
     )
     with suppress(BrokenPipeError):
         return guarded(lambda: run(request, Narrator()), die_with_parent=options.die_with_parent)
