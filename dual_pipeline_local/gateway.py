@@ -82,6 +82,11 @@ def hook_authorization() -> None:
     ) -> str:
         if service == "sagemaker":
             return resources.sagemaker_resource(*_call(path, headers, body), region=region, account=account)
+        if service == "monitoring":
+            action = str(known_action(service, method, path, headers, body, query))
+            if named := resources.alarm_resources(action, _values(body, query), region=region, account=account):
+                # the gateway asks about one resource: the first that is denied, or any
+                return next((arn for arn in named if not iam.is_allowed(caller(), action, arn)), named[0])
         if service == "application-autoscaling":
             return resources.autoscaling_resource(region=region, account=account)
         if service == "monitoring" and (name := resources.alarm_name(_values(body, query))):

@@ -108,6 +108,19 @@ def alarm_name(request: Mapping[str, Any]) -> str:
     return str(listed[0] or "") if isinstance(listed, list) else ""
 
 
+def alarm_resources(action: str, request: Mapping[str, Any], *, region: str, account: str) -> list[str]:
+    """The alarms that a call for several of them is checked on; without names it is checked on all of them.
+
+    Source: Service Authorization Reference, "... for Amazon CloudWatch" (DescribeAlarms and DeleteAlarms: alarm*).
+    """
+    if action not in ("cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"):
+        return []
+    given = request.get("AlarmNames")
+    listed = [value for key, value in sorted(request.items()) if key.startswith("AlarmNames.member.")]
+    names = given if isinstance(given, list) else listed
+    return [f"arn:aws:cloudwatch:{region}:{account}:alarm:{name}" for name in names or ["*"]]
+
+
 def autoscaling_resource(*, region: str, account: str) -> str:
     """Application Auto Scaling's targets have generated ids, so a policy that names one cannot be written: `*`-like."""
     return f"arn:aws:application-autoscaling:{region}:{account}:scalable-target/any"

@@ -39,6 +39,20 @@ def test_tags_and_configurations_are_checked_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("request_", "names"),
+    [
+        ({"AlarmNames": ["a", "b"]}, ["a", "b"]),
+        ({"AlarmNames.member.1": "a", "AlarmNames.member.2": "b"}, ["a", "b"]),
+        ({"AlarmNamePrefix": "a"}, ["*"]),
+    ],
+)
+def test_alarms_are_checked_one_by_one(request_: dict[str, object], names: list[str]) -> None:
+    """DescribeAlarms is checked on each alarm it names, or on all alarms."""
+    base = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:"
+    assert resources.alarm_resources("cloudwatch:DescribeAlarms", request_, **WHERE) == [base + name for name in names]
+
+
+@pytest.mark.parametrize(
     ("log", "line"),
     [
         (
