@@ -20,7 +20,6 @@ from dual_pipeline_local.run import (
     guarded,
     release,
 )
-from dual_pipeline_local.safety import LocalAws
 
 app = typer.Typer(help="Run an environment on this machine, with no AWS account.", no_args_is_help=True)
 
@@ -65,7 +64,7 @@ def run(project: Project = DEFAULT_PROJECT, data: Data = _CENSUS, work: Work = _
             request = Request(
                 root=Path.cwd(), environment=emulator.environment, project=project, data=data, workplace=workplace
             )
-            deployed = Deployed(emulator=emulator, aws=LocalAws(emulator.settings), templates={}, template_sha256=None)
+            deployed = Deployed.load(workplace, emulator)
             report = release(request, deployed, narrator, meter)
         report.show(narrator.console, workplace.folder)
         return 0 if report.released else 1

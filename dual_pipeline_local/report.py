@@ -52,7 +52,7 @@ class Report:
     project: str
     view: RunView
     templates: Mapping[str, str]
-    template_sha256: str | None
+    template_sha256: str
     duration_s: float
     peak_memory_mb: int
     endpoint_name: str

@@ -74,7 +74,23 @@ class Deployed:
     emulator: Emulator
     aws: LocalAws
     templates: Mapping[str, str]
-    template_sha256: str | None
+    template_sha256: str
+
+    def save(self, workplace: Workplace) -> None:
+        """Write down what was deployed, for later commands."""
+        deployed = {"templates": self.templates, "template_sha256": self.template_sha256}
+        _deployed_file(workplace).write_text(json.dumps(deployed, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, workplace: Workplace, emulator: Emulator) -> Deployed:
+        """What `save` wrote down about a running emulator."""
+        return cls(
+            emulator=emulator, aws=LocalAws(emulator.settings), **json.loads(_deployed_file(workplace).read_text())
+        )
+
+
+def _deployed_file(workplace: Workplace) -> Path:
+    return workplace.emulator / "deployed.json"
 
 
 def check_data(path: Path) -> None:
@@ -118,10 +134,12 @@ def bring_up(request: Request, narrator: Narrator, *, background: bool) -> Deplo
         with narrator.phase(f"cdk deploy {stacks.stage}/*"):
             toolbox.deploy(aws, stacks)
         templates = _verify(aws, stacks, narrator)
+        deployed = Deployed(emulator=emulator, aws=aws, templates=templates, template_sha256=stacks.sha256)
+        deployed.save(request.workplace)
     except BaseException:
         lifecycle.stop(request.workplace, emulator)
         raise
-    return Deployed(emulator=emulator, aws=aws, templates=templates, template_sha256=stacks.sha256)
+    return deployed
 
 
 def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, str]:
