@@ -316,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data=options.data,
         port=options.port,
         workplace=Workplace(folder=options.work.absolute()),
-        assembly=options.app,
+        assembly=options.assembly,
     )
     with suppress(BrokenPipeError):
         return guarded(lambda: run(request, Narrator()), die_with_parent=options.die_with_parent)
