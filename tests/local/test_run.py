@@ -310,6 +310,7 @@ def test_step_that_raises_is_explained(shell: Shell, tmp_path: Path) -> None:
     assert "dual_pipeline_local" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("first")
 def test_shuffled_labels_are_refused_by_the_gate(shell: Shell, tmp_path: Path) -> None:
     """Labels without meaning bring AUC to 0.5, and the gate keeps the model from being registered."""
@@ -361,7 +362,16 @@ def _one_class(folder: Path, rows: Rows) -> Path:
     return _write(folder, [rows[0], *(row for row in rows[1:] if row[place].strip() == "<=50K")])
 
 
-@pytest.mark.parametrize("damage", [_header_only, _renamed_column, _binary, _wrong_delimiter, _one_class])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _renamed_column,
+        pytest.param(_header_only, marks=pytest.mark.long),
+        pytest.param(_binary, marks=pytest.mark.long),
+        pytest.param(_wrong_delimiter, marks=pytest.mark.long),
+        pytest.param(_one_class, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.usefixtures("first")
 def test_bad_data_is_blocked_and_kept(shell: Shell, tmp_path: Path, damage: Any) -> None:
     """Data that cannot train a model is refused with a reason; nothing is lost, and the endpoint serves on."""
