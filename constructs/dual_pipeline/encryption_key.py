@@ -21,17 +21,30 @@ class EncryptionKey(kms.Key):
             removal_policy=removal_policy,
         )
         stack = cdk.Stack.of(self)
-        # Events reach an encrypted topic or dead-letter queue only if their service may use the key:
+        # Alarms and budgets reach an encrypted topic only if their service may use the key:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
         # https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
-        for sid, service in (("Events", "events"), ("Alarms", "cloudwatch"), ("Budgets", "budgets")):
+        own_account: dict[str, object] = {"StringEquals": {"aws:SourceAccount": stack.account}}
+        # What EventBridge publishes to an encrypted topic carries no source account (same page); the topic it carries.
+        own_topics: dict[str, object] = {
+            "ArnLike": {
+                "kms:EncryptionContext:aws:sns:topicArn": stack.format_arn(
+                    service="sns", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME
+                )
+            }
+        }
+        for sid, service, conditions in (
+            ("Events", "events", own_topics),
+            ("Alarms", "cloudwatch", own_account),
+            ("Budgets", "budgets", own_account),
+        ):
             self.add_to_resource_policy(
                 iam.PolicyStatement(
                     sid=sid,
                     principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
                     actions=["kms:Decrypt", "kms:GenerateDataKey"],
                     resources=["*"],
-                    conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+                    conditions=conditions,
                 )
             )
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html

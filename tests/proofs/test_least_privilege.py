@@ -122,14 +122,39 @@ def test_services_assume_roles_for_this_account_only(synthesis: Synthesis) -> No
             assert "aws:SourceAccount" in statement["Condition"]["StringEquals"], path
 
 
+# EventBridge's messages to a topic carry nothing that a topic's policy could be conditioned on:
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+WITHOUT_CONDITION = {("events.amazonaws.com", "sns:Publish")}
+
+
 def test_services_use_shared_resources_for_this_account_only(synthesis: Synthesis) -> None:
-    """A service admitted by key, bucket, topic or queue acts for this account, or for its own log groups."""
+    """A service admitted by key, bucket, topic or queue acts for this account, or for its own log groups or topics."""
+    contexts = {"kms:EncryptionContext:aws:logs:arn", "kms:EncryptionContext:aws:sns:topicArn"}
+    open_doors = set()
     for path, document in policies(synthesis):
         for statement in document["Statement"]:
             principal = statement.get("Principal")
             if statement["Effect"] == "Allow" and isinstance(principal, dict) and "Service" in principal:
-                keys = {key for condition in statement["Condition"].values() for key in condition}
-                assert keys & {"aws:SourceAccount", "kms:EncryptionContext:aws:logs:arn"}, path
+                keys = {key for condition in statement.get("Condition", {}).values() for key in condition}
+                if keys:
+                    assert keys & {"aws:SourceAccount", *contexts}, path
+                else:
+                    open_doors |= {(principal["Service"], action) for action in listed(statement["Action"])}
+    assert WITHOUT_CONDITION == open_doors
+
+
+def test_eventbridge_reaches_the_topic(synthesis: Synthesis) -> None:
+    """Neither topic nor key asks EventBridge for a source account, which its messages to a topic do not carry."""
+    found = [
+        (path, statement.get("Condition", {}))
+        for path, document in policies(synthesis)
+        for statement in document["Statement"]
+        if statement.get("Principal") == {"Service": "events.amazonaws.com"}
+        and {"sns:Publish", "kms:GenerateDataKey"} & set(listed(statement["Action"]))
+    ]
+    assert found
+    for path, condition in found:
+        assert "aws:Source" not in str(condition), path
 
 
 def test_nobody_is_everybody(synthesis: Synthesis) -> None:
