@@ -39,7 +39,7 @@ def install() -> None:
                 _failure.reset(failure)
         except ApiError as error:
             _log.error("delivery refused: rule %s, target %s: %s", rule.get("Name"), target.get("Arn"), error)
-            _dead_letter(target, event, error)
+            _dead_letter(target, event, rule, error)
 
     def start_execution(arn: str, payload: str) -> None:
         machines = ministack.load("services.stepfunctions")
@@ -74,16 +74,19 @@ def _authorize_role(role: str, service: str, arn: str, rule: dict[str, Any], pri
 
 
 def _authorize_service(service: str, arn: str, rule: dict[str, Any], principal: str) -> None:
-    """The topic's or queue's policy must let the service principal in."""
+    """The topic's or queue's policy must let the service principal in; to a topic it does not say for whom it acts."""
     action = {"sns": "sns:Publish", "sqs": "sqs:SendMessage"}[service]
-    if not iam.service_may(principal, action, arn, source_arn=str(rule.get("Arn", ""))):
+    if not iam.service_may(principal, action, arn, source_arn=None if service == "sns" else str(rule.get("Arn", ""))):
         raise ApiError("NO_PERMISSIONS", f"the policy of {arn} does not let {principal} call {action}", 403)
 
 
-def _dead_letter(target: dict[str, Any], event: Any, error: ApiError) -> None:
+def _dead_letter(target: dict[str, Any], event: Any, rule: dict[str, Any], error: ApiError) -> None:
     """Send the event to the target's dead-letter queue, if it has one that lets EventBridge in."""
     queue = (target.get("DeadLetterConfig") or {}).get("Arn")
     if not queue:
+        return
+    if not iam.service_may("events.amazonaws.com", "sqs:SendMessage", queue, source_arn=str(rule.get("Arn", ""))):
+        _log.error("event lost: the policy of %s does not let events.amazonaws.com send to it", queue)
         return
     service = ministack.load("services.eventbridge")
     body = json.dumps({"event": event, "ERROR_CODE": error.code, "ERROR_MESSAGE": error.message}, default=str)

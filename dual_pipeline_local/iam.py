@@ -130,8 +130,11 @@ def trusts(role_arn: str, service: str, *, context: Mapping[str, str] | None = N
     return decision == "Allow"
 
 
-def service_may(principal: str, action: str, resource: str, *, source_arn: str) -> bool:
-    """Whether the resource's own policy lets the service principal call `action`, on behalf of `source_arn`."""
+def service_may(principal: str, action: str, resource: str, *, source_arn: str | None) -> bool:
+    """Whether the resource's own policy lets the service principal call `action`.
+
+    It acts on behalf of `source_arn`, or says nothing of its source.
+    """
     evaluator = ministack.load("core.iam_evaluator")
     found = evaluator._resource_policy(action.partition(":")[0], resource)
     if not found:
@@ -145,7 +148,7 @@ def service_may(principal: str, action: str, resource: str, *, source_arn: str) 
         resource_arn=resource,
         region=resource.split(":")[3],
         secure_transport=True,
-        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account},
+        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account} if source_arn else {},
     )
     decision: str = evaluator.evaluate_resource_policy(found[0], request, service=principal).decision
     return decision == "Allow"

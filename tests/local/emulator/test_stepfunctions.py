@@ -215,14 +215,43 @@ def test_a_rule_without_permission_starts_nothing(emulator: Any) -> None:
     machine = emulator.machine("unstarted", role, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
     poor = emulator.role("poor", "events.amazonaws.com", allow("states:StartExecution", on=f"{machine}-other"))
     sqs, events = emulator.client("sqs"), emulator.client("events")
-    queue = sqs.create_queue(QueueName="dead")["QueueUrl"]
     arn = "arn:aws:sqs:eu-west-1:123456789012:dead"
+    queue = sqs.create_queue(QueueName="dead")["QueueUrl"]
     events.put_rule(Name="poor", EventPattern=json.dumps({"source": ["mine"]}))
     target = {"Id": "1", "Arn": machine, "RoleArn": poor, "DeadLetterConfig": {"Arn": arn}}
     events.put_targets(Rule="poor", Targets=[target])
     events.put_events(Entries=[{"Source": "mine", "DetailType": "x", "Detail": "{}"}])
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": service_may("events", "sqs:SendMessage", arn)})
+    events.put_events(Entries=[{"Source": "mine", "DetailType": "x", "Detail": "{}"}])
     assert emulator.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"] == []
-    assert len(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2).get("Messages", [])) == 1
+    assert len(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2, MaxNumberOfMessages=10).get("Messages", [])) == 1
+
+
+def test_eventbridge_names_no_source_to_a_topic(emulator: Any) -> None:
+    """A topic whose policy asks EventBridge for its account gets nothing, as on AWS; without a condition it does."""
+    events, sns, sqs = emulator.client("events"), emulator.client("sns"), emulator.client("sqs")
+    arn = "arn:aws:sqs:eu-west-1:123456789012:inbox"
+    policy = service_may("sns", "sqs:SendMessage", arn)
+    inbox = sqs.create_queue(QueueName="inbox", Attributes={"Policy": policy})["QueueUrl"]
+    events.put_rule(Name="tells", EventPattern=json.dumps({"source": ["teller"]}))
+    for name, condition in (("asking", {"StringEquals": {"aws:SourceAccount": "123456789012"}}), ("open", {})):
+        topic = sns.create_topic(Name=name)["TopicArn"]
+        policy = service_may("events", "sns:Publish", topic, condition)
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        events.put_targets(Rule="tells", Targets=[{"Id": name, "Arn": topic}])
+    events.put_events(Entries=[{"Source": "teller", "DetailType": "x", "Detail": "{}"}])
+    messages = sqs.receive_message(QueueUrl=inbox, WaitTimeSeconds=2, MaxNumberOfMessages=10).get("Messages", [])
+    assert [json.loads(message["Body"])["TopicArn"].split(":")[-1] for message in messages] == ["open"]
+
+
+def service_may(service: str, action: str, resource: str, condition: dict[str, Any] | None = None) -> str:
+    """A resource's policy that lets a service in."""
+    principal = {"Service": f"{service}.amazonaws.com"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": action, "Resource": resource}
+    if condition:
+        statement["Condition"] = condition
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def test_a_callback_resumes_and_times_out(emulator: Any, ledger: str) -> None:
