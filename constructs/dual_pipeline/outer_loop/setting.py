@@ -126,14 +126,12 @@ class Setting:
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
     def reads(self, bucket: str, path: str) -> tuple[Statement, Statement]:
-        """What reading objects at `path` takes; without ListBucket a missing object answers 403, not 404."""
+        """What reading objects at `path` takes, and telling a missing one from a denied one.
+
+        S3 answers 404 only to who may list the bucket; GetObject has no prefix, so a condition on it would never hold.
+        """
         page = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html#API_GetObject_RequestSyntax"
         return (
             Statement(actions=("s3:GetObject",), resources=(self.bucket_arn(bucket, path),), source=page),
-            Statement(
-                actions=("s3:ListBucket",),
-                resources=(self.bucket_arn(bucket),),
-                conditions={"StringLike": {"s3:prefix": f"{self.project.name}/*"}},
-                source=page,
-            ),
+            Statement(actions=("s3:ListBucket",), resources=(self.bucket_arn(bucket),), source=page),
         )

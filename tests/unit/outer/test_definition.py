@@ -240,6 +240,13 @@ def test_the_role_is_held_to_the_project(scaled_setting: Setting) -> None:
         assert not any(action.endswith("*") for action in statement.actions), statement
 
 
+def test_a_missing_document_is_no_denial(scaled_setting: Setting) -> None:
+    """S3 answers 404 for a missing object only to who may list the bucket whatever the prefix, for GetObject has none."""
+    listing = [s for s in outer_loop_statements(scaled_setting) if "s3:ListBucket" in s.actions]
+    assert {"arn:aws:s3:::data-bucket", "arn:aws:s3:::artifact-bucket"} == {s.resources[0] for s in listing}
+    assert [{}, {}] == [s.conditions for s in listing]
+
+
 def test_a_bare_star_needs_a_reason() -> None:
     """A statement on every resource cannot be written without saying why."""
     with pytest.raises(ValueError, match="needs a reason"):
