@@ -122,6 +122,16 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "capped": {},
     "reaped": {},
     "rejected-files": {"ReadIngest": body({"status": "rejected", "reasons": ["no header"], "rejected": []})},
+    "spoiled": {
+        "ReadIngest": body(
+            {
+                "status": "accepted",
+                "snapshot_uri": "s3://data-bucket/spoiled/snapshots/1/",
+                "rejected": [{"key": "spoiled/raw/a b.csv", "reason": "is empty"}],
+                "reasons": ["spoiled/raw/a b.csv is empty"],
+            }
+        )
+    },
     "bad-ingest": {"ReadIngest": body(["neither"])},
     "blocked": {"ReadVerdict": body({"verdict": "block", "reasons": ["too few rows", "age negative"]})},
     "no-verdict": {"ReadVerdict": throw("S3.NoSuchKeyException", "The specified key does not exist.")},
@@ -335,7 +345,8 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
     [
         ("first", "released", "the model answers its golden rows on the endpoint"),
         ("update", "released", "approved by ada: looks good"),
-        ("rejected-files", "blocked", "the raw files were rejected: no header"),
+        ("rejected-files", "blocked", "raw files were rejected: no header"),
+        ("spoiled", "blocked", "raw files were rejected: spoiled/raw/a b.csv is empty"),
         ("bad-ingest", "failed", "ReadIngest failed: ingest.json has no status accepted or rejected"),
         ("blocked", "blocked", "the data failed its quality rules: too few rows; age negative"),
         ("no-verdict", "failed", "ReadVerdict failed with S3.NoSuchKeyException: The specified key does not exist."),
@@ -405,6 +416,7 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
     [
         ("blocked", ["GateData", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("rejected-files", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
+        ("spoiled", ["CheckIngest", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("expired", ["ApprovalExpired", "RejectPackage", "FreeLocks"]),
         ("alarm-rang", ["CheckRollout", "RejectPackage", "FreeLocks"]),
         ("wrong-answers", ["JudgeAnswers", "ChooseWayBack", "RollBack", "AwaitRollBack"]),

@@ -27,6 +27,7 @@ def ingest(setting: Setting) -> Fragment:
     limits, project = setting.project.limits, setting.project
     data = f"s3://{setting.data_bucket}/{project.name}"
     run = f"'{project.name}/runs/' & $runId"
+    culprit = "$trigger.source.key in $ingest.rejected.key"
     states: dict[str, State] = {
         "IngestData": _job(
             setting,
@@ -48,21 +49,28 @@ def ingest(setting: Setting) -> Fragment:
             },
             next_="CheckIngest",
         ),
+        # Good files do not excuse the one that started the run: whoever delivered it waits for it to be trained on.
         "CheckIngest": choice(
             (
-                "$ingest.status = 'accepted' and $type($ingest.snapshot_uri) = 'string'",
-                "EvaluateDataQuality",
-                {"snapshotUri": jsonata("$ingest.snapshot_uri")},
-            ),
-            (
-                "$ingest.status = 'rejected'",
+                f"$ingest.status = 'rejected' or ($ingest.status = 'accepted' and {culprit})",
                 "ChooseQuarantine",
                 {
                     "outcome": "blocked",
                     "reason": jsonata(
-                        "'the raw files were rejected: ' & " + _reasons("$ingest.reasons", "no reason given")
+                        "'raw files were rejected: ' & " + _reasons("$ingest.reasons", "no reason given")
                     ),
-                    "culprit": jsonata("$trigger.source.key in $ingest.rejected.key"),
+                    "culprit": jsonata(culprit),
+                },
+            ),
+            (
+                "$ingest.status = 'accepted' and $type($ingest.snapshot_uri) = 'string'",
+                "EvaluateDataQuality",
+                {
+                    "snapshotUri": jsonata("$ingest.snapshot_uri"),
+                    "trouble": jsonata(
+                        f"($said := {_reasons('$ingest.reasons', '')};"
+                        " $said = '' ? '' : 'raw files were left out: ' & $said)"
+                    ),
                 },
             ),
             default="FreeLocks",

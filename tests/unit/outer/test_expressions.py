@@ -117,6 +117,49 @@ def test_golden_answers(
     assert wrong in found
 
 
+@pytest.mark.parametrize(
+    ("ingest", "next_", "told"),
+    [
+        ({"status": "accepted", "snapshot_uri": "s3://x/", "rejected": []}, "EvaluateDataQuality", ""),
+        (
+            {"status": "accepted", "snapshot_uri": "s3://x/", "rejected": [{"key": "z"}], "reasons": ["z is empty"]},
+            "EvaluateDataQuality",
+            "raw files were left out: z is empty",
+        ),
+        (
+            {
+                "status": "accepted",
+                "snapshot_uri": "s3://x/",
+                "rejected": [{"key": "z"}, {"key": SOURCE["key"]}],
+                "reasons": ["z is empty", "a.csv is empty"],
+            },
+            "ChooseQuarantine",
+            "raw files were rejected: z is empty; a.csv is empty",
+        ),
+        (
+            {"status": "rejected", "rejected": [{"key": "z"}], "reasons": ["z is empty"]},
+            "ChooseQuarantine",
+            "z is empty",
+        ),
+        (["neither"], "FreeLocks", "has no status accepted or rejected"),
+    ],
+)
+def test_refused_files_are_told(definition: Definition, evaluate: Any, ingest: Any, next_: str, told: str) -> None:
+    """A run whose own file was refused is blocked, however good the others are; other refused files are told of."""
+    state = definition["States"]["CheckIngest"]
+    variables = {"ingest": ingest, "trigger": {"source": SOURCE}}
+    chosen = next(
+        (rule for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables) is True),
+        {"Next": state["Default"], "Assign": state["Assign"]},
+    )
+    assigned = evaluate(chosen["Assign"], variables=variables)
+    assert chosen["Next"] == next_
+    said = assigned.get("reason", "") + assigned.get("trouble", "")
+    assert (said == "") == (told == "")
+    assert told in said
+    assert assigned.get("culprit", False) == (next_ == "ChooseQuarantine" and told.startswith("raw"))
+
+
 def test_quarantine_names_one_version(definition: Definition, evaluate: Any) -> None:
     """The copy's source is that version, its key encoded as S3 asks, and the removal is conditional on its etag."""
     variables = {"runId": "run", "trigger": {"source": {**SOURCE, "key": "census/raw/2026/ä b+c.csv"}}}
