@@ -1,5 +1,6 @@
 """State machines with explicit roles, and the rules that start them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ class Machine(Construct):
             "Machine",
             state_machine_name=name,
             state_machine_type=sfn.StateMachineType.EXPRESS if express else sfn.StateMachineType.STANDARD,
-            definition_body=sfn.DefinitionBody.from_string(stack.to_json_string(definition)),
+            definition_body=sfn.DefinitionBody.from_string(
+                stack.to_json_string(in_partition(definition, partition=stack.partition))
+            ),
             role=self.role,
             logs=sfn.LogOptions(
                 destination=log_group,
@@ -84,6 +87,11 @@ class Machine(Construct):
     def arn(self) -> str:
         """The machine's ARN."""
         return self.machine.state_machine_arn
+
+
+def in_partition(definition: Mapping[str, object], *, partition: str) -> Any:
+    """The definition with its integrations named as in `partition`, which the states themselves do not know."""
+    return json.loads(json.dumps(definition).replace('"arn:aws:states:::', f'"arn:{partition}:states:::'))
 
 
 def machine_arn(stack: cdk.Stack, name: str) -> str:

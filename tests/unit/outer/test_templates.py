@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
 from dual_pipeline.environment import Environment
+from dual_pipeline.machine import Machine
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
 from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
@@ -59,6 +60,24 @@ def test_machines(template: Template) -> None:
         "dev-resumer": "EXPRESS",
         "dev-reaper": "STANDARD",
     }
+
+
+@pytest.mark.parametrize(("region", "partition"), [("eu-west-1", "aws"), ("cn-north-1", "aws-cn")])
+def test_integrations_are_those_of_the_partition(region: str, partition: str) -> None:
+    """A task calls its integration by the ARN of the partition that the stack is deployed to."""
+    app = cdk.App(context={"@aws-cdk/core:enablePartitionLiterals": True})
+    stack = cdk.Stack(app, "Stack", env=cdk.Environment(account="111122223333", region=region))
+    Machine(
+        stack,
+        "Machine",
+        name="machine",
+        definition={"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:states:::sns:publish"}}},
+        statements=(),
+        key=kms.Key(stack, "Key"),
+    )
+    machines = Template.from_stack(stack).find_resources("AWS::StepFunctions::StateMachine").values()
+    (definition,) = (json.loads(machine["Properties"]["DefinitionString"]) for machine in machines)
+    assert f"arn:{partition}:states:::sns:publish" == definition["States"]["A"]["Resource"]
 
 
 def test_new_data_starts_the_outer_loop(template: Template) -> None:
