@@ -9,7 +9,7 @@ from dual_pipeline.metrics import machine_metric, outcome_metric, queue_depth
 from dual_pipeline.operator_alarm import OperatorAlarm
 
 _MACHINE = (
-    ("ExecutionsFailed", "a run broke off: read its last state and redrive it", "Run failed"),
+    ("ExecutionsFailed", "a run broke off: read its last state and why, then start one by hand", "Run failed"),
     ("ExecutionsTimedOut", "a run exceeded its time limit: see which state it waited in", "Run timed out"),
     ("ExecutionThrottled", "runs are started faster than the account allows: raise the quota", "Runs throttled"),
 )
