@@ -1,8 +1,10 @@
 """Waits for people, or for the policy, to approve the model, and refuses an answer that comes too late."""
 
-from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, task
+from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, quote, task
 from dual_pipeline.await_status import AwaitStatus
+from dual_pipeline.loop_contract import EVALUATION_FILE
 from dual_pipeline.outer_loop.admission import LEDGER
+from dual_pipeline.outer_loop.finish import publish
 from dual_pipeline.outer_loop.setting import FAILED, Setting, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
@@ -29,8 +31,12 @@ def approval(setting: Setting) -> Fragment:
         on_deadline="ApprovalExpired",
         catches=[FAILED],
     )
+    asks = setting.project.approval.mode == "manual"
     states: dict[str, State] = {
-        "ReadChampion": read_champion(setting, variable="champion", next_="AwaitApproval"),
+        "ReadChampion": read_champion(
+            setting, variable="champion", next_="AskForApproval" if asks else "AwaitApproval"
+        ),
+        **({"AskForApproval": _ask(setting, deadline_s)} if asks else {}),
         **wait.fragment().states,
         "ApprovalExpired": assign(
             {
@@ -99,6 +105,24 @@ def read_champion(setting: Setting, *, variable: str, next_: str) -> State:
             )
         },
         next_=next_,
+    )
+
+
+def _ask(setting: Setting, deadline_s: int) -> State:
+    name = f"{setting.project.name} in {setting.environment.name}"
+    return publish(
+        setting.topic_arn,
+        subject=quote(f"{name}: a model waits for approval"),
+        message=(
+            f"'The model ' & $packageArn & ' of run ' & $runId & ' waits for approval in {name}. On the holdout: '"
+            " & $join($each($evaluation.metrics, function($m, $name) { $name & ' ' & $string($m.value) }), ', ')"
+            f" & '. Report: s3://{setting.artifact_bucket}/' & $evaluation.folder & '{EVALUATION_FILE}'"
+            f" & '. Within {_words(deadline_s)}, in SageMaker Studio or by: aws sagemaker update-model-package"
+            " --model-package-arn ' & $packageArn"
+            " & ' --model-approval-status Approved (or Rejected) --approval-description WHY'"
+        ),
+        output={},
+        next_="AwaitApproval",
     )
 
 

@@ -4,12 +4,15 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dual_pipeline.asl import jsonata
-from dual_pipeline.outer_loop.setting import FAILED, decoded
+from dual_pipeline.model_project import Approval
+from dual_pipeline.outer_loop.definition import outer_loop_definition
+from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded
 
 Definition = dict[str, Any]
 SOURCE = {"bucket": "data-bucket", "key": "census/raw/a.csv", "version_id": "v1", "etag": "e", "sequencer": "1"}
@@ -216,6 +219,38 @@ def test_failures_are_told(evaluate: Any, error: dict[str, str], reason: str) ->
     assert (found["outcome"], found["failedState"]) == ("failed", "Here")
     assert found["reason"].endswith(reason)
     assert len(found["reason"]) < 1600
+
+
+def test_approvers_are_asked(definition: Definition, evaluate: Any) -> None:
+    """Before it waits, a run tells people which model waits for them, how good it is, until when, and what to call."""
+    states = definition["States"]
+    assert ("AskForApproval", "AwaitApproval") == (states["ReadChampion"]["Next"], states["AskForApproval"]["Next"])
+    package = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/dev-census/7"
+    asked = evaluate(
+        states["AskForApproval"]["Arguments"],
+        variables={
+            "packageArn": package,
+            "runId": "run",
+            "evaluation": {"metrics": {"auc": {"value": 0.92}, "accuracy": {"value": 0.87}}, "folder": "census/e/1/"},
+        },
+    )
+    assert "census in dev: a model waits for approval" == asked["Subject"]
+    for told in (
+        "of run run waits for approval",
+        "auc 0.92, accuracy 0.87",
+        "s3://artifact-bucket/census/e/1/evaluation.json",
+        "Within 3 days",
+        f"aws sagemaker update-model-package --model-package-arn {package} --model-approval-status Approved",
+    ):
+        assert told in asked["Message"]
+
+
+def test_a_policy_that_approves_asks_nobody(setting: Setting) -> None:
+    """Where the policy approves at registration nobody is asked."""
+    project = replace(setting.project, approval=Approval(mode="auto"))
+    states: Any = outer_loop_definition(replace(setting, project=project))["States"]
+    assert "AwaitApproval" == states["ReadChampion"]["Next"]
+    assert "AskForApproval" not in states
 
 
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:
