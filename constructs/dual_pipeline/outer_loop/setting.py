@@ -14,7 +14,7 @@ __all__ = ["FAILED", "Fragment", "Setting", "decoded", "last_segment"]
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
 _CAUSE = r"""(
   $cause := $states.errorOutput.Cause;
-  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"])*)"/).groups[0];
+  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"])*)"/)[0].groups[0];
   $states.context.State.Name & ' failed with ' & $states.errorOutput.Error
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
