@@ -76,7 +76,8 @@ class Approval:
 class Rollout:
     """How a new model takes over an endpoint's traffic, and what sends it back.
 
-    Limits: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
+    Limits: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html and
+    API_TrafficRoutingConfig.html
     """
 
     strategy: Literal["all-at-once", "canary", "linear"] = "all-at-once"
@@ -93,9 +94,16 @@ class Rollout:
         check_choice(owner=self, field="strategy", choices=("all-at-once", "canary", "linear"))
         least = 1 if self.strategy == "all-at-once" else 2
         check_whole(owner=self, field="instance_count", low=least, high=100)
-        check_whole(owner=self, field="canary_percent", low=1, high=50)
+        check_whole(owner=self, field="canary_percent", low=10 if self.strategy == "linear" else 1, high=50)
         check_duration(owner=self, field="wait", low=timedelta(0), high=timedelta(hours=1))
         check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
+        waits = -(-100 // self.canary_percent) if self.strategy == "linear" else 1
+        check(
+            owner=self,
+            field="deadline",
+            allowed=f"longer than {waits} wait{'s' if waits > 1 else ''} of {self.wait}",
+            ok=self.deadline > waits * self.wait,
+        )
         if self.max_instance_count is not None:
             check_whole(owner=self, field="max_instance_count", low=self.instance_count, high=1000)
         check_whole(owner=self, field="capture_percent", low=0, high=100)

@@ -50,6 +50,21 @@ def test_canary_alarm_can_fire() -> None:
         Rollout(strategy="canary", instance_count=2, canary_percent=5, max_error_percent=8)
 
 
+def test_linear_steps_are_what_sagemaker_takes() -> None:
+    """A linear step below 10 % is refused, for SageMaker would refuse it during the first update."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.canary_percent must be a whole number from 10 to 50, got 5$"):
+        Rollout(strategy="linear", instance_count=2, canary_percent=5)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "waits"), [("all-at-once", "1 wait"), ("canary", "1 wait"), ("linear", "5 waits")]
+)
+def test_a_rollout_outlasts_its_waits(strategy: Any, waits: str) -> None:
+    """A deadline that the waits alone use up is refused: every update would be rolled back, or refused."""
+    with pytest.raises(ConfigError, match=rf"^Rollout\.deadline must be longer than {waits} of 0:30:00, got "):
+        Rollout(strategy=strategy, instance_count=2, wait=timedelta(minutes=30), deadline=timedelta(minutes=30))
+
+
 def test_a_job_may_not_outlast_its_phase() -> None:
     """A job limit above the training phase's is refused."""
     with pytest.raises(ConfigError, match=r"^Limits\.job must be a timedelta of whole seconds from 0:01:00 to 1:00:00"):
