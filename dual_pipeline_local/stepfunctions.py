@@ -73,6 +73,7 @@ def install() -> None:
         service._update_state_machine,
         service._emit_execution_status_event,
     )
+    known_start_sync = service._start_sync_execution
 
     def stop(request: Mapping[str, Any]) -> Any:
         with _lock:
@@ -86,6 +87,9 @@ def install() -> None:
             known_emit(execution)
 
     service._start_execution = lambda request: _answered(lambda: _start(request, known_start))
+    service._start_sync_execution = lambda request: _answered(lambda: _start_sync(request, known_start_sync))
+    service._validate_state_machine_definition = _validate
+    service._test_state = lambda _request: _answered(_refuse_test_state)
     service._stop_execution = stop
     service._validate_definition_jsonata = lambda text: known_check(text) or definitions.problem(text)
     service._create_state_machine = lambda request: _answered(lambda: _checked_create(request, known_create))
@@ -159,16 +163,51 @@ def _checked_update(request: Mapping[str, Any], update: Callable[..., Any]) -> A
     return update(request)
 
 
+def _validate(request: Mapping[str, Any]) -> Any:
+    """ValidateStateMachineDefinition: what CreateStateMachine would refuse the definition for."""
+    definition, kind = str(request.get("definition", "")), str(request.get("type") or "STANDARD")
+    problem = _service()._validate_definition_jsonata(definition) or definitions.problem(definition, kind=kind)
+    found = []
+    if problem:
+        code, _, message = str(problem).partition(": ")
+        found = [{"severity": "ERROR", "code": code, "message": message}]
+    answer = {"result": "FAIL" if found else "OK", "diagnostics": found, "truncated": False}
+    return ministack.load("core.responses").json_response(answer)
+
+
+def _refuse_test_state() -> Any:
+    # ministack's own runs a task without the role, and a JSONata state without its variables
+    raise ApiError("ValidationException", "TestState is not modelled by the local emulator, see docs/emulator.md")
+
+
+def _start_sync(request: Mapping[str, Any], start: Callable[..., Any]) -> Any:
+    machine = _service()._state_machines.get(request.get("stateMachineArn"))
+    if machine and machine.get("type") != "EXPRESS":
+        raise ApiError("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine")
+    _check_input(request)
+    return start(request)
+
+
+def _check_input(request: Mapping[str, Any]) -> str:
+    """The input of an execution; raises what AWS answers to a text that is too long or no JSON in UTF-8."""
+    text: str = request.get("input", "{}")
+    if len(text.encode(errors="replace")) > MAX_PAYLOAD:
+        raise ApiError("InvalidExecutionInput", f"Invalid Execution Input: more than {MAX_PAYLOAD} bytes")
+    try:
+        _text(json.loads(text, parse_constant=_refuse_constant)).encode()
+    except ValueError as error:
+        raise ApiError("InvalidExecutionInput", f"Invalid Execution Input: '{error}'") from error
+    return text
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _start(request: Mapping[str, Any], start: Callable[..., Any]) -> Any:
     """StartExecution: the name is an idempotency key of a Standard machine while the execution runs."""
     service, responses = _service(), ministack.load("core.responses")
-    text = request.get("input", "{}")
-    if len(text.encode()) > MAX_PAYLOAD:
-        raise ApiError("InvalidExecutionInput", f"Invalid Execution Input: more than {MAX_PAYLOAD} bytes")
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise ApiError("InvalidExecutionInput", f"Invalid Execution Input: '{error}'") from error
+    text = _check_input(request)
     name = request.get("name")
     if name is not None and not re.fullmatch(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}", name):
         raise ApiError("InvalidName", f"Invalid Name: '{name}'")

@@ -180,6 +180,41 @@ def test_names_are_idempotency_keys(emulator: Any) -> None:
         client.start_execution(stateMachineArn=machine, name="one", input='{"a": 1}')
 
 
+def test_input_that_is_no_json_is_refused(emulator: Any) -> None:
+    """StartExecution refuses what no reader of JSON in UTF-8 could take, before an execution exists."""
+    role = emulator.role("inputs", STATES)
+    machine = emulator.machine("inputs", role, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    client = emulator.client("stepfunctions")
+    for text in ('{"a": NaN}', '{"a": -Infinity}', r'{"a": "\ud800"}', "{a", ""):
+        with pytest.raises(client.exceptions.InvalidExecutionInput):
+            client.start_execution(stateMachineArn=machine, input=text)
+    assert client.list_executions(stateMachineArn=machine)["executions"] == []
+
+
+def test_only_express_machines_answer_at_once(emulator: Any) -> None:
+    """StartSyncExecution of a Standard machine is refused and starts nothing."""
+    role = emulator.role("at-once", STATES)
+    machine = emulator.machine("at-once", role, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    client = emulator.client("stepfunctions")
+    with pytest.raises(client.exceptions.StateMachineTypeNotSupported):
+        client.start_sync_execution(stateMachineArn=machine)
+    assert client.list_executions(stateMachineArn=machine)["executions"] == []
+
+
+def test_a_definition_is_validated_as_on_creation(emulator: Any) -> None:
+    """ValidateStateMachineDefinition finds what CreateStateMachine refuses; TestState is refused by name."""
+    client = emulator.client("stepfunctions")
+    good = json.dumps(task("aws-sdk:sqs:listQueues", {}))
+    assert client.validate_state_machine_definition(definition=good)["result"] == "OK"
+    bad = json.dumps(task("aws-sdk:sqs:listQueues", {"Colour": "red"}))
+    answer = client.validate_state_machine_definition(definition=bad)
+    assert answer["result"] == "FAIL"
+    assert "'Colour' is not supported" in answer["diagnostics"][0]["message"]
+    assert answer["diagnostics"][0]["code"] == "SCHEMA_VALIDATION_FAILED"
+    with pytest.raises(client.exceptions.ValidationException, match="TestState is not modelled"):
+        client.test_state(definition=good)
+
+
 def test_stop_time_out_and_failure_are_announced(emulator: Any) -> None:
     """A machine's time-out ends as TIMED_OUT, a stop as ABORTED, and both reach an EventBridge rule with its role."""
     role = emulator.role("endings", STATES)
