@@ -36,6 +36,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_REASON,
+    TAG_COST_CENTER,
     TAG_ENVIRONMENT,
     TAG_PROJECT,
     TAG_RUN,
@@ -193,4 +194,5 @@ class SageMakerJobs:
             TAG_ENVIRONMENT: PLACEHOLDERS["environment"],
             TAG_PROJECT: self.project.name,
             TAG_RUN: self.parameters[PARAMETER_RUN_ID],
+            TAG_COST_CENTER: PLACEHOLDERS["cost_center"],
         }

@@ -45,6 +45,7 @@ class EnvironmentStage(cdk.Stage):
         image = image_uri("xgboost", region=environment.region)
         workspace = Workspace(
             environment=environment.name,
+            cost_center=environment.cost_center,
             project=project.name,
             data_bucket=foundation.data_bucket,
             artifact_bucket=foundation.artifact_bucket,

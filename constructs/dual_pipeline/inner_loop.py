@@ -64,6 +64,7 @@ class InnerLoop(Construct):
             project_folder=project_folder,
             placeholders={
                 "environment": workspace.environment,
+                "cost_center": workspace.cost_center,
                 "region": Stack.of(self).region,
                 "artifact_bucket": workspace.artifact_bucket.bucket_name,
                 "kms_key_arn": workspace.key.key_arn,

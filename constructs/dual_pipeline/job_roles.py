@@ -21,6 +21,7 @@ class Workspace:
     """Where a project's jobs live: its buckets, the key, the network, and roles that exist already by kind."""
 
     environment: str
+    cost_center: str
     project: str
     data_bucket: s3.IBucket
     artifact_bucket: s3.IBucket

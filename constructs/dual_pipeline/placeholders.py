@@ -14,6 +14,7 @@ STEPS: Final = ("preprocess", "train", "evaluate")
 
 PLACEHOLDERS: Final[Mapping[str, str]] = {
     "environment": "placeholder-environment",
+    "cost_center": "placeholder-cost-center",
     "region": "placeholder-region",
     "artifact_bucket": "placeholder-artifact-bucket",
     "kms_key_arn": "arn:aws:kms:us-east-1:000000000000:key/placeholder-kms-key",

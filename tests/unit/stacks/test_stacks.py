@@ -104,6 +104,18 @@ def test_pipeline_definition_parses(synthesis: Synthesis) -> None:
         assert "placeholder" not in joined(body), path
 
 
+def test_jobs_are_tagged(synthesis: Synthesis) -> None:
+    """Every processing and training job carries environment, project, run and cost centre."""
+    for path, resource in synthesis.resources("AWS::SageMaker::Pipeline").items():
+        definition = json.loads(joined(resource["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]))
+        jobs = [step for step in definition["Steps"] if step["Type"] in ("Processing", "Training")]
+        assert 3 == len(jobs)
+        for job in jobs:
+            tags = {tag["Key"].removeprefix("dual-pipeline:"): tag["Value"] for tag in job["Arguments"]["Tags"]}
+            assert {"environment", "project", "run", "cost-center"} == set(tags), path
+            assert ("cc-42" if path.startswith("Most/") else "machine-learning") == tags["cost-center"], path
+
+
 def test_jobs_run_in_the_vpc(synthesis: Synthesis) -> None:
     """With a VPC configured, every processing and training step runs in it, and nowhere else in one."""
     network = {
