@@ -101,8 +101,9 @@ class Environment:
             wanted = "the name of a managed policy of the account"
             check_match(owner=self, field="permissions_boundary", pattern=r"[\w+=,.@-]{1,128}", allowed=wanted)
         if self.existing_key_arn is not None:
-            pattern = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]{36}"
-            check_match(owner=self, field="existing_key_arn", pattern=pattern, allowed="the ARN of a KMS key")
+            pattern = rf"arn:aws[a-z-]*:kms:{self.region}:\d{{12}}:key/(mrk-[0-9a-f]{{32}}|[0-9a-f-]{{36}})"
+            wanted = f"the ARN of a KMS key in {self.region}"
+            check_match(owner=self, field="existing_key_arn", pattern=pattern, allowed=wanted)
         check_mapping(owner=self, field="existing_roles", keys=ROLE_KINDS)
         for arn in self.existing_roles.values():
             wanted = "a mapping to ARNs of IAM roles"

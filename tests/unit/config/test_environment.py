@@ -14,6 +14,8 @@ VPC = VpcConfig(
     vpc_id="vpc-0123456789abcdef0", subnet_ids=("subnet-0123456789",), security_group_ids=("sg-0123456789",)
 )
 
+FAR_KEY = "arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
+
 
 def test_regions_are_those_where_sagemaker_is_offered() -> None:
     """The table of regions equals botocore's list for SageMaker in the commercial, China and GovCloud partitions."""
@@ -42,7 +44,8 @@ def test_shipped_environments_are_dev_staging_and_prod() -> None:
         ("notification_email", "me", "Environment.notification_email must be an e-mail address, got 'me'"),
         ("monthly_budget_usd", 0, "Environment.monthly_budget_usd must be a number from 1 to 1e+07, got 0"),
         ("permissions_boundary", "a b", "Environment.permissions_boundary must be the name of a managed policy of the account, got 'a b'"),
-        ("existing_key_arn", "alias/x", "Environment.existing_key_arn must be the ARN of a KMS key, got 'alias/x'"),
+        ("existing_key_arn", "alias/x", "Environment.existing_key_arn must be the ARN of a KMS key in eu-west-1, got 'alias/x'"),
+        ("existing_key_arn", FAR_KEY, f"Environment.existing_key_arn must be the ARN of a KMS key in eu-west-1, got '{FAR_KEY}'"),
         ("existing_roles", {"training": "me"}, "Environment.existing_roles must be a mapping to ARNs of IAM roles, got {'training': 'me'}"),
     ],
 )  # fmt: skip
