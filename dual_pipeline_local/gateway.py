@@ -16,7 +16,14 @@ from .errors import ApiError
 Response = tuple[int, dict[str, str], bytes]
 Headers = Mapping[str, str]
 
-_INVOCATION: Final = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations/?")
+_INVOCATION: Final = re.compile(r"/endpoints/(?P<name>[^/]+)/(?P<how>[a-z-]*invocations[a-z-]*)/?")
+_INVOCATIONS: Final = {
+    "invocations": "InvokeEndpoint",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
+    "invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
+    "async-invocations": "InvokeEndpointAsync",
+}
+VARIANT_HEADER: Final = "x-Amzn-Invoked-Production-Variant"
 
 
 class UnmappedCalls:
@@ -62,6 +69,11 @@ def hook_authorization() -> None:
     pin_origin = app.pin_request_origin
     # loopback stands for TLS, so that aws:SecureTransport is true as it is for every client that reaches AWS
     app.pin_request_origin = lambda address, _secure: pin_origin(address, True)
+    fix_type = app.fix_success_content_type
+    # what a model answers keeps its type; ministack takes it for the envelope of the service's JSON protocol
+    app.fix_success_content_type = lambda service, status, headers: (
+        None if VARIANT_HEADER in headers else fix_type(service, status, headers)
+    )
     actions = ministack.load("core.iam_actions")
     known_action, known_resource = actions.extract_iam_action, actions.extract_resource_arn
     known_context = actions.request_tag_context
@@ -70,8 +82,8 @@ def hook_authorization() -> None:
         return {**known_context(service, action, body, query), **resources.condition_keys(action, _values(body, query))}
 
     def action_of(service: str, method: str, path: str, headers: Headers, body: bytes, query: Any) -> str | None:
-        if service == "sagemaker" and _INVOCATION.fullmatch(path):
-            return "sagemaker:InvokeEndpoint"
+        if service == "sagemaker" and (invoked := invocation(path)):
+            return f"sagemaker:{invoked[1]}"
         action: str | None = known_action(service, method, path, headers, body, query)
         if action is None:
             unmapped.add(f"{service} {method} {path} {headers.get('x-amz-target', '')}".rstrip())
@@ -139,10 +151,11 @@ def authorize_sagemaker(who: iam.Caller, operation: str, request: Mapping[str, A
         iam.check_pass_role(who, str(role), "sagemaker.amazonaws.com")
 
 
-def invoked_endpoint(path: str) -> str | None:
-    """The endpoint's name in the path of an InvokeEndpoint call."""
+def invocation(path: str) -> tuple[str, str] | None:
+    """The endpoint's name and the operation, from the path of a call of the SageMaker runtime."""
     match = _INVOCATION.fullmatch(path)
-    return unquote(match["name"]) if match else None
+    operation = _INVOCATIONS.get(match["how"]) if match else None
+    return (unquote(match["name"]), operation) if match and operation else None
 
 
 def _values(body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,8 +169,8 @@ def _values(body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]]:
-    if name := invoked_endpoint(path):
-        return "InvokeEndpoint", {"EndpointName": name}
+    if invoked := invocation(path):
+        return "InvokeEndpoint", {"EndpointName": invoked[0]}
     try:
         return operation_of(headers), json_body(body)
     except ApiError:

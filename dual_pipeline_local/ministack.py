@@ -18,7 +18,7 @@ from .settings import Settings
 VERSION: Final = "1.5.33"
 
 HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
-    "app": ("SERVICE_REGISTRY", "SERVICE_HANDLERS", "app", "pin_request_origin"),
+    "app": ("SERVICE_REGISTRY", "SERVICE_HANDLERS", "app", "fix_success_content_type", "pin_request_origin"),
     "core.arn": ("parse_arn",),
     "core.concurrency": ("run_reentrant",),
     "core.responses": ("error_response_json", "json_response", "request_scope", "get_account_id", "get_region"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import autoscaling, cloudformation, eventbridge, gateway, glue, ministack, s3, settings, stepfunctions
+from .errors import ApiError
 
 if TYPE_CHECKING:
     from .sagemaker.service import SageMaker
@@ -54,16 +55,40 @@ def stop() -> None:
 
 def _serve_sagemaker(_method: str, path: str, headers: gateway.Headers, body: bytes) -> gateway.Response:
     who = gateway.caller()
-    if name := gateway.invoked_endpoint(path):
-        status, answer, content_type = sagemaker().invoke_endpoint(
-            name,
+    if invoked := gateway.invocation(path):
+        _refuse_absent(invoked[1], headers)
+        status, answer, answered = sagemaker().invoke_endpoint(
+            invoked[0],
             body,
             content_type=headers.get("content-type", "application/octet-stream"),
             accept=headers.get("accept") or headers.get("x-amzn-sagemaker-accept"),
             caller=who,
         )
-        return status, {"Content-Type": content_type, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
+        return status, answered, answer
     operation, request = gateway.operation_of(headers), gateway.json_body(body)
     gateway.authorize_sagemaker(who, operation, request)
     result: dict[str, Any] = sagemaker().call(operation, request, who)
     return gateway.json_answer(result)
+
+
+def _refuse_absent(operation: str, headers: gateway.Headers) -> None:
+    absent = [] if operation == "InvokeEndpoint" else [operation]
+    absent += [name for name, header in _ABSENT_HEADERS.items() if header in headers]
+    if absent:
+        raise ApiError(
+            "ValidationError",
+            f"sagemaker-runtime: {absent[0]} is not modelled by the local emulator, see docs/emulator.md",
+        )
+
+
+_ABSENT_HEADERS = {
+    name: f"x-amzn-sagemaker-{header}"
+    for name, header in (
+        ("TargetVariant", "target-variant"),
+        ("TargetModel", "target-model"),
+        ("TargetContainerHostname", "target-container-hostname"),
+        ("InferenceComponentName", "inference-component"),
+        ("EnableExplanations", "enable-explanations"),
+        ("SessionId", "session-id"),
+    )
+}

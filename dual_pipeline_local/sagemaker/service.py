@@ -63,8 +63,8 @@ class SageMaker:
 
     def invoke_endpoint(
         self, name: str, body: bytes, *, content_type: str | None, accept: str | None, caller: Caller
-    ) -> tuple[int, bytes, str]:
-        """HTTP status, body and content type of an endpoint's answer.
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """HTTP status, body and headers of an endpoint's answer.
 
         An error of the model is answered as AWS wraps it: status 424 and a ModelError in JSON.
         """

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from botocore.exceptions import ClientError
 
 from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.gateway import VARIANT_HEADER
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record, invalid
@@ -72,7 +73,7 @@ class Endpoints:
 
     def invoke(
         self, name: str, body: bytes, *, content_type: str | None, accept: str | None, caller: Caller
-    ) -> tuple[int, bytes, str]:
+    ) -> tuple[int, bytes, dict[str, str]]:
         """See SageMaker.invoke_endpoint."""
         headers = {"Content-Type": content_type or "application/octet-stream", "Accept": accept or "*/*"}
         with self._control.changed:
@@ -92,7 +93,8 @@ class Endpoints:
             if fleet.capture:
                 exchange = (body, headers["Content-Type"]), (answer.body, answer.content_type)
                 self._capture.note(fleet.capture, name, answer.variant, fleet.role, *exchange)
-            return answer.status, answer.body, answer.content_type
+            answered = {"Content-Type": answer.content_type, VARIANT_HEADER: answer.variant}
+            return answer.status, answer.body, answered
         return _model_error(endpoint, answer.status, answer.body.decode(errors="replace"))
 
     def stop_all(self) -> None:
@@ -411,7 +413,7 @@ def _retain(endpoint: Endpoint, config: Record, excluded: list[str]) -> Record:
     return retained
 
 
-def _model_error(endpoint: Endpoint, status: int, reason: str) -> tuple[int, bytes, str]:
+def _model_error(endpoint: Endpoint, status: int, reason: str) -> tuple[int, bytes, dict[str, str]]:
     """An error of the model as sagemaker-runtime wraps it."""
     kind = "client" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server"
     region, account = endpoint.caller.region, endpoint.caller.account
@@ -425,4 +427,4 @@ def _model_error(endpoint: Endpoint, status: int, reason: str) -> tuple[int, byt
         "OriginalMessage": reason,
         "LogStreamArn": f"arn:aws:logs:{region}:{account}:log-group:{group}",
     }
-    return HTTPStatus.FAILED_DEPENDENCY, json.dumps(error).encode(), "application/json"
+    return HTTPStatus.FAILED_DEPENDENCY, json.dumps(error).encode(), {"Content-Type": "application/json"}

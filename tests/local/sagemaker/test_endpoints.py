@@ -59,6 +59,24 @@ def test_an_endpoint_answers_with_its_model(corner: Any, endpoint: str) -> None:
     )
 
 
+def test_an_answer_keeps_its_type_and_names_its_variant(corner: Any, endpoint: str) -> None:
+    """ContentType is the model's own, InvokedProductionVariant the one that answered."""
+    answer = corner.runtime.invoke_endpoint(EndpointName=endpoint, Body="1", ContentType="text/csv")
+    assert ("application/json", "AllTraffic") == (answer["ContentType"], answer["InvokedProductionVariant"])
+
+
+def test_what_invocations_lack_is_refused_by_name(corner: Any, endpoint: str) -> None:
+    """Targets, streams and asynchronous calls are not quietly answered as a plain call, and IAM knows their actions."""
+    request = {"EndpointName": endpoint, "Body": "1", "ContentType": "text/csv"}
+    with pytest.raises(ClientError, match="TargetVariant is not modelled"):
+        corner.runtime.invoke_endpoint(**request, TargetVariant="none")
+    with pytest.raises(ClientError, match="InvokeEndpointWithResponseStream is not modelled"):
+        corner.runtime.invoke_endpoint_with_response_stream(**request)
+    with pytest.raises(ClientError, match="InvokeEndpointAsync is not modelled"):
+        corner.runtime.invoke_endpoint_async(EndpointName=endpoint, InputLocation="s3://bucket/key")
+    assert [] == corner.emulator.unmapped()
+
+
 def test_a_bad_request_is_a_model_error_and_kills_nothing(corner: Any, endpoint: str) -> None:
     """What input_fn raises comes back as a client error of the model with its reason."""
     with pytest.raises(ClientError) as refusal:
