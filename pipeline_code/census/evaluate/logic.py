@@ -96,7 +96,7 @@ def gate(values: Mapping[str, float], baseline: Mapping[str, float], floors: Map
         most = math.inf if name == "log_loss" else 1
         if value is None or not math.isfinite(value) or not 0 <= value <= most:
             reasons.append(f"{name} is {value}, which is no possible value")
-        elif value < floors.get(name, -math.inf):
+        elif not value >= floors.get(name, -math.inf):  # a floor that is NaN is never reached
             reasons.append(f"{name} {value:.4f} is below the floor {floors[name]}")
     if not reasons and not values["auc"] > baseline["auc"]:
         reasons.append(f"auc {values['auc']:.4f} is no better than the baseline's {baseline['auc']:.4f}")

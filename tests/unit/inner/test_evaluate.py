@@ -94,6 +94,11 @@ def test_a_missing_metric_shuts_the_gate() -> None:
     assert ["accuracy is None, which is no possible value"] == gate(without, BASELINE, FLOORS)
 
 
+def test_a_floor_that_is_no_number_is_never_reached() -> None:
+    """A run started with MinAuc=nan registers nothing."""
+    assert ["auc 0.9000 is below the floor nan"] == gate(GOOD, BASELINE, {**FLOORS, "auc": math.nan})
+
+
 def test_the_baseline_learns_numbers_and_categories() -> None:
     """It separates what a line can separate, gaps included."""
     generator = np.random.default_rng(1)
