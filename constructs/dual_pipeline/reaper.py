@@ -11,6 +11,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.machine import Machine, Starter, machine_arn
 from dual_pipeline.outer_loop.finish import (
     LEDGER,
+    PENDING_OF_FREE_LOCK,
     TRAILING_NAME,
     count_outcome,
     free_lock,
@@ -95,7 +96,14 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             owner="$me",
             freed={"pending": jsonata("$states.result.Attributes.pending.S & ''")},
             gone={"pending": ""},
+            gone_next="ReadFreedLock",
             troubled={"pending": ""},
+            next_="ChooseTrailing",
+        ),
+        "ReadFreedLock": _read(
+            table_name,
+            "LOCK#training",
+            values={"pending": jsonata(PENDING_OF_FREE_LOCK)},
             next_="ChooseTrailing",
         ),
         "ChooseTrailing": choice(("$pending != ''", "StartTrailing"), default="FreeReleaseLock"),

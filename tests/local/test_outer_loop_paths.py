@@ -121,6 +121,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "trailing": {},
     "capped": {},
     "reaped": {},
+    # The lock is as a first attempt, whose answer was lost, left it: free, with what is pending.
+    "lost-answer": {"AdmitRun": {}},
     "rejected-files": {"ReadIngest": body({"status": "rejected", "reasons": ["no header"], "rejected": []})},
     "spoiled": {
         "ReadIngest": body(
@@ -173,6 +175,9 @@ def mock_config() -> dict[str, Any]:
             cases[state] = f"{name}-{state}"
             responses[cases[state]] = {"0-1000": answer if "Throw" in answer else {"Return": answer}}
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
+    freed = {"Item": {"owner": {"S": f"{STATES}:execution:dev-lost-answer-outer-loop:lost"}}}
+    machines["dev-reaper"] = {"TestCases": {"LostAnswer": {"ReadLock": "reaper-ReadLock"}}}
+    responses["reaper-ReadLock"] = {"0-1000": {"Return": freed}}
     return {"StateMachines": machines, "MockedResponses": responses}
 
 
@@ -334,7 +339,7 @@ def trigger(name: str, version: str = "v1") -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def runs(world: World) -> dict[str, dict[str, Any]]:
     """Every scenario that is one run, side by side."""
-    special = ("trailing", "capped", "reaped")
+    special = ("trailing", "capped", "reaped", "lost-answer")
     names = [name for name in SCENARIOS if name not in special]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(names, pool.map(lambda name: world.run(name, trigger(name)), names), strict=True))
@@ -526,6 +531,40 @@ def test_the_holder_starts_the_trailing_run(world: World) -> None:
     trailing = world.record(name, world.ended(new[0]["executionArn"])["executionArn"])
     assert "AdmitRun" in trailing["states"]
     assert "ClaimEvent" not in trailing["states"]
+
+
+def test_a_lost_answer_loses_no_trailing_run(world: World) -> None:
+    """A lock that was freed without our hearing of it is read, and its trailing run starts; a taken one is left alone."""
+    name = "lost-answer"
+    pending = {"S": json.dumps(trigger(name))}
+    world.put(name, "LOCK#training", pending=pending, owner={"S": "another"}, lease_until={"N": "1"})
+    taken = world.run(name, {"reason": "person"})
+    assert (taken["outcome"], len(world.executions(name))) == ("released", 1)
+    world.put(name, "LOCK#training", pending=pending)
+    freed = world.run(name, {"reason": "person"})
+    assert "ReadFreedLock" in freed["states"]
+    assert freed["outcome"] == "released"
+    assert len(world.executions(name)) == 3
+    trailing = next(e for e in world.executions(name) if e["name"].startswith("trailing-"))
+    world.ended(trailing["executionArn"])
+
+
+def test_the_reaper_reads_a_lock_that_it_freed_unheard(world: World) -> None:
+    """Its trailing run starts although the answer that told of it was lost."""
+    name = "lost-answer"
+    world.put(name, "LOCK#training", pending={"S": json.dumps(trigger(name))})
+    before = len(world.executions(name))
+    given = {
+        "execution": f"{STATES}:execution:dev-{name}-outer-loop:lost",
+        "machine": f"{STATES}:stateMachine:dev-{name}-outer-loop",
+        "name": "lost",
+        "status": "ABORTED",
+        "project": name,
+    }
+    machine = f"{STATES}:stateMachine:dev-reaper#LostAnswer"
+    arn = world.states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
+    assert world.ended(arn)["status"] == "SUCCEEDED"
+    assert len(world.executions(name)) == before + 1
 
 
 def test_the_daily_cap_suppresses_and_keeps_the_trigger(world: World) -> None:

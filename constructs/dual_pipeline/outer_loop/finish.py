@@ -18,6 +18,7 @@ from dual_pipeline.outer_loop.setting import Setting
 LEDGER = [retry(DYNAMODB_ERRORS)]
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
+PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
 _OUTPUT: State = {
     "outcome": jsonata("$outcome"),
     "reason": jsonata(REASON),
@@ -47,7 +48,9 @@ def finish(setting: Setting) -> Fragment:
             setting.table_name,
             setting.item_key("LOCK#training"),
             owner="$me",
+            # What looks like another's lock may be one that this run has freed, had the answer not been lost.
             gone={"mayHoldTraining": False},
+            gone_next="ReadFreedLock",
             troubled={
                 "mayHoldTraining": False,
                 "trouble": "the training lock could not be freed and holds others up until its lease ends",
@@ -56,6 +59,26 @@ def finish(setting: Setting) -> Fragment:
                 "mayHoldTraining": False,
                 "pending": jsonata("$states.result.Attributes.pending.S & ''"),
             },
+            next_="FreeLocks",
+        ),
+        "ReadFreedLock": task(
+            "aws-sdk:dynamodb:getItem",
+            arguments={
+                "TableName": setting.table_name,
+                "Key": setting.item_key("LOCK#training"),
+                "ConsistentRead": True,
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[
+                catch(
+                    next_="FreeLocks",
+                    assign={
+                        "trouble": "the training lock could not be read: start a run by hand if it is pending there"
+                    },
+                )
+            ],
+            assign={"pending": jsonata(PENDING_OF_FREE_LOCK)},
             next_="FreeLocks",
         ),
         "StartTrailing": start_trailing(
@@ -134,9 +157,17 @@ def finish(setting: Setting) -> Fragment:
 
 
 def free_lock(
-    table_name: str, key: State, *, owner: str, freed: State, gone: State, troubled: State, next_: str
+    table_name: str,
+    key: State,
+    *,
+    owner: str,
+    freed: State,
+    gone: State,
+    troubled: State,
+    next_: str,
+    gone_next: str | None = None,
 ) -> State:
-    """Give up a lock if `owner` has it; the answer holds what was on it."""
+    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows."""
     return task(
         "aws-sdk:dynamodb:updateItem",
         arguments={
@@ -150,7 +181,7 @@ def free_lock(
         },
         timeout_s=60,
         retries=LEDGER,
-        catches=[catch(CONDITION_FAILED, next_=next_, assign=gone), catch(next_=next_, assign=troubled)],
+        catches=[catch(CONDITION_FAILED, next_=gone_next or next_, assign=gone), catch(next_=next_, assign=troubled)],
         assign=freed,
         next_=next_,
     )
