@@ -155,6 +155,24 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "slow-training": {"AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Executing"}},
     "updating": {"FindEndpoint": {"Endpoints": [{"EndpointName": "dev-updating", "EndpointStatus": "Updating"}]}},
     "alarm-rang": live("alarm-rang") | {"AwaitRollout": endpoint("config-old")},
+    "unheard-update": live("unheard-update")
+    | {
+        "UpdateEndpoint": throw("SageMaker.SageMakerException", "Cannot update in-progress endpoint"),
+        "LookAtEndpoint": endpoint("config-old", "Updating"),
+    },
+    "unheard-create": {
+        "CreateEndpoint": throw("SageMaker.SageMakerException", "Cannot create already existing endpoint"),
+        "LookAtEndpoint": endpoint("config-new", "Creating"),
+    },
+    "no-update": live("no-update")
+    | {
+        "UpdateEndpoint": throw("SageMaker.SageMakerException", "the variants do not fit"),
+        "LookAtEndpoint": endpoint("config-old"),
+    },
+    "no-create": {
+        "CreateEndpoint": throw("SageMaker.ResourceLimitExceededException", "0 instances of ml.m5.large"),
+        "LookAtEndpoint": throw("SageMaker.SageMakerException", "Could not find endpoint"),
+    },
     "never-up": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
     "wrong-answers": live("wrong-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25, 0.9]}'}},
     "few-answers": live("few-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25]}'}},
@@ -365,6 +383,10 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("updating", "failed", "the endpoint dev-updating is Updating and takes no new model"),
         ("alarm-rang", "rolled-back", "SageMaker rolled the endpoint dev-alarm-rang back to config-old"),
+        ("unheard-update", "released", "the model answers its golden rows on the endpoint"),
+        ("unheard-create", "released", "the model answers its golden rows on the endpoint"),
+        ("no-update", "failed", "UpdateEndpoint failed with SageMaker.SageMakerException: the variants do not fit"),
+        ("no-create", "failed", "CreateEndpoint failed with SageMaker.ResourceLimitExceededException: 0 instances"),
         ("never-up", "failed", "is Failed after at most 5400 s: no capacity"),
         ("wrong-answers", "rolled-back", "1 of 2 golden rows are answered wrongly, the first with 0.9 instead of 0.75"),
         (
@@ -403,7 +425,7 @@ def test_no_lock_survives_its_run(world: World, runs: dict[str, dict[str, Any]])
 def test_only_a_release_moves_the_champion(world: World, runs: dict[str, dict[str, Any]]) -> None:
     """The champion pointer names the released run and package, and nothing else sets it."""
     champions = {name: world.item(name, f"CHAMPION#dev-{name}") for name in runs}
-    assert {name for name, item in champions.items() if item} == {"first", "update"}
+    assert {name for name, item in champions.items() if item} == {"first", "update", "unheard-update", "unheard-create"}
     assert champions["update"]["model_package_arn"] == PACKAGE
     assert champions["update"]["endpoint_config"] == "config-new"
     assert champions["update"]["evaluation_uri"] == (

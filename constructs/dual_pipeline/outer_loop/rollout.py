@@ -17,7 +17,7 @@ from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.outer_loop.admission import LEDGER, NOW_S, in_seconds
 from dual_pipeline.outer_loop.approval import read_champion
-from dual_pipeline.outer_loop.setting import FAILED, Setting, last_segment, seconds
+from dual_pipeline.outer_loop.setting import CAUSE, FAILED, Setting, last_segment, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 # A name that a lost answer may have used already is never asked for again.
@@ -30,6 +30,10 @@ OBSERVE_ENDPOINT = (
     "{'status': $states.result.EndpointStatus, 'config': $states.result.EndpointConfigName & '',"
     " 'reason': $states.result.FailureReason & ''}"
 )
+
+
+# A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
+_LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE})
 
 
 def rollout(setting: Setting) -> Fragment:
@@ -169,7 +173,7 @@ def rollout(setting: Setting) -> Fragment:
             },
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[_LOOK],
             next_="AwaitRollout",
         ),
         "UpdateEndpoint": task(
@@ -177,8 +181,27 @@ def rollout(setting: Setting) -> Fragment:
             arguments=_update(setting, config="$configName", deployment=_guarded(setting)),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[_LOOK],
             next_="AwaitRollout",
+        ),
+        "LookAtEndpoint": task(
+            "aws-sdk:sagemaker:describeEndpoint",
+            arguments={"EndpointName": setting.prefix},
+            timeout_s=60,
+            retries=SAGEMAKER_RETRY,
+            catches=[catch(next_="FreeLocks", assign={"outcome": "failed"})],
+            assign={"endpoint": jsonata(OBSERVE_ENDPOINT)},
+            next_="DoesItMove",
+        ),
+        # Whether it is our rollout that moves it, CheckRollout finds out from the configuration.
+        "DoesItMove": choice(
+            (
+                "$endpoint.status in ['Creating', 'Updating'] or $endpoint.config = $configName",
+                "AwaitRollout",
+                {"failedState": "", "reason": ""},
+            ),
+            default="FreeLocks",
+            otherwise={"outcome": "failed"},
         ),
         **AwaitStatus(
             name="AwaitRollout",
