@@ -23,3 +23,18 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> "Synthesis":
     from synthesis import synthesize
 
     return synthesize(tmp_path_factory.mktemp("synthesis") / "cdk.out")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one file, which share its fixtures, on one worker; the longest group starts first."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest under which pytest-xdist silently ignores groups, as 3.8.0 does under pytest 9.2."""
+    if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("this pytest and pytest-xdist do not keep groups together: pin versions that do")

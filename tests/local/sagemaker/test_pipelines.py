@@ -101,20 +101,25 @@ def gated(corner: Any, group: str) -> str:
     return "gated"
 
 
-def test_a_good_score_registers_a_package(corner: Any, gated: str, group: str) -> None:
+@pytest.fixture(scope="module")
+def good(corner: Any, gated: str) -> Any:
+    """An execution whose score passes the gate."""
+    return corner.execute(gated, Score="0.91")
+
+
+def test_a_good_score_registers_a_package(corner: Any, good: Any, group: str) -> None:
     """The branch taken runs, the other one leaves no trace; the package names the execution that made it."""
-    execution = corner.execute(gated, Score="0.91")
-    assert "Succeeded" == execution["PipelineExecutionStatus"]
-    steps = corner.steps(execution)
+    assert "Succeeded" == good["PipelineExecutionStatus"]
+    steps = corner.steps(good)
     assert ["Evaluate", "Gate", "Register"] == list(steps)
     assert {"Outcome": "True"} == steps["Gate"]["Metadata"]["Condition"]
     package = corner.sagemaker.describe_model_package(
         ModelPackageName=steps["Register"]["Metadata"]["RegisterModel"]["Arn"]
     )
     assert (group, "PendingManualApproval") == (package["ModelPackageGroupName"], package["ModelApprovalStatus"])
-    assert execution["PipelineExecutionArn"] == package["MetadataProperties"]["GeneratedBy"]
+    assert good["PipelineExecutionArn"] == package["MetadataProperties"]["GeneratedBy"]
     values = corner.sagemaker.list_pipeline_parameters_for_execution(
-        PipelineExecutionArn=execution["PipelineExecutionArn"]
+        PipelineExecutionArn=good["PipelineExecutionArn"]
     )["PipelineParameters"]
     assert [("Score", "0.91"), ("MinAuc", "0.8")] == [(value["Name"], value["Value"]) for value in values]
 
@@ -126,11 +131,9 @@ def test_a_bad_score_ends_with_the_fail_steps_message(corner: Any, gated: str) -
     assert "AUC below 0.7" == corner.steps(execution)["Refuse"]["FailureReason"]
 
 
-def test_only_an_approved_package_makes_a_model(corner: Any, gated: str, group: str) -> None:
+def test_only_an_approved_package_makes_a_model(corner: Any, good: Any) -> None:
     """Approval, with its reason and who gave it, opens the way to CreateModel."""
-    arn = corner.sagemaker.list_model_packages(ModelPackageGroupName=group, SortOrder="Descending")[
-        "ModelPackageSummaryList"
-    ][0]["ModelPackageArn"]
+    arn = corner.steps(good)["Register"]["Metadata"]["RegisterModel"]["Arn"]
     model = {"ExecutionRoleArn": corner.role, "PrimaryContainer": {"ModelPackageName": arn}}
     with pytest.raises(ClientError, match="it must be Approved"):
         corner.sagemaker.create_model(ModelName="early", **model)
