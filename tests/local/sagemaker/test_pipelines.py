@@ -118,9 +118,9 @@ def test_a_good_score_registers_a_package(corner: Any, good: Any, group: str) ->
     )
     assert (group, "PendingManualApproval") == (package["ModelPackageGroupName"], package["ModelApprovalStatus"])
     assert good["PipelineExecutionArn"] == package["MetadataProperties"]["GeneratedBy"]
-    values = corner.sagemaker.list_pipeline_parameters_for_execution(
-        PipelineExecutionArn=good["PipelineExecutionArn"]
-    )["PipelineParameters"]
+    values = corner.sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=good["PipelineExecutionArn"])[
+        "PipelineParameters"
+    ]
     assert [("Score", "0.91"), ("MinAuc", "0.8")] == [(value["Name"], value["Value"]) for value in values]
 
 
@@ -131,7 +131,7 @@ def test_a_bad_score_ends_with_the_fail_steps_message(corner: Any, gated: str) -
     assert "AUC below 0.7" == corner.steps(execution)["Refuse"]["FailureReason"]
 
 
-def test_only_an_approved_package_makes_a_model(corner: Any, good: Any) -> None:
+def test_only_an_approved_package_makes_a_model(corner: Any, good: Any, group: str) -> None:
     """Approval, with its reason and who gave it, opens the way to CreateModel."""
     arn = corner.steps(good)["Register"]["Metadata"]["RegisterModel"]["Arn"]
     model = {"ExecutionRoleArn": corner.role, "PrimaryContainer": {"ModelPackageName": arn}}
