@@ -96,6 +96,7 @@ def rollout(setting: Setting) -> Fragment:
                     f"$states.result.Endpoints[EndpointName = {quote(setting.prefix)}].EndpointStatus & ''"
                 ),
                 "previousConfig": "",
+                "liveCount": 0,
             },
             next_="CanMove",
         ),
@@ -118,7 +119,13 @@ def rollout(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
             catches=[FAILED],
-            assign={"previousConfig": jsonata("$states.result.EndpointConfigName")},
+            assign={
+                "previousConfig": jsonata("$states.result.EndpointConfigName"),
+                "liveCount": jsonata(
+                    f"($live := $states.result.ProductionVariants[VariantName = {quote(VARIANT_NAME)}];"
+                    " $sum([$live.DesiredInstanceCount]))"
+                ),
+            },
             next_="CreateModel",
         ),
         "CreateModel": task(
@@ -140,7 +147,8 @@ def rollout(setting: Setting) -> Fragment:
                         "VariantName": VARIANT_NAME,
                         "ModelName": jsonata("$modelName"),
                         "InstanceType": instances.endpoint,
-                        "InitialInstanceCount": rollout_.instance_count,
+                        # Not fewer than serve now, and as many as the strategy needs.
+                        "InitialInstanceCount": jsonata(f"$max([$liveCount, {rollout_.instance_count}])"),
                         "InitialVariantWeight": 1,
                     }
                 ],
@@ -178,7 +186,12 @@ def rollout(setting: Setting) -> Fragment:
         ),
         "UpdateEndpoint": task(
             "aws-sdk:sagemaker:updateEndpoint",
-            arguments=_update(setting, config="$configName", deployment=_guarded(setting)),
+            arguments=_update(
+                setting,
+                config="$configName",
+                deployment=_guarded(setting),
+                not_retained=("DataCaptureConfig", "DesiredInstanceCount"),
+            ),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
             catches=[_LOOK],
@@ -264,7 +277,10 @@ def rollout(setting: Setting) -> Fragment:
         "RollBack": task(
             "aws-sdk:sagemaker:updateEndpoint",
             arguments=_update(
-                setting, config="$previousConfig", deployment={"BlueGreenUpdatePolicy": _policy(setting, "ALL_AT_ONCE")}
+                setting,
+                config="$previousConfig",
+                deployment={"BlueGreenUpdatePolicy": _policy(setting, "ALL_AT_ONCE")},
+                not_retained=("DataCaptureConfig",),
             ),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
@@ -312,15 +328,16 @@ def rollout(setting: Setting) -> Fragment:
     return Fragment(states=states, statements=_statements(setting))
 
 
-def _update(setting: Setting, *, config: str, deployment: State) -> State:
-    # Retaining the variants keeps live capacity, and would keep the old data capture. The deployment configuration is
-    # given in full each time, for an omitted one means no guard at all.
+def _update(setting: Setting, *, config: str, deployment: State, not_retained: tuple[str, ...]) -> State:
+    # Retaining the variants keeps weights and live capacity, and would keep the old data capture. Forward the capacity
+    # is that of the new configuration, which knows the live one; the old configuration does not. The deployment
+    # configuration is given in full each time, for an omitted one means no guard at all.
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
     return {
         "EndpointName": setting.prefix,
         "EndpointConfigName": jsonata(config),
         "RetainAllVariantProperties": True,
-        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
+        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": kind} for kind in not_retained],
         "RetainDeploymentConfig": False,
         "DeploymentConfig": deployment,
     }

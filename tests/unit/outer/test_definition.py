@@ -48,6 +48,7 @@ VARIABLES: dict[str, Any] = {
     "approval": {"status": "Approved", "by": "ada", "words": "good", "at": "2026-11-20T10:00:00.000Z"},
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
     "previousConfig": "config-old",
+    "liveCount": 3,
     "configName": "config-new",
     "modelName": "model-new",
     "golden": {"content_type": "text/csv", "accept": "application/json", "body": "1,2", "expected": [0.5]},

@@ -189,6 +189,36 @@ def test_names_are_short_and_new_on_every_retry(definition: Definition, evaluate
     assert len(longest) <= 63
 
 
+@pytest.mark.parametrize(
+    ("variants", "count"),
+    [
+        ([{"VariantName": "AllTraffic", "DesiredInstanceCount": 1, "CurrentInstanceCount": 1}], 2),
+        ([{"VariantName": "AllTraffic", "DesiredInstanceCount": 5, "CurrentInstanceCount": 4}], 5),
+        ([{"VariantName": "Another", "DesiredInstanceCount": 5}], 2),
+        ([], 2),
+        (None, 2),
+    ],
+)
+def test_a_release_never_shrinks_an_endpoint(
+    scaled_definition: Definition, evaluate: Any, variants: Any, count: int
+) -> None:
+    """The new fleet is as large as what serves, and at least as configured, for a canary needs two instances."""
+    states = scaled_definition["States"]
+    answer = {"EndpointConfigName": "old"} | ({} if variants is None else {"ProductionVariants": variants})
+    read = evaluate(states["ReadEndpoint"]["Assign"], result=answer)
+    (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
+    found = evaluate(variant["InitialInstanceCount"], variables=read)
+    assert (count, int) == (found, type(found))
+
+
+def test_a_new_endpoint_is_as_large_as_configured(scaled_definition: Definition, evaluate: Any) -> None:
+    """Where nothing serves yet the configured number of instances is all there is to go by."""
+    states = scaled_definition["States"]
+    found = evaluate(states["FindEndpoint"]["Assign"], result={"Endpoints": []})
+    (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
+    assert 2 == evaluate(variant["InitialInstanceCount"], variables=found)
+
+
 def test_the_way_back_never_asks_the_alarms(definition: Definition) -> None:
     """An update is guarded by the alarms; the way back is not, for they may ring for the model that goes."""
     update = definition["States"]["UpdateEndpoint"]["Arguments"]
@@ -196,7 +226,12 @@ def test_the_way_back_never_asks_the_alarms(definition: Definition) -> None:
         "Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
     }
     assert update["RetainAllVariantProperties"] is True
-    assert update["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]
+    assert update["ExcludeRetainedVariantProperties"] == [
+        {"VariantPropertyType": "DataCaptureConfig"},
+        {"VariantPropertyType": "DesiredInstanceCount"},
+    ]
+    back = definition["States"]["RollBack"]["Arguments"]
+    assert back["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]
     assert "AutoRollbackConfiguration" not in definition["States"]["RollBack"]["Arguments"]["DeploymentConfig"]
 
 
