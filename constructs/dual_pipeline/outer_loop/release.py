@@ -296,6 +296,11 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
             source=page,
         ),
         Statement(
+            actions=("sagemaker:DescribeEndpointConfig",),
+            resources=(setting.arn("sagemaker", f"endpoint-config/{setting.prefix}-*"),),
+            source=page,
+        ),
+        Statement(
             actions=("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"),
             resources=(setting.arn("cloudwatch", f"alarm:TargetTracking-endpoint/{setting.prefix}/*"),),
             source=page,

@@ -224,6 +224,7 @@ def test_the_role_allows_what_the_states_do(scaled_definition: Definition, scale
         "kms:*",
         "s3:*",
         "sagemaker:AddTags",
+        "sagemaker:DescribeEndpointConfig",
         "sagemaker:UpdateEndpointWeightsAndCapacities",
     }
     assert needed - granted == set()
@@ -239,6 +240,24 @@ def test_the_role_is_held_to_the_project(scaled_setting: Setting) -> None:
         if "iam:PassRole" in statement.actions:
             assert statement.conditions == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
         assert not any(action.endswith("*") for action in statement.actions), statement
+
+
+def test_autoscaling_may_read_what_it_scales(scaled_setting: Setting) -> None:
+    """Application Auto Scaling reads endpoint and configuration with the rights of whoever registers the target."""
+    page = "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html"
+    found = {
+        (action, resource.rpartition(":")[2])
+        for statement in outer_loop_statements(scaled_setting)
+        if statement.source == page
+        for action in statement.actions
+        for resource in statement.resources
+        if action.startswith("sagemaker:")
+    }
+    assert found == {
+        ("sagemaker:DescribeEndpoint", "endpoint/dev-census"),
+        ("sagemaker:UpdateEndpointWeightsAndCapacities", "endpoint/dev-census"),
+        ("sagemaker:DescribeEndpointConfig", "endpoint-config/dev-census-*"),
+    }
 
 
 def test_a_missing_document_is_no_denial(scaled_setting: Setting) -> None:
