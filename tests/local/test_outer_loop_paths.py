@@ -72,6 +72,12 @@ def steps(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"PipelineExecutionSteps": [{"StepName": "Train", "StepStatus": "Succeeded"}, *steps]}
 
 
+def snapshot(*keys: str) -> dict[str, str]:
+    """What ingest leaves when it accepted these files, oldest first."""
+    sources = [{"key": key, "rows": 9, "bytes": 99} for key in keys]
+    return body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/", "sources": sources})
+
+
 REGISTERED = {
     "StepName": "Register",
     "StepStatus": "Succeeded",
@@ -135,7 +141,14 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         )
     },
     "bad-ingest": {"ReadIngest": body(["neither"])},
-    "blocked": {"ReadVerdict": body({"verdict": "block", "reasons": ["too few rows", "age negative"]})},
+    "blocked": {
+        "ReadIngest": snapshot("blocked/raw/a b.csv"),
+        "ReadVerdict": body({"verdict": "block", "reasons": ["too few rows", "age negative"]}),
+    },
+    "blocked-among": {
+        "ReadIngest": snapshot("blocked-among/raw/old.csv", "blocked-among/raw/a b.csv"),
+        "ReadVerdict": body({"verdict": "block", "reasons": ["age negative"]}),
+    },
     "no-verdict": {"ReadVerdict": throw("S3.NoSuchKeyException", "The specified key does not exist.")},
     "odd-verdict": {"ReadVerdict": body({"verdict": "perhaps"})},
     "glue-fails": {
@@ -372,6 +385,12 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("spoiled", "blocked", "raw files were rejected: spoiled/raw/a b.csv is empty"),
         ("bad-ingest", "failed", "ReadIngest failed: ingest.json has no status accepted or rejected"),
         ("blocked", "blocked", "the data failed its quality rules: too few rows; age negative"),
+        (
+            "blocked-among",
+            "blocked",
+            "age negative; no file was moved, for any of these may be the cause, newest first: "
+            "blocked-among/raw/a b.csv, blocked-among/raw/old.csv",
+        ),
         ("no-verdict", "failed", "ReadVerdict failed with S3.NoSuchKeyException: The specified key does not exist."),
         ("odd-verdict", "failed", "verdict.json says neither pass, warn nor block"),
         ("glue-fails", "failed", 'IngestData failed with States.TaskFailed: KeyError: \\"age\\"'),
@@ -442,6 +461,7 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
     ("name", "way"),
     [
         ("blocked", ["GateData", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
+        ("blocked-among", ["GateData", "ChooseQuarantine", "FreeLocks"]),
         ("rejected-files", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
         ("spoiled", ["CheckIngest", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("expired", ["ApprovalExpired", "RejectPackage", "FreeLocks"]),

@@ -18,9 +18,17 @@ from dual_pipeline.outer_loop.setting import CAUSE, FAILED, Setting, decoded, se
 S3_RETRY = [retry(S3_ERRORS, attempts=3)]
 _GLUE_PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html"
 
+# The rules judge all files of a snapshot together, so that only a lone one is known to be to blame.
+_ALONE = "($count([$ingest.sources.key]) = 1 and $trigger.source.key in $ingest.sources.key)"
+_SUSPECTS = """(
+  $keys := $join($reverse([$ingest.sources.key]), ', ');
+  '; no file was moved, for any of these may be the cause, newest first: '
+    & ($keys = '' ? 'not known' : $substring($keys, 0, 1000))
+)"""
+
 
 def ingest(setting: Setting) -> Fragment:
-    """Run the two Glue jobs, believe only the documents they leave, and quarantine the trigger of blocked data.
+    """Run the two Glue jobs, believe only the documents they leave, and quarantine a trigger that is to blame.
 
     A Glue job has no client token; its outputs are content-addressed or the run's own, so a second run is harmless.
     """
@@ -111,8 +119,10 @@ def ingest(setting: Setting) -> Fragment:
                 "ChooseQuarantine",
                 {
                     "outcome": "blocked",
-                    "reason": jsonata("'the data failed its quality rules: ' & $verdict.reasons"),
-                    "culprit": True,
+                    "reason": jsonata(
+                        f"'the data failed its quality rules: ' & $verdict.reasons & ({_ALONE} ? '' : {_SUSPECTS})"
+                    ),
+                    "culprit": jsonata(_ALONE),
                 },
             ),
             default="FreeLocks",

@@ -163,6 +163,30 @@ def test_refused_files_are_told(definition: Definition, evaluate: Any, ingest: A
     assert assigned.get("culprit", False) == (next_ == "ChooseQuarantine" and told.startswith("raw"))
 
 
+@pytest.mark.parametrize(
+    ("keys", "source", "culprit", "told"),
+    [
+        ([SOURCE["key"]], SOURCE, True, "failed its quality rules: age"),
+        ([SOURCE["key"], "census/raw/z.csv"], SOURCE, False, "newest first: census/raw/z.csv, census/raw/a.csv"),
+        (["census/raw/z.csv"], SOURCE, False, "newest first: census/raw/z.csv"),
+        ([SOURCE["key"]], None, False, "newest first: census/raw/a.csv"),
+        ([f"census/raw/{at:099}" for at in range(99)], SOURCE, False, "newest first: census/raw/0"),
+        (None, SOURCE, False, "newest first: not known"),
+    ],
+)
+def test_only_a_lone_file_is_blamed_for_the_data(
+    definition: Definition, evaluate: Any, keys: Any, source: Any, culprit: bool, told: str
+) -> None:
+    """Rules judge the whole snapshot, so that a file is to blame for sure only where it is the only one."""
+    ingest = {"status": "accepted"} | ({} if keys is None else {"sources": [{"key": key} for key in keys]})
+    variables = {"ingest": ingest, "trigger": {"source": source}, "verdict": {"verdict": "block", "reasons": "age"}}
+    found = evaluate(definition["States"]["GateData"]["Choices"][1]["Assign"], variables=variables)
+    assert (culprit, "blocked") == (found["culprit"], found["outcome"])
+    assert told in found["reason"]
+    assert ("no file was moved" in found["reason"]) == (not culprit)
+    assert len(found["reason"]) < 1700
+
+
 def test_quarantine_names_one_version(definition: Definition, evaluate: Any) -> None:
     """The copy's source is that version, its key encoded as S3 asks, and the removal is conditional on its etag."""
     variables = {"runId": "run", "trigger": {"source": {**SOURCE, "key": "census/raw/2026/ä b+c.csv"}}}
