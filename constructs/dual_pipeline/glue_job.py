@@ -1,5 +1,6 @@
 """A Spark job of AWS Glue as both jobs of the outer loop want it."""
 
+import hashlib
 import math
 
 import aws_cdk as cdk
@@ -18,10 +19,14 @@ class GlueSecurity(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, key: kms.IKey) -> None:
         super().__init__(scope, id_)
+        # Every change replaces a security configuration, which must have a name: it follows the key. The ARN of a key
+        # that is made here is not known yet, its place in the tree is.
+        identity = key.node.addr if cdk.Token.is_unresolved(key.key_arn) else key.key_arn
+        name = cdk.Names.unique_resource_name(self, max_length=246, separator="-")
         configuration = glue.CfnSecurityConfiguration(
             self,
             "Configuration",
-            name=cdk.Names.unique_resource_name(self, max_length=255, separator="-"),
+            name=f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}",
             encryption_configuration=glue.CfnSecurityConfiguration.EncryptionConfigurationProperty(
                 cloud_watch_encryption=glue.CfnSecurityConfiguration.CloudWatchEncryptionProperty(
                     cloud_watch_encryption_mode="SSE-KMS", kms_key_arn=key.key_arn

@@ -5,7 +5,9 @@ from typing import cast
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk.assertions import Template
 
 from dual_pipeline.glue_job import GlueJob, GlueSecurity
 from dual_pipeline.permissions import pull_image
@@ -55,6 +57,23 @@ def test_glue_job_that_glue_would_refuse(stack: cdk.Stack, workers: int, minutes
             workers=workers,
             timeout=cdk.Duration.minutes(minutes),
         )
+
+
+def test_another_key_is_another_glue_security() -> None:
+    """Glue replaces a security configuration whose key changes, which CloudFormation only does under another name."""
+
+    def name(key_arn: str | None) -> str:
+        stack = cdk.Stack(cdk.App(), "Stack")
+        key = kms.Key.from_key_arn(stack, "Given", key_arn) if key_arn else kms.Key(stack, "Key")
+        GlueSecurity(stack, "Security", key=key)
+        found = Template.from_stack(stack).find_resources("AWS::Glue::SecurityConfiguration")
+        (properties,) = (resource["Properties"] for resource in found.values())
+        return str(properties["Name"])
+
+    keys = [f"arn:aws:kms:eu-west-1:111122223333:key/{at}2345678-1234-1234-1234-123456789012" for at in (1, 2)]
+    names = [name(key) for key in (None, *keys)]
+    assert 3 == len(set(names))
+    assert names == [name(key) for key in (None, *keys)]
 
 
 def test_glue_job_sized_by_token(stack: cdk.Stack) -> None:
