@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dual_pipeline.errors import ConfigError
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.validation import (
     check,
@@ -87,6 +88,7 @@ class Environment:
             ok=ok and bool(self.projects),
         )
         check_unique(owner=self, field="projects", names=[project.name for project in self.projects])
+        _check_stack_names(self)
         wanted = "1 to 256 letters, digits, spaces and _.:/=+-@"
         check_match(owner=self, field="cost_center", pattern=r"[\w .:/=+@-]{1,256}", allowed=wanted)
         if self.notification_email is not None:
@@ -116,6 +118,17 @@ class Environment:
     def deletes_data(self) -> bool:
         """True when destroying the stacks deletes their data, which takes both switches."""
         return self.delete_data_on_destroy and self.confirm_delete_data == self.name
+
+
+def _check_stack_names(environment: Environment) -> None:
+    taken: dict[str, str] = {}
+    for project in environment.projects:
+        other = taken.setdefault(project.name.replace("-", ""), project.name)
+        if other != project.name:
+            raise ConfigError(
+                "Environment.projects must differ in name by more than hyphens, which the names of their stacks leave"
+                f" out, got {other!r} and {project.name!r}: rename one"
+            )
 
 
 def _is_role_arn(value: object) -> bool:

@@ -17,6 +17,8 @@ from dual_pipeline.validation import (
     check_whole,
 )
 
+# Beside the projects' folders; it holds what every project's data goes through.
+PLATFORM_FOLDER = "pipeline_code/platform_jobs"
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.(nano|micro|small|medium|large|\d*xlarge|metal)"
 _INSTANCE_TYPE_WANTED = "a SageMaker instance type such as ml.m5.large"
 
@@ -160,6 +162,8 @@ class ModelProject:
         wanted = "lower-case letters, digits and hyphens, a letter first, at most 24 characters"
         check_match(owner=self, field="name", pattern=r"[a-z](-?[a-z0-9]){0,23}", allowed=wanted)
         check(owner=self, field="name", allowed="at most 24 characters", ok=len(self.name) <= 24)
+        wanted = f"another name than {self.name}, for {self.folder} holds the platform's own jobs"
+        check(owner=self, field="name", allowed=wanted, ok=self.folder != PLATFORM_FOLDER)
         for name, kind in (
             ("contract", DataContract),
             ("ruleset", Ruleset),

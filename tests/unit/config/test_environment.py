@@ -68,6 +68,18 @@ def test_two_projects_of_one_name_are_refused() -> None:
         replace(DEV, projects=(*DEV.projects, *DEV.projects))
 
 
+@pytest.mark.parametrize(("one", "other"), [("a-1", "a1"), ("a1-b", "a1b"), ("credit-risk", "creditrisk")])
+def test_names_apart_by_hyphens_only_are_refused(one: str, other: str) -> None:
+    """Stacks are named after projects without their hyphens, so that such names cannot share an environment."""
+    projects = tuple(replace(DEV.projects[0], name=name) for name in ("z", one, other))
+    with pytest.raises(ConfigError) as error:
+        replace(DEV, projects=projects)
+    assert (
+        "Environment.projects must differ in name by more than hyphens, which the names of their stacks leave out,"
+        f" got '{one}' and '{other}': rename one"
+    ) == str(error.value)
+
+
 def test_deleting_data_takes_two_switches() -> None:
     """One switch alone is refused; both together let destroy delete the data."""
     with pytest.raises(ConfigError, match=r"^Environment\.confirm_delete_data must be 'dev' when"):

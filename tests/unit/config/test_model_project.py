@@ -78,6 +78,14 @@ def test_project_names_fit_every_resource_name(name: str) -> None:
         replace(CENSUS, name=name)
 
 
+def test_the_platform_keeps_its_folder() -> None:
+    """The folder of the platform's own jobs is no project's."""
+    with pytest.raises(ConfigError) as error:
+        replace(CENSUS, name="platform-jobs")
+    wanted = "another name than platform-jobs, for pipeline_code/platform_jobs holds the platform's own jobs"
+    assert f"ModelProject.name must be {wanted}, got 'platform-jobs'" == str(error.value)
+
+
 def test_folder_follows_the_name() -> None:
     """A project's code lies in pipeline_code under its name with underscores."""
     assert "pipeline_code/credit_risk" == replace(CENSUS, name="credit-risk").folder
