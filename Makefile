@@ -81,7 +81,7 @@ venv: .venv/installed
 	@interpreter=$$(sh preflight.sh) && \
 	{ $(RUN) -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || "$$interpreter" -m venv --clear .venv; }
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@index=$$($(RUN) -m pip config list | sed -n "s/.*[.]index-url='\(.*\)'/\1/p" | tail -n 1); \
+	@index=$$($(RUN) -m pip config list | sed -n "s/.*[.]index-url.'\(.*\)'/\1/p" | tail -n 1); \
 	if [ -n "$$index" ] && [ -z "$$UV_DEFAULT_INDEX$$UV_INDEX_URL" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	$(RUN) -m uv pip install --python $(RUN) --constraint constraints.txt --requirement requirements-dev.txt && \
 	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .

@@ -73,9 +73,7 @@ class Transformer:
         return _call(self._handler("output_fn"), prediction, accept)
 
     def _handler(self, name: str) -> Callable[..., Any]:
-        handler: Callable[..., Any] | None = getattr(self._module, name, None)
-        if handler is None:
-            raise NotImplementedError(f"{self._module.__name__} has no {name}")
+        handler: Callable[..., Any] = getattr(self._module, name)
         return handler
 
 
