@@ -112,6 +112,8 @@ HAPPY: dict[str, Any] = {
     "Quarantine": {},
     "RemoveQuarantined": {},
 }
+# How a run ends that is recorded and counted, but of which nobody is told.
+QUIET_END = ["Record", "CountOutcome", "IsAnybodyTold", "Ended"]
 FAILED_STEP = {"StepName": "Evaluate", "StepStatus": "Failed", "FailureReason": "ValueError: no rows"}
 
 
@@ -313,10 +315,9 @@ class World:
 
     def record(self, name: str, arn: str) -> dict[str, Any]:
         item = self.item(name, f"RUN#{arn.rsplit(':', 1)[1]}")
-        return item | {
-            "states": self.entered(arn),
-            "status": self.states.describe_execution(executionArn=arn)["status"],
-        }
+        ended = self.states.describe_execution(executionArn=arn)
+        output = json.loads(ended.get("output", "{}"))
+        return item | {"states": self.entered(arn), "status": ended["status"], "output": output}
 
     def entered(self, arn: str) -> list[str]:
         events = self.states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
@@ -428,6 +429,7 @@ def test_outcome(runs: dict[str, dict[str, Any]], name: str, outcome: str, reaso
     run = runs[name]
     assert (run["outcome"], run["status"]) == (outcome, "FAILED" if outcome == "failed" else "SUCCEEDED"), run
     assert reason in run["reason"]
+    assert run["output"].get("outcome") == (None if outcome == "failed" else outcome)
     assert "trouble" not in run["reason"]
 
 
@@ -468,6 +470,7 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("alarm-rang", ["CheckRollout", "RejectPackage", "FreeLocks"]),
         ("wrong-answers", ["JudgeAnswers", "ChooseWayBack", "RollBack", "AwaitRollBack"]),
         ("wrong-first", ["JudgeAnswers", "ChooseWayBack", "RejectPackage", "FreeLocks"]),
+        ("first", ["CountOutcome", "IsAnybodyTold", "Notify", "HowItEnded", "Ended"]),
         ("slow-training", ["AwaitTrainingDecide", "StopTraining", "TrainingTooLong", "FreeLocks"]),
     ],
 )
@@ -479,7 +482,7 @@ def test_way(runs: dict[str, dict[str, Any]], name: str, way: list[str]) -> None
 
 
 def test_every_run_tells_people(world: World, runs: dict[str, dict[str, Any]]) -> None:
-    """Each run publishes one message with a short subject and the reason."""
+    """Each run that was admitted publishes one message with a short subject and the reason."""
     sqs, subjects = world.client("sqs"), []
     while messages := sqs.receive_message(QueueUrl=world.queue, MaxNumberOfMessages=10).get("Messages", []):
         for message in messages:
@@ -495,6 +498,8 @@ def test_a_duplicate_event_is_suppressed(world: World, runs: dict[str, dict[str,
     again = world.run("first", trigger("first"))
     assert (again["outcome"], "duplicate event" in again["reason"]) == ("suppressed", True)
     assert "AdmitRun" not in again["states"]
+    assert again["output"]["outcome"] == "suppressed"
+    assert QUIET_END == again["states"][-len(QUIET_END) :]
 
 
 @pytest.mark.parametrize(
@@ -528,6 +533,7 @@ def test_a_held_lock_leaves_exactly_one_trailing_run(world: World) -> None:
     world.put("trailing", "LOCK#training", **held)
     refused = [world.run("trailing", trigger("trailing", version)) for version in ("v1", "v2", "v3")]
     assert [run["outcome"] for run in refused] == ["suppressed"] * 3
+    assert [run["states"][-len(QUIET_END) :] for run in refused] == [QUIET_END] * 3
     pending = json.loads(world.item("trailing", "LOCK#training")["pending"])
     assert pending == {"reason": "data", "detail": "a file", "source": source("trailing", "v3")}
 
@@ -614,6 +620,7 @@ def test_the_daily_cap_suppresses_and_keeps_the_trigger(world: World) -> None:
     assert world.run("capped", trigger("capped", "v1"))["outcome"] == "released"
     over = world.run("capped", trigger("capped", "v2"))
     assert (over["outcome"], over["status"]) == ("suppressed", "SUCCEEDED")
+    assert "Notify" in over["states"], "the cap is people's to raise"
     assert "the cap of 1 runs a day (limits.runs_per_day) is used up" in over["reason"]
     lock = world.item("capped", "LOCK#training")
     assert "owner" not in lock

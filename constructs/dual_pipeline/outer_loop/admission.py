@@ -92,6 +92,7 @@ def admission(setting: Setting) -> Fragment:
                 "mayHoldRelease": False,
                 "pending": "",
                 "outcome": "",
+                "quiet": False,
                 "reason": "",
                 "trouble": "",
                 "failedState": "",
@@ -145,6 +146,7 @@ def admission(setting: Setting) -> Fragment:
                     next_="FreeLocks",
                     assign={
                         "outcome": "suppressed",
+                        "quiet": True,
                         "reason": "this version of the object has started a run before: a duplicate event",
                         "mayHoldTraining": False,
                     },
@@ -178,6 +180,7 @@ def admission(setting: Setting) -> Fragment:
                 "FreeLocks",
                 {
                     "outcome": "suppressed",
+                    "quiet": True,
                     "reason": "a run admitted later than the data arrived is training already and reads all of it",
                     "mayHoldTraining": False,
                 },
@@ -212,6 +215,7 @@ def admission(setting: Setting) -> Fragment:
             ],
             assign={
                 "outcome": "suppressed",
+                "quiet": True,
                 "reason": "another run is training; the trigger is kept as pending and one trailing run follows",
                 "mayHoldTraining": False,
             },

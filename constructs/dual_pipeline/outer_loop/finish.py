@@ -131,7 +131,15 @@ def finish(setting: Setting) -> Fragment:
             catches=[catch(next_="CountOutcome", assign={"trouble": "the outcome is not in the ledger"})],
             next_="CountOutcome",
         ),
-        "CountOutcome": count_outcome(setting.environment.name, setting.project.name, "$outcome", next_="Notify"),
+        "CountOutcome": count_outcome(
+            setting.environment.name, setting.project.name, "$outcome", next_="IsAnybodyTold"
+        ),
+        # Two hundred duplicates are no two hundred messages.
+        "IsAnybodyTold": {
+            "Type": "Choice",
+            "Choices": [{"Condition": jsonata("$quiet"), "Next": "Ended", "Output": _OUTPUT}],
+            "Default": "Notify",
+        },
         "Notify": publish(
             setting.topic_arn,
             subject=f"'{setting.project.name} in {setting.environment.name}: ' & $outcome",

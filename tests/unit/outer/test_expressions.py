@@ -313,6 +313,24 @@ def test_a_policy_that_approves_asks_nobody(setting: Setting) -> None:
     assert "AskForApproval" not in states
 
 
+def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -> None:
+    """A duplicate and a trigger that waits for the run that is on are recorded; every other outcome is told as well."""
+    states = definition["States"]
+    branches = [
+        (name, branch["Assign"])
+        for name, state in states.items()
+        for branch in [state, *state.get("Catch", []), *state.get("Choices", [])]
+        if "outcome" in branch.get("Assign", {})
+    ]
+    quiet = sorted({name for name, assigned in branches if assigned.get("quiet") is True})
+    assert ["ChooseRefusal", "ClaimEvent", "LeavePending"] == quiet
+    assert {"suppressed"} == {assigned["outcome"] for _, assigned in branches if assigned.get("quiet") is True}
+    assert states["ReadInput"]["Assign"]["quiet"] is False
+    (rule,) = states["IsAnybodyTold"]["Choices"]
+    assert ("{% $quiet %}", "Ended") == (rule["Condition"], rule["Next"])
+    assert states["Notify"]["Output"] == rule["Output"]
+
+
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:
     """The commit's idempotency token has at most 36 characters and is the same on every attempt."""
     field = definition["States"]["CommitRelease"]["Arguments"]["ClientRequestToken"]
