@@ -79,7 +79,11 @@ def hook_authorization() -> None:
     known_context = actions.request_tag_context
 
     def context_of(service: str, action: str, body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
-        return {**known_context(service, action, body, query), **resources.condition_keys(action, _values(body, query))}
+        request = _values(body, query)
+        keys: dict[str, Any] = {**resources.condition_keys(action, request)}
+        if service == "dynamodb" and (leading := _leading_keys(request)):
+            keys["dynamodb:leadingkeys"] = leading
+        return {**known_context(service, action, body, query), **keys}
 
     def action_of(service: str, method: str, path: str, headers: Headers, body: bytes, query: Any) -> str | None:
         if service == "sagemaker" and (invoked := invocation(path)):
@@ -156,6 +160,21 @@ def invocation(path: str) -> tuple[str, str] | None:
     match = _INVOCATION.fullmatch(path)
     operation = _INVOCATIONS.get(match["how"]) if match else None
     return (unquote(match["name"]), operation) if match and operation else None
+
+
+def _leading_keys(request: Mapping[str, Any]) -> list[str]:
+    try:
+        return resources.leading_keys(request, _hash_key)
+    except (AttributeError, TypeError):  # not of DynamoDB's shape, which DynamoDB will say
+        return []
+
+
+def _hash_key(table: str, index: str | None) -> str | None:
+    """The partition key's name of a table or of one of its indexes."""
+    found = ministack.load("services.dynamodb")._tables.get(table) or {}
+    indexes = [*(found.get("GlobalSecondaryIndexes") or []), *(found.get("LocalSecondaryIndexes") or [])]
+    schemas = [item["KeySchema"] for item in indexes if item.get("IndexName") == index] or [found.get("KeySchema", [])]
+    return next((str(key["AttributeName"]) for key in schemas[0] if key.get("KeyType") == "HASH"), None)
 
 
 def _values(body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_permissions_boundary",
         "_resource_policy",
     ),
+    "services.dynamodb": ("_tables",),
     "services.iam": ("_roles", "_users"),
     "services.sts": ("_sessions", "register_session", "_role_id"),
     "services.s3": ("_fire_s3_event",),

@@ -7,7 +7,7 @@ Source: Service Authorization Reference, "Actions, resources, and condition keys
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -97,6 +97,54 @@ def condition_keys(action: str, request: Mapping[str, Any]) -> dict[str, str]:
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html
     """
     return {key: str(request[member]) for key, member in _CONDITION_KEYS.get(action, {}).items() if request.get(member)}
+
+
+def leading_keys(request: Mapping[str, Any], hash_key: Callable[[str, str | None], str | None]) -> list[str]:
+    """The partition keys a DynamoDB call names, for `dynamodb:LeadingKeys`; `hash_key` knows a table's or an index'.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    found = [
+        value
+        for table, index, part in _dynamodb_parts(request)
+        if (name := hash_key(table.rpartition("/")[2], index))
+        for value in _partition_keys(part, name)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _dynamodb_parts(request: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+    """(table, index, what names the key) of a single call, a transaction's items and a batch's."""
+    if request.get("TableName"):
+        yield str(request["TableName"]), request.get("IndexName"), request
+    for item in request.get("TransactItems") or []:
+        for part in item.values():
+            yield str(part.get("TableName", "")), None, part
+    for table, asked in (request.get("RequestItems") or {}).items():
+        if isinstance(asked, Mapping):
+            yield from ((table, None, {"Key": key}) for key in asked.get("Keys") or [])
+        else:
+            yield from ((table, None, part) for change in asked for part in change.values())
+
+
+def _partition_keys(part: Mapping[str, Any], name: str) -> Iterator[str]:
+    for member in ("Key", "Item"):
+        if value := (part.get(member) or {}).get(name):
+            yield _scalar(value)
+    if condition := (part.get("KeyConditions") or {}).get(name):
+        yield from (_scalar(value) for value in condition.get("AttributeValueList") or [])
+    names, values = part.get("ExpressionAttributeNames") or {}, part.get("ExpressionAttributeValues") or {}
+    for left, right in _EQUAL.findall(str(part.get("KeyConditionExpression") or "")):
+        for attribute, placeholder in ((left, right), (right, left)):
+            if names.get(attribute, attribute) == name and placeholder in values:
+                yield _scalar(values[placeholder])
+
+
+_EQUAL: Final = re.compile(r"([#:]?[\w.-]+)\s*=\s*([#:]?[\w.-]+)")
+
+
+def _scalar(value: Mapping[str, Any]) -> str:
+    return str(next(iter(value.values()), ""))
 
 
 def alarm_name(request: Mapping[str, Any]) -> str:

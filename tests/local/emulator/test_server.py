@@ -187,6 +187,37 @@ def test_pass_role_is_checked(emulator: Any) -> None:
     assert ["iam:PassRole" in cause for cause in causes] == [True, True]
 
 
+def test_leading_keys_are_checked(emulator: Any) -> None:
+    """A task writes only the items whose partition key its role's statement covers."""
+    table = emulator.client("dynamodb").create_table(
+        TableName="led",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )["TableDescription"]["TableArn"]
+    keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["WAIT#*"]}}
+    allow = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": table, "Condition": keys}
+    role = emulator.role("leading", STATES, allow)
+
+    def written(how: str, arguments: dict[str, Any]) -> str:
+        resource = f"arn:aws:states:::aws-sdk:dynamodb:{how}"
+        state = {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True}
+        definition = {"QueryLanguage": "JSONata", "StartAt": "S", "States": {"S": state}}
+        machine = emulator.machine(f"leading-{how}", role, definition)
+        done = emulator.execute(machine)
+        emulator.client("stepfunctions").delete_state_machine(stateMachineArn=machine)
+        time.sleep(0.1)
+        assert done["status"] == "SUCCEEDED" or "not authorized to perform: dynamodb:PutItem" in done["cause"], done
+        return str(done["status"])
+
+    def puts(*names: str) -> list[dict[str, Any]]:
+        return [{"Put": {"TableName": "led", "Item": {"pk": {"S": name}}}} for name in names]
+
+    single = [written("putItem", {"TableName": "led", "Item": {"pk": {"S": name}}}) for name in ("WAIT#1", "RUN#1")]
+    many = [written("transactWriteItems", {"TransactItems": puts("WAIT#2", name)}) for name in ("WAIT#3", "RUN#3")]
+    assert (single, many) == (["SUCCEEDED", "FAILED"], ["SUCCEEDED", "FAILED"])
+
+
 def test_scaling_is_registered_by_a_task(emulator: Any) -> None:
     """A task registers a scalable target through Application Auto Scaling's own condition keys."""
     keys = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}

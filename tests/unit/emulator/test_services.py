@@ -52,6 +52,44 @@ def test_alarms_are_checked_one_by_one(request_: dict[str, object], names: list[
     assert resources.alarm_resources("cloudwatch:DescribeAlarms", request_, **WHERE) == [base + name for name in names]
 
 
+ONE = {"pk": {"S": "A#1"}, "sk": {"S": "x"}}
+TWO = {"pk": {"N": "2"}, "sk": {"S": "pk"}}
+VALUES = {"ExpressionAttributeValues": {":p": {"S": "A#1"}, ":s": {"S": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "keys"),
+    [
+        ({"TableName": "t", "Key": ONE}, ["A#1"]),
+        ({"TableName": "arn:aws:dynamodb:eu-west-1:123456789012:table/t", "Item": TWO}, ["2"]),
+        ({"TableName": "t", "KeyConditionExpression": "sk = :s AND pk=:p", **VALUES}, ["A#1"]),
+        (
+            {
+                "TableName": "t",
+                "KeyConditionExpression": "(#k = :p) AND begins_with(sk, :s)",
+                "ExpressionAttributeNames": {"#k": "pk"},
+                **VALUES,
+            },
+            ["A#1"],
+        ),
+        ({"TableName": "t", "IndexName": "by-sk", "KeyConditionExpression": "sk = :s", **VALUES}, ["x"]),
+        ({"TableName": "t", "KeyConditions": {"pk": {"AttributeValueList": [{"S": "A#1"}]}}}, ["A#1"]),
+        ({"TransactItems": [{"Put": {"TableName": "t", "Item": ONE}}, {"Get": {"TableName": "t", "Key": TWO}}]}, 2),
+        ({"RequestItems": {"t": {"Keys": [ONE, TWO, ONE]}}}, 2),
+        ({"RequestItems": {"t": [{"PutRequest": {"Item": ONE}}, {"DeleteRequest": {"Key": TWO}}]}}, 2),
+        ({"TableName": "t"}, []),
+        ({"TableName": "unknown", "Key": ONE}, []),
+    ],
+)
+def test_leading_keys(request_: dict[str, object], keys: list[str] | int) -> None:
+    """dynamodb:LeadingKeys holds the partition keys that a call names, of the table or of its index."""
+
+    def hash_key(table: str, index: str | None) -> str | None:
+        return {("t", None): "pk", ("t", "by-sk"): "sk"}.get((table, index))
+
+    assert resources.leading_keys(request_, hash_key) == (["A#1", "2"] if keys == 2 else keys)
+
+
 @pytest.mark.parametrize(
     ("log", "line"),
     [
