@@ -2,7 +2,7 @@
 
 Each type is provisioned by the service's own API, as AWS's resource handlers do, with the account's root key: the
 deployment's own permissions are not the emulator's subject. A type in neither list fails the deployment by name before
-anything is created (ministack's `validate_template_support`).
+anything is created (ministack's `validate_template_support`), and so does a property that its type does not have.
 Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/ (properties, Ref and Fn::GetAtt).
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import botocore
 from botocore.exceptions import ClientError, ParamValidationError
 
-from . import ministack, sessions, settings, stepfunctions
+from . import ministack, sessions, settings, stepfunctions, template_schema
 from .errors import ApiError
 
 _SETTLE_S: Final = 20.0
@@ -64,8 +64,22 @@ def install() -> None:
     job["create"], job["update"] = _keeping_concurrency(job["create"], 1), _keeping_concurrency(job["update"], 2)
     app = ministack.load("app")
     app.SERVICE_HANDLERS["cloudformation"] = _answering_when_settled(app.SERVICE_HANDLERS["cloudformation"])
+    for module in ("changesets", "handlers"):
+        caller = ministack.load(f"services.cloudformation.{module}")
+        caller.validate_template_support = _checking_properties(caller.validate_template_support)
     on_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in TYPES or on_thread(name)
+
+
+def _checking_properties(validate: Callable[..., None]) -> Callable[..., None]:
+    """Refuse unknown and missing properties where ministack refuses unknown types; ValidateTemplate has no `params`."""
+
+    def call(template: dict[str, Any], conditions: dict[str, bool], params: dict[str, Any] | None = None) -> None:
+        validate(template, conditions, params=params)
+        if params is not None and not template.get("Transform"):
+            template_schema.check(template, conditions)
+
+    return call
 
 
 def _answering_when_settled(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -105,6 +105,8 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_sfn_definition",
     ),
     "services.cloudformation": ("_stacks",),
+    "services.cloudformation.changesets": ("validate_template_support",),
+    "services.cloudformation.handlers": ("validate_template_support",),
     "services.cloudformation.stacks": ("_runs_on_worker_thread",),
 }
 

@@ -6,7 +6,18 @@ import atexit
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import autoscaling, cloudformation, eventbridge, gateway, glue, ministack, s3, settings, stepfunctions
+from . import (
+    autoscaling,
+    cloudformation,
+    eventbridge,
+    gateway,
+    glue,
+    ministack,
+    s3,
+    settings,
+    stepfunctions,
+    template_schema,
+)
 from .errors import ApiError
 
 if TYPE_CHECKING:
@@ -19,6 +30,7 @@ _stoppers: list[Callable[[], None]] = []
 def install() -> None:
     """Check ministack, then add services, integrations, resource types and authorization to it."""
     ministack.verify()
+    template_schema.verify()
     gateway.hook_authorization()
     gateway.add_service("sagemaker", target_prefix="SageMaker.", iam_prefix="sagemaker", call=_serve_sagemaker)
     gateway.add_service(

@@ -120,6 +120,27 @@ def test_an_unknown_type_fails_before_anything_is_created(emulator: Any) -> None
     assert emulator.client("sqs").list_queues(QueueNamePrefix="never").get("QueueUrls", []) == []
 
 
+@pytest.mark.parametrize(
+    ("operation", "named"),
+    [("create_stack", {}), ("create_change_set", {"ChangeSetName": "red", "ChangeSetType": "CREATE"})],
+)
+def test_an_unknown_property_fails_before_anything_is_created(
+    emulator: Any, operation: str, named: dict[str, str]
+) -> None:
+    """A property that its type lacks and a missing one are refused by name, and the other resources stay away."""
+    body = template(
+        Queue={"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "never"}},
+        Pot={"Type": "AWS::S3::Bucket", "Properties": {"Colour": "red", "VersioningConfiguration": {"State": "On"}}},
+        Group={"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {}},
+    )
+    with pytest.raises(ClientError) as caught:
+        getattr(emulator.client("cloudformation"), operation)(StackName="red", TemplateBody=body, **named)
+    assert "resource Pot with message:\n[#: extraneous key [Colour] is not permitted]" in str(caught.value)
+    assert "[#/VersioningConfiguration: extraneous key [State] is not permitted]" in str(caught.value)
+    assert "[#: required key [ModelPackageGroupName] not found]" in str(caught.value)
+    assert emulator.client("sqs").list_queues(QueueNamePrefix="never").get("QueueUrls", []) == []
+
+
 def test_added_types_are_created_updated_and_deleted(emulator: Any) -> None:
     """Model package group, budget, composite alarm and security configuration follow their stack."""
     alarm = {"MetricName": "m", "Namespace": "n", "Threshold": 1, "EvaluationPeriods": 1, "Period": 60}
