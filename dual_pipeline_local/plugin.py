@@ -69,6 +69,8 @@ def _serve_sagemaker(_method: str, path: str, headers: gateway.Headers, body: by
     who = gateway.caller()
     if invoked := gateway.invocation(path):
         _refuse_absent(invoked[1], headers)
+        if len(body) > _MAX_INVOCATION:
+            raise ApiError("ValidationError", f"Body has {len(body)} bytes, more than the limit of {_MAX_INVOCATION}")
         status, answer, answered = sagemaker().invoke_endpoint(
             invoked[0],
             body,
@@ -92,6 +94,9 @@ def _refuse_absent(operation: str, headers: gateway.Headers) -> None:
             f"sagemaker-runtime: {absent[0]} is not modelled by the local emulator, see docs/emulator.md",
         )
 
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html (Body)
+_MAX_INVOCATION = 6_291_456
 
 _ABSENT_HEADERS = {
     name: f"x-amzn-sagemaker-{header}"

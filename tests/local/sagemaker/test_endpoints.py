@@ -77,6 +77,13 @@ def test_what_invocations_lack_is_refused_by_name(corner: Any, endpoint: str) ->
     assert [] == corner.emulator.unmapped()
 
 
+def test_a_body_beyond_the_limit_is_refused(corner: Any, endpoint: str) -> None:
+    """A request of more than 6 MB never reaches the model."""
+    with pytest.raises(ClientError, match="more than the limit of 6291456") as caught:
+        corner.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"1" * 6_291_457, ContentType="text/csv")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
 def test_a_bad_request_is_a_model_error_and_kills_nothing(corner: Any, endpoint: str) -> None:
     """What input_fn raises comes back as a client error of the model with its reason."""
     with pytest.raises(ClientError) as refusal:
