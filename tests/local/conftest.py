@@ -98,7 +98,7 @@ class Emulator:
         self.process.wait(10)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.settings.endpoint_url}/_ministack/health", timeout=1):
