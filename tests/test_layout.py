@@ -99,7 +99,11 @@ def test_step_code_imports_only_its_own_project() -> None:
         _, project, step, _ = path.relative_to(ROOT).parts
         own = f"pipeline_code.{project}.{step}"
         shared = {f"pipeline_code.{project}", f"pipeline_code.{project}.contract"}
-        allowed_prefixes: tuple[str, ...] = (own, f"pipeline_code.{project}.contract.", f"pipeline_code.{project}.inference")
+        allowed_prefixes: tuple[str, ...] = (
+            own,
+            f"pipeline_code.{project}.contract.",
+            f"pipeline_code.{project}.inference",
+        )
         if project == "platform_jobs":
             allowed_prefixes = ("pipeline_code.platform_jobs.",)
         for name in _imports(path):
