@@ -10,7 +10,6 @@ from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch,
 from dual_pipeline.environment import Environment
 from dual_pipeline.machine import Machine, Starter, machine_arn
 from dual_pipeline.outer_loop.finish import (
-    LEDGER,
     PENDING_OF_FREE_LOCK,
     TRAILING_NAME,
     count_outcome,
@@ -21,6 +20,7 @@ from dual_pipeline.outer_loop.finish import (
     start_trailing,
     tell_statements,
 )
+from dual_pipeline.outer_loop.setting import LEDGER
 
 _PROJECT = jsonata("'PROJECT#' & $project")
 

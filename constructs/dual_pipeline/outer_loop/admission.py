@@ -2,7 +2,6 @@
 
 from dual_pipeline.asl import (
     CONDITION_FAILED,
-    DYNAMODB_ERRORS,
     Fragment,
     State,
     Statement,
@@ -11,15 +10,13 @@ from dual_pipeline.asl import (
     choice,
     jsonata,
     quote,
-    retry,
     task,
 )
 from dual_pipeline.await_status import INITIAL
-from dual_pipeline.outer_loop.setting import FAILED, Setting
+from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting
 
 REASONS = ("data", "person", "trailing", "schedule", "drift", "code")
 ATTEMPTS = 5
-LEDGER = [retry(DYNAMODB_ERRORS)]
 NOW_S = "$string($floor($millis() / 1000))"
 
 

@@ -3,9 +3,8 @@
 from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, quote, task
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import EVALUATION_FILE
-from dual_pipeline.outer_loop.admission import LEDGER
 from dual_pipeline.outer_loop.finish import publish
-from dual_pipeline.outer_loop.setting import FAILED, Setting, seconds
+from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 

@@ -2,7 +2,6 @@
 
 from dual_pipeline.asl import (
     CONDITION_FAILED,
-    DYNAMODB_ERRORS,
     Fragment,
     State,
     Statement,
@@ -13,9 +12,8 @@ from dual_pipeline.asl import (
     task,
 )
 from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
-LEDGER = [retry(DYNAMODB_ERRORS)]
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"

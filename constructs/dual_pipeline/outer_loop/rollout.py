@@ -1,5 +1,7 @@
 """Puts the approved model on the endpoint under guard, and knows whether it really stayed there."""
 
+from collections.abc import Mapping
+
 from dual_pipeline.asl import (
     CONDITION_FAILED,
     SAGEMAKER_ERRORS,
@@ -15,9 +17,9 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.admission import LEDGER, NOW_S, in_seconds
+from dual_pipeline.outer_loop.admission import NOW_S, in_seconds
 from dual_pipeline.outer_loop.approval import read_champion
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED, Setting, last_segment, seconds
+from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, last_segment, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 # A name that a lost answer may have used already is never asked for again.
@@ -42,7 +44,7 @@ def rollout(setting: Setting) -> Fragment:
     name = jsonata(_NAME.replace("{prefix}", setting.prefix))
     me: State = {"S": jsonata("$me")}
     vpc = setting.environment.vpc
-    deadline_s = seconds(rollout_.deadline) + 1800
+    deadline_s = _deadline_s(setting)
     model: State = {
         "ModelName": name,
         "ExecutionRoleArn": setting.model_role_arn,
@@ -216,24 +218,7 @@ def rollout(setting: Setting) -> Fragment:
             default="FreeLocks",
             otherwise={"outcome": "failed"},
         ),
-        **AwaitStatus(
-            name="AwaitRollout",
-            integration="aws-sdk:sagemaker:describeEndpoint",
-            arguments={"EndpointName": setting.prefix},
-            errors=SAGEMAKER_ERRORS,
-            key="$states.result.EndpointArn",
-            done=ENDPOINT_OVER,
-            observe=OBSERVE_ENDPOINT,
-            observed="endpoint",
-            deadline_s=deadline_s,
-            slice_s=setting.slice_s,
-            table_name=setting.table_name,
-            next_="CheckRollout",
-            on_deadline="CheckRollout",
-            catches=[FAILED],
-        )
-        .fragment()
-        .states,
+        **_await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED),
         "CheckRollout": choice(
             ("$endpoint.status = 'InService' and $endpoint.config = $configName", "ReadGoldenRows"),
             (
@@ -287,24 +272,7 @@ def rollout(setting: Setting) -> Fragment:
             catches=[_stuck(setting)],
             next_="AwaitRollBack",
         ),
-        **AwaitStatus(
-            name="AwaitRollBack",
-            integration="aws-sdk:sagemaker:describeEndpoint",
-            arguments={"EndpointName": setting.prefix},
-            errors=SAGEMAKER_ERRORS,
-            key="$states.result.EndpointArn",
-            done=ENDPOINT_OVER,
-            observe=OBSERVE_ENDPOINT,
-            observed="endpoint",
-            deadline_s=deadline_s,
-            slice_s=setting.slice_s,
-            table_name=setting.table_name,
-            next_="CheckRollBack",
-            on_deadline="CheckRollBack",
-            catches=[_stuck(setting)],
-        )
-        .fragment()
-        .states,
+        **_await_endpoint(setting, name="AwaitRollBack", next_="CheckRollBack", unseen=_stuck(setting)),
         "CheckRollBack": choice(
             (
                 "$endpoint.status = 'InService' and $endpoint.config = $previousConfig",
@@ -326,6 +294,32 @@ def rollout(setting: Setting) -> Fragment:
         ),
     }
     return Fragment(states=states, statements=_statements(setting))
+
+
+def _deadline_s(setting: Setting) -> int:
+    """How long an endpoint may move: the rollout's own deadline, and half an hour for the way back."""
+    return seconds(setting.project.rollout.deadline) + 1800
+
+
+def _await_endpoint(setting: Setting, *, name: str, next_: str, unseen: State) -> Mapping[str, State]:
+    """Wait until the endpoint rests, whatever became of it; `unseen` catches what keeps it from being looked at."""
+    wait = AwaitStatus(
+        name=name,
+        integration="aws-sdk:sagemaker:describeEndpoint",
+        arguments={"EndpointName": setting.prefix},
+        errors=SAGEMAKER_ERRORS,
+        key="$states.result.EndpointArn",
+        done=ENDPOINT_OVER,
+        observe=OBSERVE_ENDPOINT,
+        observed="endpoint",
+        deadline_s=_deadline_s(setting),
+        slice_s=setting.slice_s,
+        table_name=setting.table_name,
+        next_=next_,
+        on_deadline=next_,
+        catches=[unseen],
+    )
+    return wait.fragment().states
 
 
 def _update(setting: Setting, *, config: str, deployment: State, not_retained: tuple[str, ...]) -> State:

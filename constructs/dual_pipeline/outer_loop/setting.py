@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dual_pipeline.asl import Fragment, State, Statement, catch, jsonata
+from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, jsonata, retry
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
 from dual_pipeline.model_project import ModelProject
@@ -19,6 +19,7 @@ _CAUSE = r"""(
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
 CAUSE = jsonata(_CAUSE)
+LEDGER = [retry(DYNAMODB_ERRORS)]
 FAILED = catch(
     next_="FreeLocks",
     assign={"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE},
