@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.handlers import json_decode_template_body
 
@@ -114,11 +114,27 @@ class Deployment:
         return bucket, prefix
 
 
-def read_deployment(aws: LocalAws, *, environment: str, project: str) -> Deployment:
-    """Learn an environment from the tags and outputs of its stacks.
+class Clients(Protocol):
+    """Whatever gives boto3 clients by service name: a local AWS or a session with AWS itself."""
+
+    def client(self, service: str, /) -> Any:
+        """The client of a service."""
+
+
+def read_deployment(aws: Clients, *, environment: str, project: str) -> Deployment:
+    """One project of an environment.
 
     Raises DeploymentFailed when it is not deployed or serves no such project.
     """
+    deployments = read_deployments(aws, environment=environment)
+    if project not in deployments:
+        known = ", ".join(sorted(deployments)) or "none"
+        raise DeploymentFailed(f"no project named {project!r} is deployed in {environment}: there are {known}")
+    return deployments[project]
+
+
+def read_deployments(aws: Clients, *, environment: str) -> dict[str, Deployment]:
+    """Learn an environment's projects, by name, from the tags and outputs of its stacks."""
     shared: dict[str, str] = {}
     projects: dict[str, dict[str, str]] = {}
     for stack in _described_stacks(aws):
@@ -128,12 +144,12 @@ def read_deployment(aws: LocalAws, *, environment: str, project: str) -> Deploym
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         owner = projects.setdefault(tags[TAG_PROJECT], {}) if TAG_PROJECT in tags else shared
         owner.update(outputs)
-    if project not in projects:
-        known = ", ".join(sorted(projects)) or "none"
-        raise DeploymentFailed(f"no project named {project!r} is deployed in {environment}: there are {known}")
-    return Deployment(environment=environment, project=project, outputs={**shared, **projects[project]})
+    return {
+        name: Deployment(environment=environment, project=name, outputs={**shared, **own})
+        for name, own in projects.items()
+    }
 
 
-def _described_stacks(aws: LocalAws) -> list[dict[str, Any]]:
+def _described_stacks(aws: Clients) -> list[dict[str, Any]]:
     pages = aws.client("cloudformation").get_paginator("describe_stacks").paginate()
     return [stack for page in pages for stack in page["Stacks"]]
