@@ -56,7 +56,7 @@ class InnerLoop(Construct):
             "Execution",
             workspace=workspace,
             image=image,
-            model_package_group_arn=registry.group_arn,
+            registry=registry,
             job_roles=[processing.role, training.role],
         )
         definition = render_definition(

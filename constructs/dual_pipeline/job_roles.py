@@ -12,13 +12,17 @@ from constructs import Construct
 
 from dual_pipeline import permissions
 from dual_pipeline.environment import VpcConfig
+from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.rollback_alarms import rollback_alarm_names
 from dual_pipeline.service_role import ServiceRole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Where a project's jobs live: its buckets, the key, the network, and roles that exist already by kind."""
+    """Where a project's jobs live: its buckets, the key, the network, and roles that exist already by kind.
+
+    `outputs` is the folder of the artifact bucket, below the project's, that the inner loop's jobs write.
+    """
 
     environment: str
     cost_center: str
@@ -28,11 +32,17 @@ class Workspace:
     key: kms.IKey
     vpc: VpcConfig | None = None
     existing_roles: Mapping[str, str] = field(default_factory=dict)
+    outputs: str = "executions"
 
     @property
     def name(self) -> str:
         """What the project's operators type: `<environment>-<project>`."""
         return f"{self.environment}-{self.project}"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The folders of the artifact bucket that the inner loop's jobs read: code, artifacts and their own outputs."""
+        return tuple(dict.fromkeys(("code", "executions", self.outputs)))
 
     def objects(self, *folders: str) -> list[str]:
         """Key patterns of the objects in the project's `folders` of a bucket."""
@@ -81,12 +91,12 @@ class PipelineRole(ServiceRole):
         *,
         workspace: Workspace,
         image: str,
-        model_package_group_arn: str,
+        registry: ModelRegistry,
         job_roles: Sequence[iam.IRole],
     ) -> None:
         stack = cdk.Stack.of(scope)
         sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
-        packages = f"{sagemaker}:model-package/{workspace.name}/*"
+        packages = f"{sagemaker}:model-package/{registry.group_name}/*"
         jobs = [f"{sagemaker}:{kind}/pipelines-*" for kind in ("processing-job", "training-job")]
         statements = [
             # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
@@ -113,20 +123,20 @@ class PipelineRole(ServiceRole):
             iam.PolicyStatement(
                 sid="RegisterModels",
                 actions=["sagemaker:AddTags", "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage"],
-                resources=[model_package_group_arn, packages],
+                resources=[registry.group_arn, packages],
             ),
             iam.PolicyStatement(
                 sid="DescribeGroup",
                 actions=["sagemaker:DescribeModelPackageGroup"],
-                resources=[model_package_group_arn],
+                resources=[registry.group_arn],
             ),
             # Property files and model data are read as the pipeline's role:
             # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-propertyfile.html
             permissions.read_objects(
-                sid="ReadReports", bucket=workspace.artifact_bucket, keys=workspace.objects("executions")
+                sid="ReadReports", bucket=workspace.artifact_bucket, keys=workspace.objects(*workspace.inputs)
             ),
             permissions.list_objects(
-                sid="ListReports", bucket=workspace.artifact_bucket, prefixes=workspace.objects("executions")
+                sid="ListReports", bucket=workspace.artifact_bucket, prefixes=workspace.objects(*workspace.inputs)
             ),
             *permissions.pull_image(scope, image=image),
             *permissions.use_key(workspace.key),
@@ -212,15 +222,17 @@ class QualityRole(ServiceRole):
 def _job_statements(
     scope: Construct, workspace: Workspace, *, image: str, code: Sequence[s3_assets.Asset], kind: str
 ) -> list[iam.PolicyStatement]:
-    artifacts = workspace.objects("executions")
+    artifacts = workspace.objects(*workspace.inputs)
     snapshots = workspace.objects("snapshots")
     return [
         permissions.read_objects(sid="ReadSnapshots", bucket=workspace.data_bucket, keys=snapshots),
         permissions.list_objects(sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=snapshots),
         permissions.read_objects(sid="ReadArtifacts", bucket=workspace.artifact_bucket, keys=artifacts),
         permissions.list_objects(sid="ListArtifacts", bucket=workspace.artifact_bucket, prefixes=artifacts),
-        permissions.write_objects(sid="WriteArtifacts", bucket=workspace.artifact_bucket, keys=artifacts),
-        *permissions.read_assets(sid="Code", assets=code),
+        permissions.write_objects(
+            sid="WriteArtifacts", bucket=workspace.artifact_bucket, keys=workspace.objects(workspace.outputs)
+        ),
+        *(permissions.read_assets(sid="Code", assets=code) if code else []),
         permissions.write_logs(scope, log_groups=f"/aws/sagemaker/{kind}"),
         permissions.put_metrics(namespaces=[f"/aws/sagemaker/{kind}"]),
         *permissions.pull_image(scope, image=image),
