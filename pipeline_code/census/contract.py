@@ -37,14 +37,21 @@ LABEL = "income"
 NEGATIVE = "<=50K"
 POSITIVE = ">50K"
 
-# Files that one step writes and another reads.
+# Files that one step writes and another reads. Of splits and encoding each host writes a `part-<host>`.
 TRAIN_FILE = "train.parquet"
 VALIDATION_FILE = "validation.parquet"
 HOLDOUT_FILE = "holdout.parquet"
 ENCODING_FILE = "encoding.json"
 MODEL_FILE = "model.json"
+MODEL_ARCHIVE = "model.tar.gz"
+SCORES_FILE = "scores.parquet"
+BASELINE_FILE = "baseline.json"
 EVALUATION_FILE = "evaluation.json"
 GOLDEN_ROWS_FILE = "golden_rows.json"
+DRIFT_BASELINE_FILE = "drift_baseline.json"
+SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
+REPORT_FILE = "report.html"
+PROFILE_FILE = "profile.json"
 
 # Where evaluation.json holds what the pipeline's condition reads.
 GATE_PASSED_PATH = "gate.passed"
