@@ -117,7 +117,7 @@ class Observer:
             execution_arn=execution_arn,
             status=execution["status"],
             states=tuple(read_states(history, failed=ended and execution["status"] != "SUCCEEDED")),
-            steps=tuple(self._steps(pipeline_execution)) if pipeline_execution else (),
+            steps=tuple(read_steps(self._sagemaker, pipeline_execution)) if pipeline_execution else (),
             transitions=count_transitions(history),
             pipeline_execution_arn=pipeline_execution,
             error=execution.get("error", ""),
@@ -152,32 +152,32 @@ class Observer:
         )
         return [event for page in pages for event in page["events"]]
 
-    def _steps(self, pipeline_execution_arn: str) -> Iterator[StepRecord]:
-        pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
-            PipelineExecutionArn=pipeline_execution_arn, SortOrder="Ascending"
-        )
-        steps = [step for page in pages for step in page["PipelineExecutionSteps"]]
-        for step in sorted(steps, key=lambda step: step.get("StartTime", datetime.max.replace(tzinfo=UTC))):
-            if "StartTime" not in step:
-                continue
-            metadata: dict[str, Any] = step.get("Metadata", {})
-            kind = next(iter(metadata), "")
-            details: Any = metadata.get(kind)
-            yield StepRecord(
-                name=step["StepName"],
-                type=kind,
-                status=step["StepStatus"],
-                started_at=step["StartTime"],
-                ended_at=step.get("EndTime"),
-                failure=step.get("FailureReason", ""),
-                resource=details.get("Arn", "") if isinstance(details, dict) else "",
-                cached="CacheHitResult" in step,
-            )
-
     def _record(self, run_id: str) -> dict[str, Any]:
         key = {"pk": {"S": f"PROJECT#{self._deployment.project}"}, "sk": {"S": f"RUN#{run_id}"}}
         item = self._ledger.get_item(TableName=self._deployment["LedgerTableName"], Key=key, ConsistentRead=True)
         return {name: _plain(value) for name, value in item.get("Item", {}).items()}
+
+
+def read_steps(sagemaker: Any, pipeline_execution_arn: str) -> Iterator[StepRecord]:
+    """The steps of a pipeline execution that have started, in order of their start."""
+    pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+        PipelineExecutionArn=pipeline_execution_arn, SortOrder="Ascending"
+    )
+    steps = [step for page in pages for step in page["PipelineExecutionSteps"] if "StartTime" in step]
+    for step in sorted(steps, key=lambda step: step["StartTime"]):
+        metadata: dict[str, Any] = step.get("Metadata", {})
+        kind = next(iter(metadata), "")
+        details: Any = metadata.get(kind)
+        yield StepRecord(
+            name=step["StepName"],
+            type=kind,
+            status=step["StepStatus"],
+            started_at=step["StartTime"],
+            ended_at=step.get("EndTime"),
+            failure=step.get("FailureReason", ""),
+            resource=details.get("Arn", "") if isinstance(details, dict) else "",
+            cached="CacheHitResult" in step,
+        )
 
 
 def read_states(history: list[dict[str, Any]], *, failed: bool) -> Iterator[StateRecord]:

@@ -1,0 +1,84 @@
+"""The executions of one pipeline: found by any name a run goes by, with their parameters, steps and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dual_pipeline_local.observer import StepRecord, read_steps
+
+from .environment import EnvironmentClient, EnvironmentTrouble
+
+LAST = "last"
+_DESCRIBE = {
+    "ProcessingJob": ("describe_processing_job", "ProcessingJobName"),
+    "TrainingJob": ("describe_training_job", "TrainingJobName"),
+    "TuningJob": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
+    "TransformJob": ("describe_transform_job", "TransformJobName"),
+}
+
+
+class Executions:
+    """The executions of an environment's pipeline, `pipeline` if it is not the deployed one."""
+
+    def __init__(self, environment: EnvironmentClient, *, pipeline: str | None = None) -> None:
+        self.pipeline = pipeline or environment["PipelineName"]
+        self._sagemaker = environment.client("sagemaker")
+
+    def newest_first(self) -> Iterator[dict[str, Any]]:
+        """Summaries as ListPipelineExecutions has them."""
+        pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName=self.pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        for page in pages:
+            yield from page["PipelineExecutionSummaries"]
+
+    def find(self, run: str) -> str:
+        """The ARN of the execution that `run` names: its ARN or id, the outer loop's run id, or `last`.
+
+        Raises EnvironmentTrouble when there is none.
+        """
+        for summary in self.newest_first():
+            arn: str = summary["PipelineExecutionArn"]
+            # the outer loop writes its run id into the description
+            if run in (LAST, arn, arn.rpartition("/")[2], summary.get("PipelineExecutionDescription")):
+                return arn
+        if run == LAST:
+            raise EnvironmentTrouble(f"pipeline {self.pipeline} has no executions yet")
+        raise EnvironmentTrouble(
+            f"pipeline {self.pipeline} has no run {run!r}: give a run id of the outer loop, the id or ARN of a "
+            "pipeline execution, or last"
+        )
+
+    def describe(self, arn: str) -> dict[str, Any]:
+        """An execution as DescribePipelineExecution answers it."""
+        described: dict[str, Any] = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        return described
+
+    def parameters(self, arn: str) -> dict[str, str]:
+        """The parameters that an execution was started with, by name; defaults are not among them."""
+        pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
+            PipelineExecutionArn=arn
+        )
+        return {given["Name"]: given["Value"] for page in pages for given in page["PipelineParameters"]}
+
+    def definition(self, arn: str) -> str:
+        """The definition that an execution ran, as JSON text."""
+        answer = self._sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
+        text: str = answer["PipelineDefinition"]
+        return text
+
+    def steps(self, arn: str) -> tuple[StepRecord, ...]:
+        """The steps of an execution that have started, in order of their start."""
+        return tuple(read_steps(self._sagemaker, arn))
+
+    def job(self, step: StepRecord) -> dict[str, Any]:
+        """The job of a step as its Describe call answers it.
+
+        Raises EnvironmentTrouble when the step is no job.
+        """
+        if step.type not in _DESCRIBE or not step.resource:
+            raise EnvironmentTrouble(f"step {step.name} runs no job: it is a {step.type or 'step without result'}")
+        operation, name = _DESCRIBE[step.type]
+        described: dict[str, Any] = getattr(self._sagemaker, operation)(**{name: step.resource.rpartition("/")[2]})
+        return described
