@@ -12,6 +12,7 @@ DEV = Environment(
     region="eu-west-1",
     projects=(CENSUS,),
     monthly_budget_usd=200,
+    sandboxes=True,
 )
 
 STAGING = Environment(

@@ -11,6 +11,7 @@ from dual_pipeline.inner_loop import InnerLoop
 from dual_pipeline.job_roles import Workspace
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
+from dual_pipeline.sandbox import Sandbox
 from stacks.environment_stack import EnvironmentStack
 
 
@@ -45,5 +46,17 @@ class InnerLoopStack(EnvironmentStack):
             registry=registry,
             image=image,
         )
-        DataScientistPolicy(self, "DataScientists", workspace=workspace, pipeline_role=inner_loop.role)
-        cdk.CfnOutput(self, "PipelineName", value=inner_loop.pipeline_name)
+        sandbox = None
+        if environment.sandboxes:
+            sandbox = Sandbox(
+                self,
+                "Sandbox",
+                workspace=workspace,
+                image=image,
+                placeholders=inner_loop.placeholders,
+                removal_policy=self.removal_policy,
+            )
+        DataScientistPolicy(self, "DataScientists", workspace=workspace, sandbox=sandbox)
+        outputs = {"PipelineName": inner_loop.pipeline_name, **(sandbox.outputs if sandbox else {})}
+        for name, value in outputs.items():
+            cdk.CfnOutput(self, name, value=value)

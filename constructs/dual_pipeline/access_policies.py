@@ -6,14 +6,15 @@ from constructs import Construct
 
 from dual_pipeline import permissions
 from dual_pipeline.job_roles import Workspace
+from dual_pipeline.sandbox import Sandbox
+from dual_pipeline.sandbox_contract import FOLDER, copy_name
 
 
 class ApproverPolicy(iam.ManagedPolicy):
     """Look at a project's registered models and their reports, approve or reject them, and nothing else."""
 
     def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, group_arn: str) -> None:
-        stack = cdk.Stack.of(scope)
-        packages = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}:model-package/{workspace.name}/*"
+        packages = f"{_sagemaker(scope)}:model-package/{workspace.name}/*"
         reports = [f"{workspace.project}/executions/*/evaluate/*"]
         super().__init__(
             scope,
@@ -22,10 +23,14 @@ class ApproverPolicy(iam.ManagedPolicy):
             description=f"Approve or reject models of {workspace.name}",
             statements=[
                 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-approve.html
+                iam.PolicyStatement(sid="Look", actions=["sagemaker:DescribeModelPackage"], resources=[packages]),
+                # An update of anything else names no status, and is refused.
+                # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
                 iam.PolicyStatement(
                     sid="Decide",
-                    actions=["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"],
+                    actions=["sagemaker:UpdateModelPackage"],
                     resources=[packages],
+                    conditions={"StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected"]}},
                 ),
                 iam.PolicyStatement(
                     sid="Browse",
@@ -34,89 +39,169 @@ class ApproverPolicy(iam.ManagedPolicy):
                 ),
                 permissions.read_objects(sid="ReadReports", bucket=workspace.artifact_bucket, keys=reports),
                 permissions.list_objects(sid="ListReports", bucket=workspace.artifact_bucket, prefixes=reports),
-                _decrypt(workspace),
+                _use_key(workspace, "kms:Decrypt"),
             ],
         )
 
 
 class DataScientistPolicy(iam.ManagedPolicy):
-    """Run personal copies of a project's inner loop, named `<environment>-<project>--...`, and read what jobs left.
+    """Read what a project's inner loop did, and run personal copies of it where the environment has a sandbox.
 
-    A copy runs as the project's own pipeline role; the pipeline that the outer loop starts can be read, not changed.
+    Copies are named `<environment>-<project>--...` and run as the sandbox's roles. The pipeline that the outer loop
+    starts, its models and its endpoint can be looked at, not changed.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, pipeline_role: iam.IRole) -> None:
-        stack = cdk.Stack.of(scope)
-        sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
-        logs = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group:/aws/sagemaker"
-        # No project's name holds two hyphens in a row, so no other project's pipeline looks like a copy.
-        copies = f"{sagemaker}:pipeline/{workspace.name}--*"
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, sandbox: Sandbox | None) -> None:
         super().__init__(
             scope,
             id_,
             path=f"/dual-pipeline/{workspace.environment}/",
             description=f"Run copies of the inner loop of {workspace.name}",
             statements=[
-                # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
-                iam.PolicyStatement(
-                    sid="RunCopies",
-                    actions=[
-                        "sagemaker:AddTags",
-                        "sagemaker:CreatePipeline",
-                        "sagemaker:DeletePipeline",
-                        "sagemaker:RetryPipelineExecution",
-                        "sagemaker:StartPipelineExecution",
-                        "sagemaker:StopPipelineExecution",
-                        "sagemaker:UpdatePipeline",
-                    ],
-                    resources=[copies],
-                ),
-                iam.PolicyStatement(
-                    sid="PassPipelineRole",
-                    actions=["iam:PassRole"],
-                    resources=[pipeline_role.role_arn],
-                    conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-                ),
-                iam.PolicyStatement(
-                    sid="ReadPipelines",
-                    actions=[
-                        "sagemaker:DescribePipeline",
-                        "sagemaker:DescribePipelineDefinitionForExecution",
-                        "sagemaker:DescribePipelineExecution",
-                        "sagemaker:ListPipelineExecutionSteps",
-                        "sagemaker:ListPipelineExecutions",
-                        "sagemaker:ListPipelineParametersForExecution",
-                    ],
-                    resources=[f"{sagemaker}:pipeline/{workspace.name}", copies],
-                ),
-                iam.PolicyStatement(
-                    sid="ReadJobs",
-                    actions=["sagemaker:DescribeProcessingJob", "sagemaker:DescribeTrainingJob"],
-                    resources=[f"{sagemaker}:{kind}/pipelines-*" for kind in ("processing-job", "training-job")],
-                ),
-                # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
-                iam.PolicyStatement(
-                    sid="ReadLogs",
-                    actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
-                    resources=[f"{logs}/{kind}:*" for kind in ("ProcessingJobs", "TrainingJobs")],
-                ),
-                permissions.read_objects(
-                    sid="ReadSnapshots", bucket=workspace.data_bucket, keys=workspace.objects("snapshots")
-                ),
-                permissions.list_objects(
-                    sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=workspace.objects("snapshots")
-                ),
-                permissions.read_objects(
-                    sid="ReadArtifacts", bucket=workspace.artifact_bucket, keys=workspace.objects("executions")
-                ),
-                permissions.list_objects(
-                    sid="ListArtifacts", bucket=workspace.artifact_bucket, prefixes=workspace.objects("executions")
-                ),
-                _decrypt(workspace),
+                *_read_runs(scope, workspace),
+                *_read_data(workspace),
+                *(_run_copies(scope, workspace, sandbox) if sandbox else []),
+                _use_key(workspace, "kms:Decrypt", *(["kms:GenerateDataKey"] if sandbox else [])),
             ],
         )
 
 
-def _decrypt(workspace: Workspace) -> iam.PolicyStatement:
+def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement]:
+    sagemaker, stack = _sagemaker(scope), cdk.Stack.of(scope)
+    logs = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group:/aws/sagemaker"
+    groups = [workspace.name, copy_name(workspace.name, FOLDER)]
+    kinds = ("processing-job", "training-job", "transform-job")
+    return [
+        # The command line learns names and addresses from the outputs of stacks that it finds by their tags.
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
+        iam.PolicyStatement(
+            sid="FindStacks",
+            actions=["cloudformation:DescribeStacks"],
+            resources=[f"arn:{stack.partition}:cloudformation:{stack.region}:{stack.account}:stack/*"],
+        ),
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
+        iam.PolicyStatement(
+            sid="ReadPipelines",
+            actions=[
+                "sagemaker:DescribePipeline",
+                "sagemaker:DescribePipelineDefinitionForExecution",
+                "sagemaker:DescribePipelineExecution",
+                "sagemaker:ListPipelineExecutionSteps",
+                "sagemaker:ListPipelineExecutions",
+                "sagemaker:ListPipelineParametersForExecution",
+                "sagemaker:ListTags",
+            ],
+            resources=[f"{sagemaker}:pipeline/{name}" for name in _with_executions(workspace)],
+        ),
+        iam.PolicyStatement(
+            sid="ReadJobs",
+            actions=[
+                "sagemaker:DescribeProcessingJob",
+                "sagemaker:DescribeTrainingJob",
+                "sagemaker:DescribeTransformJob",
+            ],
+            resources=[f"{sagemaker}:{kind}/*" for kind in kinds],
+        ),
+        iam.PolicyStatement(
+            sid="ReadTuning",
+            actions=[
+                "sagemaker:DescribeHyperParameterTuningJob",
+                "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+            ],
+            resources=[f"{sagemaker}:hyper-parameter-tuning-job/*"],
+        ),
+        iam.PolicyStatement(
+            sid="ReadModels",
+            actions=[
+                "sagemaker:DescribeModelPackage",
+                "sagemaker:DescribeModelPackageGroup",
+                "sagemaker:ListModelPackages",
+            ],
+            resources=[
+                *(f"{sagemaker}:model-package-group/{name}" for name in groups),
+                *(f"{sagemaker}:model-package/{name}/*" for name in groups),
+            ],
+        ),
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+        iam.PolicyStatement(
+            sid="ReadLogs",
+            actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
+            resources=[f"{logs}/{kind}:*" for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")],
+        ),
+    ]
+
+
+def _with_executions(workspace: Workspace) -> list[str]:
+    return [workspace.name, f"{workspace.name}/*", copy_name(workspace.name, "*")]
+
+
+def _read_data(workspace: Workspace) -> list[iam.PolicyStatement]:
+    snapshots, artifacts = workspace.objects("snapshots"), workspace.objects("code", "executions", FOLDER)
+    return [
+        permissions.read_objects(sid="ReadSnapshots", bucket=workspace.data_bucket, keys=snapshots),
+        permissions.list_objects(sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=snapshots),
+        permissions.read_objects(sid="ReadArtifacts", bucket=workspace.artifact_bucket, keys=artifacts),
+        permissions.list_objects(sid="ListArtifacts", bucket=workspace.artifact_bucket, prefixes=artifacts),
+    ]
+
+
+def _run_copies(scope: Construct, workspace: Workspace, sandbox: Sandbox) -> list[iam.PolicyStatement]:
+    stack = cdk.Stack.of(scope)
+    schedules = f"arn:{stack.partition}:scheduler:{stack.region}:{stack.account}:schedule/{sandbox.schedule_group}/*"
+    return [
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
+        iam.PolicyStatement(
+            sid="RunCopies",
+            actions=[
+                "sagemaker:AddTags",
+                "sagemaker:CreatePipeline",
+                "sagemaker:DeletePipeline",
+                "sagemaker:RetryPipelineExecution",
+                "sagemaker:StartPipelineExecution",
+                "sagemaker:StopPipelineExecution",
+                "sagemaker:UpdatePipeline",
+            ],
+            resources=[f"{_sagemaker(scope)}:pipeline/{copy_name(workspace.name, '*')}"],
+        ),
+        iam.PolicyStatement(sid="FindCopies", actions=["sagemaker:ListPipelines"], resources=["*"]),
+        _pass(sandbox.pipeline_role, sid="PassPipelineRole", service="sagemaker"),
+        # Code lies under its own hash: what is there is never written again.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        iam.PolicyStatement(
+            sid="AddCode",
+            actions=["s3:PutObject"],
+            resources=[workspace.artifact_bucket.arn_for_objects(key) for key in workspace.objects("code")],
+            conditions={"Null": {"s3:if-none-match": "false"}},
+        ),
+        # https://docs.aws.amazon.com/scheduler/latest/UserGuide/security_iam_id-based-policy-examples.html
+        iam.PolicyStatement(
+            sid="ExpireCopies",
+            actions=[
+                "scheduler:CreateSchedule",
+                "scheduler:DeleteSchedule",
+                "scheduler:GetSchedule",
+                "scheduler:UpdateSchedule",
+            ],
+            resources=[schedules],
+        ),
+        _pass(sandbox.janitor_role, sid="PassJanitorRole", service="scheduler"),
+    ]
+
+
+def _pass(role: iam.IRole, *, sid: str, service: str) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid=sid,
+        actions=["iam:PassRole"],
+        resources=[role.role_arn],
+        conditions={"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}},
+    )
+
+
+def _use_key(workspace: Workspace, *actions: str) -> iam.PolicyStatement:
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#require-sse-kms
-    return iam.PolicyStatement(sid="Decrypt", actions=["kms:Decrypt"], resources=[workspace.key.key_arn])
+    return iam.PolicyStatement(sid="UseKey", actions=list(actions), resources=[workspace.key.key_arn])
+
+
+def _sagemaker(scope: Construct) -> str:
+    stack = cdk.Stack.of(scope)
+    return f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"

@@ -56,7 +56,8 @@ class Environment:
     """Everything that differs between deployments.
 
     `account` None deploys to whatever account the CLI's credentials name. `existing_roles` maps a kind of ROLE_KINDS
-    to the ARN of a role to use instead of making one. Data is deleted with the stacks only when
+    to the ARN of a role to use instead of making one. With `sandboxes` data scientists may run copies of the inner loop
+    of their own (`dual-pipeline sandbox`). Data is deleted with the stacks only when
     `delete_data_on_destroy` is True *and* `confirm_delete_data` repeats the environment's name.
     """
 
@@ -71,6 +72,7 @@ class Environment:
     permissions_boundary: str | None = None
     existing_key_arn: str | None = None
     existing_roles: Mapping[str, str] = field(default_factory=dict)
+    sandboxes: bool = False
     delete_data_on_destroy: bool = False
     confirm_delete_data: str | None = None
 
@@ -110,6 +112,7 @@ class Environment:
         for arn in self.existing_roles.values():
             wanted = "a mapping to ARNs of IAM roles"
             check(owner=self, field="existing_roles", allowed=wanted, ok=_is_role_arn(arn))
+        check_type(owner=self, field="sandboxes", kind=bool)
         if self.delete_data_on_destroy:
             wanted = f"{self.name!r} when delete_data_on_destroy is True"
             check(owner=self, field="confirm_delete_data", allowed=wanted, ok=self.confirm_delete_data == self.name)

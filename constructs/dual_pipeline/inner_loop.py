@@ -59,27 +59,23 @@ class InnerLoop(Construct):
             registry=registry,
             job_roles=[processing.role, training.role],
         )
-        definition = render_definition(
-            project,
-            project_folder=project_folder,
-            placeholders={
-                "environment": workspace.environment,
-                "cost_center": workspace.cost_center,
-                "region": Stack.of(self).region,
-                "artifact_bucket": workspace.artifact_bucket.bucket_name,
-                "kms_key_arn": workspace.key.key_arn,
-                "model_package_group": registry.group_name,
-                "processing_role_arn": processing.role.role_arn,
-                "training_role_arn": training.role.role_arn,
-                "xgboost_image": image,
-                **{f"{step}_code_uri": asset.s3_object_url for step, asset in code.items()},
-                **{f"{step}_code_file": asset.s3_object_key for step, asset in code.items()},
-            },
-        )
+        self.placeholders = {
+            "environment": workspace.environment,
+            "cost_center": workspace.cost_center,
+            "region": Stack.of(self).region,
+            "artifact_bucket": workspace.artifact_bucket.bucket_name,
+            "kms_key_arn": workspace.key.key_arn,
+            "model_package_group": registry.group_name,
+            "processing_role_arn": processing.role.role_arn,
+            "training_role_arn": training.role.role_arn,
+            "xgboost_image": image,
+            **{f"{step}_code_uri": asset.s3_object_url for step, asset in code.items()},
+            **{f"{step}_code_file": asset.s3_object_key for step, asset in code.items()},
+        }
+        definition = render_definition(project, project_folder=project_folder, placeholders=self.placeholders)
         if workspace.vpc is not None:
             definition = in_network(definition, vpc=workspace.vpc)
         self.pipeline_name = workspace.name
-        self.role = pipeline_role.role
         pipeline = sagemaker.CfnPipeline(
             self,
             "Pipeline",
