@@ -6,6 +6,7 @@ off. So the result is the same on every machine.
 
 import argparse
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -21,14 +22,16 @@ import botocore.session
 from dual_pipeline.definition import DEFINITION_FILE, LOCK_FILE, definition_lock
 from dual_pipeline.errors import DualPipelineError, StaleDefinition
 from dual_pipeline.images import IMAGES_FILE, VERSIONS
+from dual_pipeline.instance_types import INSTANCE_TYPES_FILE, SHAPES
 from dual_pipeline.loop_contract import (
     PARAMETER_APPROVAL_STATUS,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_REASON,
 )
-from dual_pipeline.placeholders import PLACEHOLDERS, canonical
-from pipeline_code.request_check import check_request
+from dual_pipeline.model_project import ModelProject
+from dual_pipeline.placeholders import PLACEHOLDERS, canonical, without_placeholders
+from pipeline_code.request_check import check_request, enumeration
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -88,6 +91,13 @@ def project_folders() -> list[Path]:
     return sorted(path.parent for path in PACKAGE.glob("*/project.py"))
 
 
+def project_of(folder: Path) -> ModelProject:
+    """The configuration that a project's pipeline is compiled with."""
+    build = importlib.import_module(f"{folder.parent.name}.{folder.name}.pipeline").build
+    project: ModelProject = inspect.signature(build).parameters["project"].default
+    return project
+
+
 def image_table() -> str:
     """The URI of each image by region, from the SDK's own data, as images.json holds it."""
     _offline_session()
@@ -97,15 +107,24 @@ def image_table() -> str:
     table: dict[str, dict[str, str]] = {}
     for framework, version in VERSIONS.items():
         config = image_uris.config_for_framework(framework)
-        accounts = config.get("training", config)["versions"][version]["registries"]
+        scope = next((config[name] for name in ("training", "processing") if name in config), config)
+        accounts = scope["versions"][version]["registries"]
         # The SDK takes 60 ms to resolve one URI; those of other regions have the same path.
-        uri = image_uris.retrieve(framework, "us-east-1", version=version, instance_type="ml.m5.large")
+        python = "py312" if framework == "spark" else None
+        uri = image_uris.retrieve(
+            framework, "us-east-1", version=version, py_version=python, instance_type="ml.m5.large"
+        )
         path = uri.partition("/")[2]
         table[framework] = {}
         for region, account in accounts.items():
             domain = endpoints.get_partition_dns_suffix(endpoints.get_partition_for_region(region))
             table[framework][region] = f"{account}.dkr.ecr.{region}.{domain}/{path}"
     return canonical(table)
+
+
+def instance_table() -> str:
+    """The instance types of each use, from botocore's model, as instance_types.json holds them."""
+    return canonical({use: sorted(enumeration(shape)) for use, shape in SHAPES.items()})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,11 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folders = [PACKAGE / name for name in options.projects] or project_folders()
     try:
-        expected = {IMAGES_FILE: image_table()}
+        expected = {IMAGES_FILE: image_table(), INSTANCE_TYPES_FILE: instance_table()}
         for folder in folders:
             definition = compile_project(folder)
             expected[folder / DEFINITION_FILE] = definition
-            expected[folder / LOCK_FILE] = definition_lock(folder, definition) + "\n"
+            expected[folder / LOCK_FILE] = definition_lock(
+                project_of(folder), project_folder=folder, definition=definition
+            )
         stale = [path for path, text in expected.items() if not path.is_file() or path.read_text("utf-8") != text]
         if options.check and stale:
             names = ", ".join(str(path) for path in stale)
@@ -190,10 +211,7 @@ def _problems(document: dict[str, Any], definition: str) -> Iterator[str]:
         yield f"{len(definition)} characters, at most {_MOST_CHARACTERS} are allowed"
     if len(parameters) > _MOST_PARAMETERS:
         yield f"{len(parameters)} parameters, at most {_MOST_PARAMETERS} are allowed"
-    bare = definition
-    for literal in PLACEHOLDERS.values():
-        bare = bare.replace(literal, "")
-    for leak in _LEAK.finditer(bare):
+    for leak in _LEAK.finditer(without_placeholders(definition)):
         yield f"{leak.group()!r} belongs to one account or region; use a placeholder"
     for step in _steps(document["Steps"]):
         if not _STEP_NAME.fullmatch(step["Name"]):

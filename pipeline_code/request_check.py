@@ -32,6 +32,11 @@ def check_request(operation: str, request: dict[str, Any], *, given: Collection[
     yield from _check(shape, request, operation, given)
 
 
+def enumeration(shape: str) -> list[str]:
+    """The values of one of SageMaker's enumerations."""
+    return list(_service().shape_for(shape).metadata["enum"])
+
+
 @functools.cache
 def _service() -> ServiceModel:
     return ServiceModel(botocore.loaders.Loader().load_service_model("sagemaker", "service-2"))

@@ -9,21 +9,40 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from dual_pipeline.definition import StepKind
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STORED_BLOCK = 0xFFFF
+# Modules of a project that no step imports; the others are shared by all of its steps.
+_NOT_SHARED = frozenset({"pipeline.py", "project.py", "rules.py", "inference.py"})
+
+
+def write_bundle(project_folder: Path, *, step: str, kind: StepKind, folder: Path) -> Path:
+    """Write the code of a step as its kind of job wants it, and return the file's path.
+
+    Raises FileNotFoundError naming the file that the project lacks.
+    """
+    return _WRITERS[kind](project_folder, step=step, folder=folder)
 
 
 def write_processing_bundle(project_folder: Path, *, step: str, folder: Path) -> Path:
     """Write `<folder>/<step>.zip`, which `python3 <step>.zip ARGS` runs, and return its path.
 
-    It holds the project's contract and the step's folder under their package names. Raises FileNotFoundError naming the
-    file that the project lacks.
+    It holds the step's folder and the modules that the project's steps share, under their package names.
     """
-    files = _step_files(project_folder, step=step) | {"__main__.py": _entry(project_folder, step=step)}
-    return _write(folder / f"{step}.zip", _zip(files))
+    return _write(folder / f"{step}.zip", _zip(_runnable(project_folder, step=step)))
+
+
+def write_spark_bundle(project_folder: Path, *, step: str, folder: Path) -> Path:
+    """Write `<folder>/<step>.py`, which `smspark-submit <step>.py ARGS` runs, and return its path.
+
+    It is the zip of a processing step: Python runs a zip whatever its name, spark-submit takes `.py` alone
+    (https://spark.apache.org/docs/3.5.6/submitting-applications.html).
+    """
+    return _write(folder / f"{step}.py", _zip(_runnable(project_folder, step=step)))
 
 
 def write_training_bundle(project_folder: Path, *, step: str = "train", folder: Path) -> Path:
@@ -38,6 +57,12 @@ def write_training_bundle(project_folder: Path, *, step: str = "train", folder: 
     return _write(folder / f"{step}.tar.gz", _gzip(_tar(files)))
 
 
+def write_function_bundle(project_folder: Path, *, step: str, folder: Path) -> Path:
+    """Write `<folder>/<step>.zip` for Lambda, whose handler is `handler.handler`, and return its path."""
+    _read(project_folder / step / "handler.py")
+    return _write(folder / f"{step}.zip", _zip(_tree(project_folder / step, root=project_folder / step)))
+
+
 def write_glue_library(package_folder: Path, *, folder: Path) -> Path:
     """Write `<folder>/glue_library.zip` for `--extra-py-files`: `<package>/platform_jobs` under its package name."""
     files = _tree(package_folder / "platform_jobs", root=package_folder.parent)
@@ -45,14 +70,19 @@ def write_glue_library(package_folder: Path, *, folder: Path) -> Path:
     return _write(folder / "glue_library.zip", _zip(files))
 
 
+def _runnable(project_folder: Path, *, step: str) -> dict[str, bytes]:
+    return _step_files(project_folder, step=step) | {"__main__.py": _entry(project_folder, step=step)}
+
+
 def _step_files(project_folder: Path, *, step: str) -> dict[str, bytes]:
     package = project_folder.parent
     main = project_folder / step / "__main__.py"
     if not main.is_file():
         raise FileNotFoundError(f"step {step!r} of project {project_folder.name!r} has no {main}")
+    shared = sorted(path.name for path in project_folder.glob("*.py") if path.name not in _NOT_SHARED)
     return {
         f"{package.name}/__init__.py": _read(package / "__init__.py"),
-        **_named(project_folder, "__init__.py", "contract.py"),
+        **_named(project_folder, *sorted({"__init__.py", "contract.py", *shared})),
         **_tree(project_folder / step, root=package.parent),
     }
 
@@ -118,3 +148,11 @@ def _gzip(content: bytes) -> bytes:
         for at, block in enumerate(blocks)
     )
     return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + body + struct.pack("<II", zlib.crc32(content), len(content))
+
+
+_WRITERS: Mapping[StepKind, Callable[..., Path]] = {
+    "processing": write_processing_bundle,
+    "spark": write_spark_bundle,
+    "training": write_training_bundle,
+    "function": write_function_bundle,
+}

@@ -11,7 +11,7 @@ from dual_pipeline.errors import ConfigError
 
 IMAGES_FILE: Final = Path(__file__).with_name("images.json")
 
-VERSIONS: Final = {"xgboost": "3.2-0", "sklearn": "1.4-2"}
+VERSIONS: Final = {"xgboost": "3.2-0", "sklearn": "1.4-2", "spark": "3.5"}
 
 
 def image_uri(framework: str, *, region: str) -> str:

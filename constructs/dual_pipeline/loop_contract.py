@@ -4,10 +4,22 @@ PARAMETER_SNAPSHOT_URI = "SnapshotUri"
 PARAMETER_RUN_ID = "RunId"
 PARAMETER_TRIGGER_REASON = "TriggerReason"
 PARAMETER_APPROVAL_STATUS = "ModelApprovalStatus"
+PARAMETER_CHAMPION_URI = "ChampionUri"
+PARAMETER_COMPARE_WITH_CHAMPION = "CompareWithChampion"
+PARAMETER_SCORING_URI = "ScoringUri"
 
-EVALUATION_FOLDER = "evaluate"
+# Steps whose outcome the outer loop reads.
+STEP_EVALUATE = "Evaluate"
+STEP_REGISTER = "Register"
+STEP_REFUSED = "Refused"
+STEP_BAD_PARAMETERS = "BadParameters"
+
+# Below an execution's folder.
+EVALUATION_FOLDER = "evaluate/evaluation"
 EVALUATION_FILE = "evaluation.json"
 GOLDEN_ROWS_FILE = "golden_rows.json"
+DRIFT_BASELINE_FILE = "drift_baseline.json"
+SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"

@@ -1,11 +1,22 @@
 """What one model project wants of the platform; data scientists write it in their project.py."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 from dual_pipeline.data_contract import DataContract
+from dual_pipeline.errors import ConfigError
+from dual_pipeline.hyperparameters import (
+    Choices,
+    FloatRange,
+    Hyperparameter,
+    IntegerRange,
+    Value,
+    check_tunable,
+)
+from dual_pipeline.instance_types import Use, has_gpu, is_offered
 from dual_pipeline.ruleset import Ruleset
 from dual_pipeline.validation import (
     check,
@@ -14,25 +25,47 @@ from dual_pipeline.validation import (
     check_match,
     check_number,
     check_type,
+    check_unique,
     check_whole,
 )
 
 # Beside the projects' folders; it holds what every project's data goes through.
 PLATFORM_FOLDER = "pipeline_code/platform_jobs"
-_INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.(nano|micro|small|medium|large|\d*xlarge|metal)"
-_INSTANCE_TYPE_WANTED = "a SageMaker instance type such as ml.m5.large"
+
+# What an execution may set; the pipeline refuses the rest before a job starts.
+AUC_RANGE = (0.5, 1.0)
+ACCURACY_RANGE = (0.0, 1.0)
+AUC_DROP_RANGE = (0.0, 0.5)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingClusterConfig.html
+INSTANCE_COUNT_RANGE = (1, 100)
+VOLUME_GIB_RANGE = (1, 16_384)
+JOB_SECONDS_RANGE = (60, 432_000)
+# https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-limits.html
+TUNING_JOBS_RANGE = (1, 750)
+PARALLEL_JOBS_RANGE = (1, 100)
+_MOST_TUNED = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """Absolute floors that a challenger's holdout metrics must reach before it is registered."""
+    """What a challenger must reach on the holdout before it is registered.
+
+    Two floors, and `max_auc_drop`, how far below the champion's AUC it may lie with 95 % confidence. `segments` are the
+    columns by whose values the report breaks the metrics down.
+    """
 
     min_auc: float = 0.85
     min_accuracy: float = 0.80
+    max_auc_drop: float = 0.005
+    segments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_number(owner=self, field="min_auc", low=0.5, high=1)
-        check_number(owner=self, field="min_accuracy", low=0, high=1)
+        check_number(owner=self, field="min_auc", low=AUC_RANGE[0], high=AUC_RANGE[1])
+        check_number(owner=self, field="min_accuracy", low=ACCURACY_RANGE[0], high=ACCURACY_RANGE[1])
+        check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
+        ok = isinstance(self.segments, tuple) and all(isinstance(name, str) for name in self.segments)
+        check(owner=self, field="segments", allowed="a tuple of column names", ok=ok)
+        check_unique(owner=self, field="segments", names=self.segments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +73,106 @@ class Instances:
     """Where jobs and the endpoint run; `volume_gib` is the size of each job's volume."""
 
     processing: str = "ml.m5.large"
+    processing_count: int = 1
     training: str = "ml.m5.xlarge"
     endpoint: str = "ml.m5.large"
     volume_gib: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("processing", "training", "endpoint"):
-            check_match(owner=self, field=name, pattern=_INSTANCE_TYPE, allowed=_INSTANCE_TYPE_WANTED)
-        check_whole(owner=self, field="volume_gib", low=1, high=16_384)
+        _check_instance(self, "processing", "processing")
+        _check_instance(self, "training", "training")
+        _check_instance(self, "endpoint", "endpoint")
+        check_whole(owner=self, field="processing_count", low=INSTANCE_COUNT_RANGE[0], high=INSTANCE_COUNT_RANGE[1])
+        check_whole(owner=self, field="volume_gib", low=VOLUME_GIB_RANGE[0], high=VOLUME_GIB_RANGE[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How training jobs run: on the GPU, and on Spot capacity, waiting at most `max_wait` for it and the training.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    spot: bool = False
+    max_wait: timedelta = timedelta(hours=4)
+
+    def __post_init__(self) -> None:
+        check_choice(owner=self, field="device", choices=("cpu", "cuda"))
+        check_type(owner=self, field="spot", kind=bool)
+        check_duration(owner=self, field="max_wait", low=timedelta(minutes=1), high=timedelta(days=5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A search for better hyperparameters beside the default training; its budget in jobs."""
+
+    ranges: Mapping[str, IntegerRange | FloatRange | Choices]
+    max_jobs: int = 10
+    max_parallel_jobs: int = 2
+    strategy: Literal["Bayesian", "Random"] = "Bayesian"
+
+    def __post_init__(self) -> None:
+        kinds = IntegerRange | FloatRange | Choices
+        ok = isinstance(self.ranges, Mapping) and 1 <= len(self.ranges) <= _MOST_TUNED
+        ok = ok and all(isinstance(limits, kinds) for limits in self.ranges.values())
+        allowed = f"a mapping of 1 to {_MOST_TUNED} hyperparameters to IntegerRange, FloatRange or Choices"
+        check(owner=self, field="ranges", allowed=allowed, ok=ok)
+        check_whole(owner=self, field="max_jobs", low=TUNING_JOBS_RANGE[0], high=TUNING_JOBS_RANGE[1])
+        most = min(self.max_jobs, PARALLEL_JOBS_RANGE[1])
+        check_whole(owner=self, field="max_parallel_jobs", low=PARALLEL_JOBS_RANGE[0], high=most)
+        check_choice(owner=self, field="strategy", choices=("Bayesian", "Random"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalCheck:
+    """An outside system that must agree before a model is registered; it reads `instructions` from the queue."""
+
+    instructions: str = "read the evaluation and answer with SendPipelineExecutionStepSuccess or -Failure"
+
+    def __post_init__(self) -> None:
+        wanted = "1 to 1024 characters"
+        check_match(owner=self, field="instructions", pattern=r".{1,1024}", allowed=wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchScoring:
+    """Score files of records with each registered model, in a transform job."""
+
+    instance: str = "ml.m5.large"
+    instance_count: int = 1
+
+    def __post_init__(self) -> None:
+        _check_instance(self, "instance", "transform")
+        low, high = INSTANCE_COUNT_RANGE
+        check_whole(owner=self, field="instance_count", low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalSteps:
+    """Steps of the pipeline that a project may switch on; `refused` is how an execution with a refused model ends."""
+
+    profile: bool = False
+    external_check: ExternalCheck | None = None
+    decide: bool = False
+    batch_scoring: BatchScoring | None = None
+    refused: Literal["succeed", "fail"] = "succeed"
+
+    def __post_init__(self) -> None:
+        for name in ("profile", "decide"):
+            check_type(owner=self, field=name, kind=bool)
+        if self.external_check is not None:
+            check_type(owner=self, field="external_check", kind=ExternalCheck)
+        if self.batch_scoring is not None:
+            check_type(owner=self, field="batch_scoring", kind=BatchScoring)
+        check_choice(owner=self, field="refused", choices=("succeed", "fail"))
+
+
+def _check_instance(owner: object, name: str, use: Use) -> None:
+    instance_type = getattr(owner, name)
+    ok = isinstance(instance_type, str) and is_offered(instance_type, use=use)
+    allowed = f"an instance type that SageMaker offers for {use}, such as ml.m5.large"
+    check(owner=owner, field=name, allowed=allowed, ok=ok)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +277,11 @@ class ModelProject:
     gates: Gates = field(default_factory=Gates)
     instances: Instances = field(default_factory=Instances)
     ingest: Ingest = field(default_factory=Ingest)
-    hyperparameters: Mapping[str, int | float | str] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Hyperparameter | Value] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
+    tuning: Tuning | None = None
+    optional_steps: OptionalSteps = field(default_factory=OptionalSteps)
+    experiments: bool = False
     approval: Approval = field(default_factory=Approval)
     rollout: Rollout = field(default_factory=Rollout)
     limits: Limits = field(default_factory=Limits)
@@ -170,11 +299,54 @@ class ModelProject:
             ("gates", Gates),
             ("instances", Instances),
             ("ingest", Ingest),
+            ("training", Training),
+            ("optional_steps", OptionalSteps),
             ("approval", Approval),
             ("rollout", Rollout),
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)
+        wanted = "True for SageMaker Experiments or False; MLflow is not supported"
+        check(owner=self, field="experiments", allowed=wanted, ok=isinstance(self.experiments, bool))
+        self._check_segments()
+        self._check_training()
+        self._check_tuning()
+
+    def _check_segments(self) -> None:
+        columns = [column.name for column in self.contract.columns]
+        if unknown := sorted(set(self.gates.segments) - set(columns)):
+            raise ConfigError(f"Gates.segments must name columns of the data contract, got {unknown}: it has {columns}")
+
+    def _check_training(self) -> None:
+        if self.training.device == "cuda" and not has_gpu(self.instances.training):
+            raise ConfigError(
+                f"Training.device 'cuda' needs a GPU, which {self.instances.training} lacks: set Instances.training to"
+                " one that has it, such as ml.g5.xlarge"
+            )
+        if self.training.spot and self.training.max_wait < self.limits.job:
+            raise ConfigError(
+                f"Training.max_wait must be at least Limits.job ({self.limits.job}), got {self.training.max_wait}:"
+                " it covers the wait for Spot capacity and the training"
+            )
+
+    def _check_tuning(self) -> None:
+        for name in self.hyperparameters:
+            wanted = "a mapping from names in snake_case"
+            ok = isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is not None
+            check(owner=self, field="hyperparameters", allowed=wanted, ok=ok and name != "device")
+        declared = self.declared_hyperparameters
+        if self.tuning is not None:
+            check_type(owner=self, field="tuning", kind=Tuning)
+            for name, limits in self.tuning.ranges.items():
+                check_tunable(name, declared.get(name), limits)
+
+    @property
+    def declared_hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """Every hyperparameter with its limits, those given as plain values too."""
+        return {
+            name: value if isinstance(value, Hyperparameter) else Hyperparameter(default=value)
+            for name, value in self.hyperparameters.items()
+        }
 
     @property
     def folder(self) -> str:

@@ -1,137 +1,189 @@
-"""The inner loop of this project: preprocess -> train -> evaluate -> register, if the model passes its gate.
+"""The inner loop of this project, in terms of the SageMaker Python SDK; `make compile` writes definition.json from it.
 
-`make compile` runs `build` and writes definition.json. Outputs lie under the execution's id; inputs never carry it, so
-that a step whose code, data and settings are unchanged is taken from the cache. Evaluate is not cached: its report must
-lie under the execution that asks for it.
+    CheckParameters -> Preprocess -> Train, Tune, Baseline -> Evaluate -> Gate -> Register
+
+`project.py` switches steps on and off. Outputs lie under the execution's id; inputs never carry it, so that a step
+whose code, data and settings are unchanged is taken from the cache.
 """
 
-from sagemaker.core.model_metrics import MetricsSource, ModelMetrics
+from sagemaker.core.lambda_helper import Lambda
 from sagemaker.core.workflow.conditions import ConditionEquals, ConditionGreaterThanOrEqualTo
-from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.callback_step import CallbackOutput, CallbackOutputTypeEnum, CallbackStep
 from sagemaker.mlops.workflow.condition_step import ConditionStep
-from sagemaker.mlops.workflow.model_step import ModelStep
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
-from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
-from sagemaker.serve.model_builder import ModelBuilder
+from sagemaker.mlops.workflow.steps import ProcessingStep, Step, TrainingStep, TuningStep
 
-from dual_pipeline.loop_contract import PARAMETER_APPROVAL_STATUS, PARAMETER_RUN_ID, PARAMETER_SNAPSHOT_URI
+from dual_pipeline.loop_contract import (
+    EVALUATION_FILE,
+    PARAMETER_CHAMPION_URI,
+    PARAMETER_COMPARE_WITH_CHAMPION,
+    PARAMETER_RUN_ID,
+    PARAMETER_SCORING_URI,
+    PARAMETER_SNAPSHOT_URI,
+    STEP_EVALUATE,
+    STEP_REFUSED,
+    STEP_REGISTER,
+)
+from dual_pipeline.model_project import ExternalCheck, ModelProject
 from dual_pipeline.placeholders import PLACEHOLDERS
-from pipeline_code.sagemaker_jobs import SageMakerJobs
+from pipeline_code.model_registration import create_model, register
+from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri, folder
 
-from .contract import EVALUATION_FILE, GATE_PASSED_PATH
+from .contract import GATE_PASSED_PATH
 from .project import CENSUS
 
-CACHE = CacheConfig(enable_caching=True, expire_after="P7D")
+SEED = "--seed=17"
+REPORT = PropertyFile(name="EvaluationReport", output_name="evaluation", path=EVALUATION_FILE)
+AUC = "binary_classification_metrics.auc.value"
+ACCURACY = "binary_classification_metrics.accuracy.value"
 
 
-def build(session: PipelineSession) -> Pipeline:
+def build(session: PipelineSession, project: ModelProject = CENSUS) -> Pipeline:
     """The pipeline; its name is given by the stack that deploys it."""
-    jobs = SageMakerJobs(session, CENSUS)
-    parameters = jobs.parameters
+    jobs = SageMakerJobs(session, project)
 
-    preprocess = ProcessingStep(
-        name="Preprocess",
-        step_args=jobs.processing(
-            "preprocess",
-            inputs={"snapshot": parameters[PARAMETER_SNAPSHOT_URI]},
-            outputs=["train", "validation", "holdout", "encoding"],
-            arguments=["--seed=17"],
-        ),
-        cache_config=CACHE,
-        retry_policies=jobs.retries(),
+    preprocess = jobs.processing(
+        "Preprocess",
+        image="xgboost",
+        inputs={"snapshot": jobs.parameters[PARAMETER_SNAPSHOT_URI]},
+        sharded=["snapshot"],
+        outputs=["train", "validation", "holdout", "encoding"],
+        arguments=[SEED],
     )
-    prepared = preprocess.properties.ProcessingOutputConfig.Outputs
+    splits = {name: folder(preprocess, name) for name in ("train", "validation", "holdout", "encoding")}
+    profile = _profile(jobs) if project.optional_steps.profile else []
 
-    train = TrainingStep(
-        name="Train",
-        step_args=jobs.training(
-            "train",
-            channels={name: prepared[name].S3Output.S3Uri for name in ("train", "validation", "encoding")},
-        ),
-        cache_config=CACHE,
-        retry_policies=jobs.retries(),
+    channels = {name: splits[name] for name in ("train", "validation", "encoding")}
+    train = jobs.training("Train", channels=channels)
+    tune = jobs.tuning("Tune", trains="Train", channels=channels) if project.tuning else None
+    baseline = jobs.processing(
+        "Baseline",
+        image="sklearn",
+        inputs={name: splits[name] for name in ("train", "holdout", "encoding")},
+        outputs=["baseline"],
     )
-    model_uri = train.properties.ModelArtifacts.S3ModelArtifacts
+    evaluate = _evaluate(jobs, splits=splits, train=train, tune=tune, baseline=baseline)
 
-    report = PropertyFile(name="EvaluationReport", output_name="evaluation", path=EVALUATION_FILE)
-    evaluate = ProcessingStep(
-        name="Evaluate",
-        step_args=jobs.processing(
-            "evaluate",
-            inputs={
-                "model": model_uri,
-                "train": prepared["train"].S3Output.S3Uri,
-                "holdout": prepared["holdout"].S3Output.S3Uri,
-            },
-            outputs=["evaluation"],
-            arguments=[
-                "--min-auc",
-                parameters["MinAuc"].to_string(),
-                "--min-accuracy",
-                parameters["MinAccuracy"].to_string(),
-                "--seed=17",
-            ],
-        ),
-        property_files=[report],
-        retry_policies=jobs.retries(),
-    )
-    evaluation_uri = Join(
-        on="/",
-        values=[
-            evaluate.properties.ProcessingOutputConfig.Outputs["evaluation"].S3Output.S3Uri,
-            EVALUATION_FILE,
+    return Pipeline(
+        name=project.name,
+        parameters=list(jobs.parameters.values()),
+        steps=[
+            jobs.checked("CheckParameters", steps=[preprocess, *profile]),
+            train,
+            *([tune] if tune else []),
+            baseline,
+            evaluate,
+            _gate(jobs, evaluate),
         ],
-    )
-
-    model = ModelBuilder(
-        image_uri=PLACEHOLDERS["xgboost_image"],
-        s3_model_data_url=model_uri,
-        env_vars={"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
-        role_arn=PLACEHOLDERS["processing_role_arn"],
+        pipeline_experiment_config=jobs.experiment(),
         sagemaker_session=session,
     )
-    register = ModelStep(
-        name="Register",
-        step_args=model.register(
-            model_package_group_name=PLACEHOLDERS["model_package_group"],
-            approval_status=parameters[PARAMETER_APPROVAL_STATUS],
-            content_types=["text/csv", "application/json"],
-            response_types=["application/json"],
-            model_metrics=ModelMetrics(
-                model_statistics=MetricsSource(content_type="application/json", s3_uri=evaluation_uri)
-            ),
-            customer_metadata_properties={
-                "run_id": parameters[PARAMETER_RUN_ID],
-                "snapshot_uri": parameters[PARAMETER_SNAPSHOT_URI],
-                "execution_id": ExecutionVariables.PIPELINE_EXECUTION_ID,
-            },
-        ),
+
+
+def _profile(jobs: SageMakerJobs) -> list[Step]:
+    """Describe the snapshot with Spark, beside everything else; nothing waits for it."""
+    snapshot = jobs.parameters[PARAMETER_SNAPSHOT_URI]
+    return [jobs.processing("Profile", image="spark", inputs={"snapshot": snapshot}, outputs=["profile"])]
+
+
+def _evaluate(
+    jobs: SageMakerJobs,
+    *,
+    splits: dict[str, Uri],
+    train: TrainingStep,
+    tune: TuningStep | None,
+    baseline: ProcessingStep,
+) -> ProcessingStep:
+    """Judge the better of the default and the tuned model, against the floors, the baseline and the champion."""
+    parameters = jobs.parameters
+    return jobs.processing(
+        STEP_EVALUATE,
+        image="xgboost",
+        inputs={
+            "model": train.properties.ModelArtifacts.S3ModelArtifacts,
+            **({"tuned": jobs.tuned_model_uri(tune)} if tune else {}),
+            "champion": parameters[PARAMETER_CHAMPION_URI],
+            **{name: splits[name] for name in ("train", "validation", "holdout")},
+            "baseline": folder(baseline, "baseline"),
+        },
+        outputs=["evaluation", "model"],
+        arguments=[
+            Join(on="", values=["--min-auc=", parameters["MinAuc"]]),
+            Join(on="", values=["--min-accuracy=", parameters["MinAccuracy"]]),
+            Join(on="", values=["--max-auc-drop=", parameters["MaxAucDrop"]]),
+            "--segments=" + ",".join(jobs.project.gates.segments),
+            Join(on="", values=["--compare-with-champion=", parameters[PARAMETER_COMPARE_WITH_CHAMPION]]),
+            SEED,
+        ],
+        property_files=[REPORT],
     )
 
-    def reported(path: str) -> JsonGet:
-        return JsonGet(step_name=evaluate.name, property_file=report, json_path=path)
 
-    # A refused model is no failure: the execution succeeds without a package and the report says why.
-    gate = ConditionStep(
+def _gate(jobs: SageMakerJobs, evaluate: ProcessingStep) -> ConditionStep:
+    """Register what passes. A refused model is no failure, unless the project wants it so: the report says why."""
+    optional, parameters = jobs.project.optional_steps, jobs.parameters
+    model_uri = Join(on="/", values=[folder(evaluate, "model"), "model.tar.gz"])
+    checks: list[Step] = []
+    if optional.external_check:
+        checks.append(_external_check(jobs, optional.external_check, evaluate))
+    if optional.decide:
+        checks.append(_decide(jobs, evaluate))
+    registered = register(
+        jobs,
+        STEP_REGISTER,
+        model_uri=model_uri,
+        evaluation_uri=folder(evaluate, "evaluation"),
+        after=checks,
+    )
+    scoring: list[Step] = []
+    if optional.batch_scoring:
+        model = create_model(jobs, "CreateModel", model_uri=model_uri, after=[registered])
+        data = parameters[PARAMETER_SCORING_URI]
+        scoring = [model, jobs.transform("Score", model_name=model.properties.ModelName, data=data)]
+    refused = FailStep(name=STEP_REFUSED, error_message="the model did not pass its gate; evaluation.json says why")
+
+    def reported(path: str) -> JsonGet:
+        return JsonGet(step_name=evaluate.name, property_file=REPORT, json_path=path)
+
+    return ConditionStep(
         name="Gate",
         conditions=[
             ConditionEquals(left=reported(GATE_PASSED_PATH), right=True),
-            ConditionGreaterThanOrEqualTo(
-                left=reported("binary_classification_metrics.auc.value"), right=parameters["MinAuc"]
-            ),
-            ConditionGreaterThanOrEqualTo(
-                left=reported("binary_classification_metrics.accuracy.value"), right=parameters["MinAccuracy"]
-            ),
+            ConditionGreaterThanOrEqualTo(left=reported(AUC), right=parameters["MinAuc"]),
+            ConditionGreaterThanOrEqualTo(left=reported(ACCURACY), right=parameters["MinAccuracy"]),
         ],
-        if_steps=[register],
+        if_steps=[*checks, registered, *scoring],
+        else_steps=[refused] if optional.refused == "fail" else [],
     )
-    return Pipeline(
-        name=CENSUS.name,
-        parameters=list(parameters.values()),
-        steps=[preprocess, train, evaluate, gate],
-        pipeline_experiment_config=None,
-        sagemaker_session=session,
+
+
+def _external_check(jobs: SageMakerJobs, check: ExternalCheck, evaluate: ProcessingStep) -> CallbackStep:
+    """Put the evaluation before an outside system; it answers through the SageMaker API, with a note."""
+    return CallbackStep(
+        name="ExternalCheck",
+        sqs_queue_url=PLACEHOLDERS["external_check_queue_url"],
+        inputs={
+            "run_id": jobs.parameters[PARAMETER_RUN_ID],
+            "evaluation_uri": folder(evaluate, "evaluation"),
+            "instructions": check.instructions,
+        },
+        outputs=[CallbackOutput(output_name="note", output_type=CallbackOutputTypeEnum.String)],
+    )
+
+
+def _decide(jobs: SageMakerJobs, evaluate: ProcessingStep) -> LambdaStep:
+    """Let the project's own function decide: decide/handler.py refuses by raising."""
+    return LambdaStep(
+        name="Decide",
+        lambda_func=Lambda(function_arn=PLACEHOLDERS["decide_function_arn"], session=jobs.session),
+        inputs={
+            "run_id": jobs.parameters[PARAMETER_RUN_ID],
+            "evaluation_uri": folder(evaluate, "evaluation"),
+        },
+        outputs=[LambdaOutput(output_name="note", output_type=LambdaOutputTypeEnum.String)],
     )

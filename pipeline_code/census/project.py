@@ -1,7 +1,8 @@
 """The census project: predict from a census record whether a person earns more than 50,000 dollars a year."""
 
 from dual_pipeline.data_contract import Column, DataContract
-from dual_pipeline.model_project import Gates, ModelProject
+from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
+from dual_pipeline.model_project import Gates, ModelProject, Tuning
 
 from . import contract
 from .rules import RULESET
@@ -27,13 +28,23 @@ CENSUS = ModelProject(
         missing=contract.MISSING,
     ),
     ruleset=RULESET,
-    gates=Gates(min_auc=0.88, min_accuracy=0.82),
+    gates=Gates(min_auc=0.88, min_accuracy=0.82, segments=("gender", "ethnicity")),
     hyperparameters={
-        "num_round": 300,
-        "early_stopping_rounds": 30,
-        "max_depth": 6,
-        "eta": 0.1,
-        "subsample": 1.0,
-        "min_child_weight": 1.0,
+        "num_round": Hyperparameter(default=300, limits=IntegerRange(low=1, high=5_000)),
+        "early_stopping_rounds": Hyperparameter(default=30, limits=IntegerRange(low=1, high=500)),
+        "max_depth": Hyperparameter(default=6, limits=IntegerRange(low=1, high=16)),
+        "eta": Hyperparameter(default=0.1, limits=FloatRange(low=0.001, high=1.0)),
+        "subsample": Hyperparameter(default=1.0, limits=FloatRange(low=0.1, high=1.0)),
+        "min_child_weight": Hyperparameter(default=1.0, limits=FloatRange(low=0.0, high=100.0)),
     },
+    tuning=Tuning(
+        ranges={
+            "max_depth": IntegerRange(low=3, high=8),
+            "eta": FloatRange(low=0.03, high=0.3, scale="Logarithmic"),
+            "subsample": FloatRange(low=0.6, high=1.0),
+            "min_child_weight": FloatRange(low=1.0, high=20.0),
+        },
+        max_jobs=4,
+        max_parallel_jobs=2,
+    ),
 )
