@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import botocore
 from botocore.exceptions import ClientError, ParamValidationError
 
-from . import ministack, sessions, settings, stepfunctions, template_schema
+from . import bucket_deployment, ministack, sessions, settings, stepfunctions, template_schema
 from .errors import ApiError
 
 _SETTLE_S: Final = 20.0
@@ -58,6 +58,11 @@ def install() -> None:
         provisioners._RESOURCE_HANDLERS[name] = _handler(kind)
         if kind.tagged:
             provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
+    provisioners._RESOURCE_HANDLERS[bucket_deployment.RESOURCE_TYPE] = {
+        "create": bucket_deployment.create,
+        "update": bucket_deployment.update,
+        "delete": bucket_deployment.delete,
+    }
     machine = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     machine["create"], machine["update"] = _checked_create(machine["create"]), _checked_update(machine["update"])
     job = provisioners._RESOURCE_HANDLERS["AWS::Glue::Job"]
@@ -259,6 +264,25 @@ def _put_scaling_policy(call: _Call, properties: Properties) -> Any:
     return call("PutScalingPolicy", **_only(properties, *names), **_target_of(properties))
 
 
+_SCHEDULE: Final = (
+    "Name",
+    "GroupName",
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "FlexibleTimeWindow",
+    "Target",
+    "State",
+    "StartDate",
+    "EndDate",
+    "Description",
+    "KmsKeyArn",
+)
+
+
+def _schedule(call: _Call, operation: str, properties: Properties) -> Properties:
+    return {**call(operation, **_only(properties, *_SCHEDULE)), "Name": properties["Name"]}
+
+
 TYPES: Final[Mapping[str, ResourceType]] = {
     "AWS::SageMaker::Pipeline": ResourceType(
         service="sagemaker",
@@ -314,6 +338,30 @@ TYPES: Final[Mapping[str, ResourceType]] = {
         delete=lambda call, identifier, _given: call("DeleteSecurityConfiguration", Name=identifier),
         physical_id=lambda given, _answer: str(given["Name"]),
         max_name=255,
+    ),
+    "AWS::Scheduler::ScheduleGroup": ResourceType(
+        service="scheduler",
+        name="Name",
+        create=lambda call, given: call("CreateScheduleGroup", Name=given["Name"], **_tags(given)),
+        delete=lambda call, identifier, _given: call("DeleteScheduleGroup", Name=identifier),
+        physical_id=lambda given, _answer: str(given["Name"]),
+        attributes=lambda _id, answer: {"Arn": answer["ScheduleGroupArn"]},
+        replaced_by=("Name",),
+        max_name=64,
+        tagged=True,
+    ),
+    "AWS::Scheduler::Schedule": ResourceType(
+        service="scheduler",
+        name="Name",
+        create=lambda call, given: _schedule(call, "CreateSchedule", given),
+        update=lambda call, identifier, given: _schedule(call, "UpdateSchedule", {**given, "Name": identifier}),
+        delete=lambda call, identifier, given: call(
+            "DeleteSchedule", **_only({**given, "Name": identifier}, "Name", "GroupName")
+        ),
+        physical_id=lambda _given, answer: str(answer["Name"]),
+        attributes=lambda _id, answer: {"Arn": answer["ScheduleArn"]},
+        replaced_by=("Name", "GroupName"),
+        max_name=64,
     ),
     "AWS::ApplicationAutoScaling::ScalableTarget": ResourceType(
         service="application-autoscaling",

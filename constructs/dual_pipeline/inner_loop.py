@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aws_cdk import Stack
-from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -16,6 +15,7 @@ from dual_pipeline.environment import VpcConfig
 from dual_pipeline.job_roles import PipelineRole, ProcessingRole, TrainingRole, Workspace
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
+from dual_pipeline.retained_code import RetainedCode
 
 
 class InnerLoop(Construct):
@@ -43,14 +43,9 @@ class InnerLoop(Construct):
                 "train": write_training_bundle(project_folder, step="train", folder=folder),
                 "evaluate": write_processing_bundle(project_folder, step="evaluate", folder=folder),
             }
-            code = {
-                step: s3_assets.Asset(self, f"{step.capitalize()}Code", path=str(path))
-                for step, path in bundles.items()
-            }
-        processing = ProcessingRole(
-            self, "Processing", workspace=workspace, image=image, code=[code["preprocess"], code["evaluate"]]
-        )
-        training = TrainingRole(self, "Training", workspace=workspace, image=image, code=[code["train"]])
+            code = RetainedCode(self, "Code", workspace=workspace, files=bundles)
+        processing = ProcessingRole(self, "Processing", workspace=workspace, image=image, code=[])
+        training = TrainingRole(self, "Training", workspace=workspace, image=image, code=[])
         pipeline_role = PipelineRole(
             self,
             "Execution",
@@ -69,8 +64,8 @@ class InnerLoop(Construct):
             "processing_role_arn": processing.role.role_arn,
             "training_role_arn": training.role.role_arn,
             "xgboost_image": image,
-            **{f"{step}_code_uri": asset.s3_object_url for step, asset in code.items()},
-            **{f"{step}_code_file": asset.s3_object_key for step, asset in code.items()},
+            **{f"{step}_code_uri": code.uri(step) for step in bundles},
+            **{f"{step}_code_file": code.file(step) for step in bundles},
         }
         definition = render_definition(project, project_folder=project_folder, placeholders=self.placeholders)
         if workspace.vpc is not None:
@@ -85,7 +80,7 @@ class InnerLoop(Construct):
             role_arn=pipeline_role.role.role_arn,
         )
         # Nobody can start the pipeline before every policy stands, not just every role.
-        pipeline.node.add_dependency(processing, training, pipeline_role)
+        pipeline.node.add_dependency(processing, training, pipeline_role, code)
 
 
 def compact(definition: str) -> str:
