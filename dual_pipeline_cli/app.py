@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import local
+from . import local, step
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(local.app, name="local")
+app.command("step")(step.run_again)
 
 
 @app.callback()

@@ -46,6 +46,11 @@ class Workplace:
     def state_file(self) -> Path:
         return self.folder / "emulator.json"
 
+    @property
+    def runs(self) -> Path:
+        """Notes about the runs of the present or the last emulator."""
+        return self.folder / "runs"
+
     def log(self, name: str) -> Path:
         """Log file of a part: server, cdk."""
         return self.folder / f"{name}.log"
@@ -116,7 +121,8 @@ def start(
     """
     check_free(workplace, port)
     settings = Settings(work=workplace.emulator, port=_choose_port(port), region=region, account=account)
-    shutil.rmtree(workplace.emulator, ignore_errors=True)
+    for folder in (workplace.emulator, workplace.runs):
+        shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "dual_pipeline_local.server", "--work", str(settings.work)]
     command += ["--port", str(settings.port), "--account", account, "--region", region]
     if not background:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .deployment import Deployment
+from .run_notes import NotedStep, RunNotes
 from .safety import LocalAws
 
 _PIPELINE_EXECUTION = re.compile(r'arn:aws[a-z-]*:sagemaker:[^":/]*:\d*:pipeline/[^"/\\]+/execution/[A-Za-z0-9]+')
@@ -145,6 +146,29 @@ class Observer:
         """A model package as SageMaker describes it."""
         described: dict[str, Any] = self._sagemaker.describe_model_package(ModelPackageName=arn)
         return described
+
+    def notes(self, view: RunView) -> RunNotes | None:
+        """What is worth remembering of a run whose pipeline was started."""
+        if view.pipeline_execution_arn is None:
+            return None
+        pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
+            PipelineExecutionArn=view.pipeline_execution_arn
+        )
+        return RunNotes(
+            run_id=view.run_id,
+            environment=self._deployment.environment,
+            project=self._deployment.project,
+            outcome=view.outcome,
+            pipeline_execution_arn=view.pipeline_execution_arn,
+            parameters={given["Name"]: given["Value"] for page in pages for given in page["PipelineParameters"]},
+            steps={
+                step.name: NotedStep(
+                    kind=step.type, job=step.resource.rpartition("/")[2], status=step.status, cached=step.cached
+                )
+                for step in view.steps
+                if step.type.endswith("Job") and step.resource
+            },
+        )
 
     def _history(self, execution_arn: str) -> list[dict[str, Any]]:
         pages = self._states.get_paginator("get_execution_history").paginate(

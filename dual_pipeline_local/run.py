@@ -158,6 +158,8 @@ def release(request: Request, deployed: Deployed, narrator: Narrator, meter: Mem
     execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
     view = _follow(execution, deployed.aws, observer, narrator)
     findings = _findings(view, deployed.aws, deployment, observer)
+    if notes := observer.notes(view):
+        notes.write(request.workplace)
     report = Report(
         environment=request.environment,
         project=request.project,
