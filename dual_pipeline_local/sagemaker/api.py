@@ -75,6 +75,12 @@ def output(operation: str, record: Record) -> Record:
     return {name: record[name] for name in (shape.members if shape else ()) if name in record}
 
 
+def output_members(operation: str) -> frozenset[str]:
+    """The members of the operation's output shape."""
+    shape = _operation(operation).output_shape
+    return frozenset(shape.members if shape else ())
+
+
 def listed(operation: str) -> tuple[str, frozenset[str]]:
     """The member of a List operation's output that holds the items, and the members of an item."""
     shape: Any = _operation(operation).output_shape

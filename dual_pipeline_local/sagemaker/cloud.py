@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from dual_pipeline_local import events, gateway, iam, resources, sessions
+from botocore.config import Config
+
+from dual_pipeline_local import events, gateway, iam, resources, sessions, settings
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker.api import Record
 
@@ -19,8 +21,8 @@ class Cloud(Protocol):
     def authorize_call(self, caller: Caller, operation: str, request: Record) -> None:
         """Refuse a SageMaker operation that the caller may not call, iam:PassRole included."""
 
-    def client(self, role_arn: str, service: str) -> Any:
-        """A boto3 client of another service that acts as the role."""
+    def client(self, role_arn: str, service: str, *, read_timeout_s: float | None = None) -> Any:
+        """A boto3 client of another service that acts as the role; with a time-out, one for a single slow call."""
 
     def environment(self, role_arn: str) -> Mapping[str, str]:
         """The role's credentials as a child process takes them."""
@@ -42,9 +44,15 @@ class EmulatedCloud:
         iam.authorize(caller, f"sagemaker:{operation}", target)
         gateway.authorize_sagemaker(caller, operation, request)
 
-    def client(self, role_arn: str, service: str) -> Any:
+    def client(self, role_arn: str, service: str, *, read_timeout_s: float | None = None) -> Any:
         """See Cloud."""
-        return sessions.client(role_arn, service, service=SERVICE_PRINCIPAL)
+        if read_timeout_s is None:
+            return sessions.client(role_arn, service, service=SERVICE_PRINCIPAL)
+        return sessions.session_for_role(role_arn, service=SERVICE_PRINCIPAL).client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=settings.current().endpoint_url,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout_s),
+        )
 
     def environment(self, role_arn: str) -> Mapping[str, str]:
         """See Cloud."""

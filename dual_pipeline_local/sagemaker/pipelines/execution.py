@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,10 +17,14 @@ from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.pipelines.cache import Cache
-from dual_pipeline_local.sagemaker.pipelines.definition import Definition, Step
+from dual_pipeline_local.sagemaker.pipelines.callbacks import Callbacks
+from dual_pipeline_local.sagemaker.pipelines.definition import Definition
 from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
-from dual_pipeline_local.sagemaker.pipelines.retries import Retries
-from dual_pipeline_local.sagemaker.pipelines.steps import RUNNERS, Run, StepFailed, StepStopped, Workshop
+from dual_pipeline_local.sagemaker.pipelines.retries import run_with_retries
+from dual_pipeline_local.sagemaker.pipelines.run import Run, StepFailed, StepStopped
+from dual_pipeline_local.sagemaker.pipelines.step import Step
+from dual_pipeline_local.sagemaker.pipelines.steps import RUNNERS
+from dual_pipeline_local.sagemaker.pipelines.workshop import Workshop
 
 _MOST_PARALLEL = 50
 _FAILED = "Step failure: One or multiple steps failed."
@@ -27,7 +32,10 @@ _FAILED = "Step failure: One or multiple steps failed."
 
 @dataclass
 class Execution:
-    """An execution's record as Describe answers it, its definition, parameters and step runs in order of start."""
+    """An execution's record as Describe answers it, its definition, parameters and step runs in order of start.
+
+    `selected` are the steps that may run, None for all; runs taken from another execution are there from the beginning.
+    """
 
     record: Record
     definition: Definition
@@ -35,6 +43,7 @@ class Execution:
     pipeline: Record
     cache: Cache
     role: Caller
+    selected: frozenset[str] | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
@@ -51,19 +60,50 @@ class Execution:
         status: str = self.record["PipelineExecutionStatus"]
         return status
 
+    def variable(self, name: str) -> str:
+        """The value of an execution variable."""
+        known: dict[str, str] = {
+            "PipelineName": self.pipeline["PipelineName"],
+            "PipelineArn": self.pipeline["PipelineArn"],
+            "PipelineExecutionId": self.arn.rpartition("/")[2],
+            "PipelineExecutionArn": self.arn,
+            "StartDateTime": _iso(self.record["CreationTime"]),
+            "CurrentDateTime": _iso(api.now()),
+        }
+        return known[name]
+
+    def begin_again(self) -> None:
+        """Forget how it ended and all runs that did not succeed."""
+        self.record.pop("FailureReason", None)
+        self.runs = {name: run for name, run in self.runs.items() if run.status == "Succeeded"}
+        self.stop, self.done = threading.Event(), threading.Event()
+
 
 class Interpreter:
-    """Runs executions."""
+    """Runs executions.
 
-    def __init__(self, control: Control, wait_for_job: Callable[[str, Callable[[], bool]], Record]) -> None:
+    `stop_grace_s` is how long a stopped execution waits for what cannot be stopped: the answer to a callback, a
+    function. AWS waits for as long as it takes.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        wait_for_job: Callable[[str, Callable[[], bool]], Record],
+        callbacks: Callbacks,
+        stop_grace_s: float,
+    ) -> None:
         self._control = control
         self._wait_for_job = wait_for_job
+        self._callbacks = callbacks
+        self._stop_grace_s = stop_grace_s
 
-    def run(self, execution: Execution) -> None:
-        """Run an execution to its end."""
+    def run(self, execution: Execution, *, before: str | None = None) -> None:
+        """Run an execution to its end, from the status it had before if it is run again."""
         try:
-            self._emit_execution(execution, None)
-            reason = self._run_steps(execution)
+            self._emit_execution(execution, before)
+            reason = self._refusal_of_experiment(execution) or self._run_steps(execution)
         except Exception as error:  # a defect here is the service's own error, and the execution must end
             self.move(execution, "Failed", FailureReason=f"InternalServerError: {error!r}")
         else:
@@ -84,16 +124,28 @@ class Interpreter:
             self._control.changed.notify_all()
         self._emit_execution(execution, before)
 
+    def _refusal_of_experiment(self, execution: Execution) -> str | None:
+        """Why the pipeline's role may not make the experiment and trial that the execution belongs to, if so."""
+        names: Record = execution.record.get("PipelineExperimentConfig", {})
+        base = f"arn:aws:sagemaker:{execution.role.region}:{execution.role.account}:"
+        for member, action, kind in _EXPERIMENT:
+            if member in names:
+                try:
+                    resource = f"{base}{kind}/{names[member].lower()}"
+                    self._control.cloud.authorize(execution.role, f"sagemaker:{action}", resource)
+                except ApiError as error:
+                    return f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {error.message}"
+        return None
+
     def _run_steps(self, execution: Execution) -> str | None:
         """Run all steps that are to run; the reason if one failed. After a failure no further step starts."""
         shop = self._workshop(execution)
-        parallel = execution.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", _MOST_PARALLEL)
         reason: str | None = None
         running: set[Future[str | None]] = set()
-        with ThreadPoolExecutor(min(parallel, _MOST_PARALLEL), thread_name_prefix="step") as pool:
+        with ThreadPoolExecutor(_MOST_PARALLEL, thread_name_prefix="step") as pool:
             while True:
                 if reason is None and not execution.stop.is_set():
-                    for step in list(_ready(execution)):
+                    for step in islice(list(_ready(execution)), max(0, _most_parallel(execution) - len(running))):
                         running.add(pool.submit(self._run_step, execution, self._begin(execution, step), shop))
                 if not running:
                     return reason
@@ -115,9 +167,7 @@ class Interpreter:
         """Run one step to its end; the execution's FailureReason if it failed."""
         self._move_step(execution, run, "Executing")
         try:
-            Retries(run.step.source.get("RetryPolicies", [])).run(
-                lambda: RUNNERS[run.step.type](run, shop), run, shop.stop
-            )
+            run_with_retries(lambda: RUNNERS[run.step.type](run, shop), run, shop.stop)
         except StepStopped:
             self._move_step(execution, run, "Stopped")
             return None
@@ -145,22 +195,11 @@ class Interpreter:
         self._emit_step(execution, run, before)
 
     def _workshop(self, execution: Execution) -> Workshop:
-        def variable(name: str) -> str:
-            known: dict[str, str] = {
-                "PipelineName": execution.pipeline["PipelineName"],
-                "PipelineArn": execution.pipeline["PipelineArn"],
-                "PipelineExecutionId": execution.arn.rpartition("/")[2],
-                "PipelineExecutionArn": execution.arn,
-                "StartDateTime": _iso(execution.record["CreationTime"]),
-                "CurrentDateTime": _iso(api.now()),
-            }
-            return known[name]
-
         def read(uri: str) -> bytes:
             try:
                 return staging.read(self._control.cloud.client(execution.role.arn, "s3"), uri)
             except (ClientError, BotoCoreError, ApiError, ValueError) as error:
-                raise ExpressionError(f"{uri} cannot be read as {execution.role.arn}: {error}") from error
+                raise ExpressionError(f"the file cannot be read as {execution.role.arn}: {error}") from error
 
         files = {
             (step.name, file["PropertyFileName"]): (file["OutputName"], file["FilePath"])
@@ -171,11 +210,18 @@ class Interpreter:
             control=self._control,
             wait=self._wait_for_job,
             caller=execution.role,
-            execution_id=execution.arn.rpartition("/")[2],
             execution_arn=execution.arn,
-            scope=Scope(execution.values, variable, read, property_files=files),
+            scope=Scope(
+                execution.values,
+                execution.variable,
+                read,
+                steps={name: run.properties for name, run in execution.runs.items()},
+                property_files=files,
+            ),
             cache=execution.cache,
+            callbacks=self._callbacks,
             stop=execution.stop,
+            stop_grace_s=self._stop_grace_s,
         )
 
     def _emit_execution(self, execution: Execution, before: str | None) -> None:
@@ -217,6 +263,16 @@ class Interpreter:
 
 
 ENDED = ("Succeeded", "Failed", "Stopped")
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+_EXPERIMENT = (
+    ("ExperimentName", "CreateExperiment", "experiment"),
+    ("TrialName", "CreateTrial", "experiment-trial"),
+)
+
+
+def _most_parallel(execution: Execution) -> int:
+    asked: int = execution.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", _MOST_PARALLEL)
+    return min(asked, _MOST_PARALLEL)
 
 
 def _ready(execution: Execution) -> Iterator[Step]:
@@ -224,6 +280,8 @@ def _ready(execution: Execution) -> Iterator[Step]:
     for step in execution.definition.steps:
         runs = [execution.runs.get(name) for name in step.needs]
         if step.name in execution.runs or not all(run and run.status == "Succeeded" for run in runs):
+            continue
+        if execution.selected is not None and step.name not in execution.selected:
             continue
         branch = step.branch
         if branch is None or execution.runs[branch.condition].properties["Outcome"] == branch.outcome:

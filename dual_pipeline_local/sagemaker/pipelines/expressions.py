@@ -177,8 +177,10 @@ class Scope:
         path = str(self.resolve(argument["Path"]))
         try:
             document = json.loads(self.read(uri), parse_constant=_refuse_constant)
-        except ValueError as error:
-            raise ExpressionError(f"{uri} is not valid JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ExpressionError(f"{path} in {uri} has no value: the file is not valid JSON: {error}") from error
+        except ExpressionError as error:
+            raise ExpressionError(f"{path} in {uri} has no value: {error}") from error
         found = follow(document, tuple(split_path(path.removeprefix("$"))), f"{path} in {uri}")
         if found is None:
             raise ExpressionError(f"{path} in {uri} has no value: it is null")

@@ -2,9 +2,12 @@
 
 import io
 import itertools
+import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,10 +15,17 @@ from botocore.exceptions import ClientError
 
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
+from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.pipelines.pipelines import Pipelines
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
+KINDS = {
+    "Processing": "processing-job",
+    "Training": "training-job",
+    "HyperParameterTuning": "hyper-parameter-tuning-job",
+    "Transform": "transform-job",
+}
 CALLER = Caller(arn="arn:aws:iam::123456789012:root", account="123456789012", region="eu-west-1")
 
 
@@ -32,23 +42,61 @@ class Objects:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject") from None
 
 
+class Queue:
+    """An SQS client of one queue that is a list."""
+
+    url = "https://sqs/checks"
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        if QueueUrl != self.url:
+            raise ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": QueueUrl}}, "SendMessage")
+        self.messages.append(json.loads(MessageBody))
+
+
+class Functions:
+    """A Lambda client of functions by ARN, which answer JSON text or raise."""
+
+    def __init__(self) -> None:
+        self.by_arn: dict[str, Callable[[dict[str, Any]], str]] = {}
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        try:
+            function = self.by_arn[FunctionName]
+        except KeyError:
+            error = {"Code": "ResourceNotFoundException", "Message": f"Function not found: {FunctionName}"}
+            raise ClientError({"Error": error}, "Invoke") from None
+        try:
+            return {"Payload": io.BytesIO(function(json.loads(Payload)).encode())}
+        except Exception as error:
+            said = json.dumps({"errorType": type(error).__name__, "errorMessage": str(error)}).encode()
+            return {"Payload": io.BytesIO(said), "FunctionError": "Unhandled"}
+
+
 class Cloud:
-    """Allows everything and remembers events."""
+    """Allows everything but `denied` actions and remembers events."""
 
     def __init__(self) -> None:
         self.objects = Objects()
+        self.queue = Queue()
+        self.functions = Functions()
+        self.denied: set[str] = set()
         self.events: list[tuple[str, Mapping[str, Any]]] = []
 
     def authorize(self, caller: Caller, action: str, resource: str) -> None:
-        """Allowed."""
+        """Allowed unless denied."""
+        if action in self.denied:
+            raise ApiError("AccessDeniedException", f"not authorized to perform: {action} on resource: {resource}")
 
     def authorize_call(self, caller: Caller, operation: str, request: dict[str, Any]) -> None:
-        """Allowed."""
+        """Allowed unless denied."""
+        self.authorize(caller, f"sagemaker:{operation}", "*")
 
-    def client(self, role_arn: str, service: str) -> Any:
-        """The objects."""
-        assert service == "s3"
-        return self.objects
+    def client(self, role_arn: str, service: str, *, read_timeout_s: float | None = None) -> Any:
+        """The objects, the queue or the functions."""
+        return {"s3": self.objects, "sqs": self.queue, "lambda": self.functions}[service]
 
     def environment(self, role_arn: str) -> Mapping[str, str]:
         """No credentials."""
@@ -70,33 +118,79 @@ class Plane:
         self._jobs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         control = Control(cloud=self.cloud, work=work, call=self._call)
-        self.pipelines = Pipelines(control, wait_for_job=lambda arn, _given_up: self._jobs[arn])
+        self.pipelines = Pipelines(control, wait_for_job=self._wait, stop_grace_s=0.2)
+        self._changed = control.changed
+
+    def create(self, definition: str, **more: Any) -> str:
+        """Create a pipeline and answer its name."""
+        name = f"p{next(self._numbers)}"
+        self.ask("CreatePipeline", PipelineName=name, PipelineDefinition=definition, RoleArn=ROLE, **more)
+        return name
+
+    def start(self, pipeline: str, *, parameters: Mapping[str, str] = MappingProxyType({}), **more: Any) -> str:
+        """Start an execution and answer its ARN."""
+        given = [{"Name": key, "Value": value} for key, value in parameters.items()]
+        arn: str = self.ask("StartPipelineExecution", PipelineName=pipeline, PipelineParameters=given, **more)[
+            "PipelineExecutionArn"
+        ]
+        return arn
+
+    def ended(self, arn: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Wait for the end of an execution: how it is described, and its steps by name."""
+        execution = self.pipelines._store.execution({"PipelineExecutionArn": arn})
+        assert execution.done.wait(10)
+        listed = self.ask("ListPipelineExecutionSteps", PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100)
+        described = self.ask("DescribePipelineExecution", PipelineExecutionArn=arn)
+        return described, {step["StepName"]: step for step in listed["PipelineExecutionSteps"]}
 
     def run(self, definition: str, **parameters: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Create a pipeline and run it to its end: the execution and its steps by name."""
-        name = f"p{next(self._numbers)}"
-        self.ask("CreatePipeline", PipelineName=name, PipelineDefinition=definition, RoleArn=ROLE)
-        given = [{"Name": key, "Value": value} for key, value in parameters.items()]
-        arn = self.ask("StartPipelineExecution", PipelineName=name, PipelineParameters=given)["PipelineExecutionArn"]
-        execution = self.pipelines._execution({"PipelineExecutionArn": arn})
-        assert execution.done.wait(10)
-        return execution.record, {name: run.record for name, run in execution.runs.items()}
+        return self.ended(self.start(self.create(definition), parameters=parameters))
 
     def ask(self, operation: str, **request: Any) -> dict[str, Any]:
         """Call an operation of the pipelines."""
-        if operation in ("CreatePipeline", "StartPipelineExecution"):
-            request["ClientRequestToken"] = f"{next(self._numbers):032}"
+        api.complete(operation, request)
+        api.check(operation, request)
         return self.pipelines.operations[operation](request, CALLER)
+
+    def requests(self, operation: str) -> list[dict[str, Any]]:
+        """The requests of the calls of an operation so far."""
+        with self._lock:
+            return [request for called, request in self.calls if called == operation]
+
+    def message(self, number: int = 1) -> dict[str, Any]:
+        """Wait for so many messages in the queue and answer the last of them."""
+        return self.until(lambda: self.cloud.queue.messages[number - 1 :])[0]
+
+    @staticmethod
+    def until(look: Callable[[], Any]) -> Any:
+        """Look until there is something, at most 10 seconds."""
+        deadline = time.monotonic() + 10
+        while not (found := look()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        return found
+
+    def _wait(self, arn: str, given_up: Callable[[], bool]) -> dict[str, Any]:
+        with self._changed:
+            while self._jobs[arn].get("hangs") and not given_up():
+                self._changed.wait(0.05)
+        return self._jobs[arn]
 
     def _call(self, operation: str, request: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         with self._lock:
             self.calls.append((operation, request))
         answer = self.answers[operation](request) if operation in self.answers else {}
-        for kind in ("Processing", "Training"):
+        for kind, noun in KINDS.items():
             if operation == f"Create{kind}Job":
-                arn = f"arn:aws:sagemaker:eu-west-1:123456789012:{kind.lower()}-job/{request[f'{kind}JobName']}"
-                self._jobs[arn] = {f"{kind}JobStatus": "Completed", **request, **answer}
+                arn = f"arn:aws:sagemaker:eu-west-1:123456789012:{noun}/{request[f'{kind}JobName']}"
+                status = "InProgress" if answer.get("hangs") else "Completed"
+                self._jobs[arn] = {f"{kind}JobArn": arn, f"{kind}JobStatus": status, **request, **answer}
                 return {f"{kind}JobArn": arn}
+            if operation == f"Stop{kind}Job":
+                for job in self._jobs.values():
+                    if job.get(f"{kind}JobName") == request[f"{kind}JobName"]:
+                        job |= {"hangs": False, f"{kind}JobStatus": "Stopped"}
         return answer
 
 

@@ -27,18 +27,52 @@ def gate(*conditions: Any) -> dict[str, Any]:
     return {"Name": "Gate", "Type": "Condition", "Arguments": {"Conditions": list(conditions), "IfSteps": [end()]}}
 
 
+def work(name: str = "Work", kind: str = "Processing", **more: Any) -> dict[str, Any]:
+    """A step of any type, Processing with an output `out`."""
+    outputs = [{"OutputName": "out", "S3Output": {"S3Uri": "s3://bucket/out"}}]
+    arguments = {"ProcessingOutputConfig": {"Outputs": outputs}} if kind == "Processing" else {}
+    return {"Name": name, "Type": kind, "Arguments": arguments, **more}
+
+
+def uses(*texts: str, name: str = "Uses") -> dict[str, Any]:
+    """A Training step that refers to all of these."""
+    return {"Name": name, "Type": "Training", "Arguments": {"HyperParameters": {text: {"Get": text} for text in texts}}}
+
+
+def callback(**more: Any) -> dict[str, Any]:
+    """A Callback step with an output `grade`."""
+    declared = [{"OutputName": "grade", "OutputType": "Integer"}]
+    step = {
+        "Name": "Ask",
+        "Type": "Callback",
+        "Arguments": {},
+        "SqsQueueUrl": "https://q",
+        "OutputParameters": declared,
+    }
+    return step | more
+
+
+def function(arguments: Any = (), **more: Any) -> dict[str, Any]:
+    """A Lambda step."""
+    return {"Name": "Call", "Type": "Lambda", "Arguments": dict(arguments), "FunctionArn": "arn", **more}
+
+
+ALWAYS = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
+
+
 @pytest.mark.parametrize(
     ("steps", "fault"),
     [
         ([], "Steps must be a list of at least one step"),
         ([END, END], "step name End is not unique"),
-        ([gate({"Type": "Equals", "LeftValue": 1, "RightValue": 1}), END], "step name End is not unique"),
+        ([gate(ALWAYS), END], "step name End is not unique"),
         ([end("a b")], "step name 'a b' must match [A-Za-z0-9\\-_]{1,64}"),
-        (
-            [{"Name": "T", "Type": "Tuning", "Arguments": {}}],
-            "step T of type Tuning is not modelled by the local emulator",
-        ),
-        ([end(Typo=1)], "step End has properties that a Fail step cannot have: ['Typo']"),
+        ([end("a" * 65)], "must match [A-Za-z0-9\\-_]{1,64}"),
+        ([work("T", "EMR")], "step T of type EMR is not modelled by the local emulator"),
+        ([end(Typo=1)], "step End: properties that a Fail step cannot have: ['Typo']"),
+        ([end(DisplayName="d" * 83)], "step End: DisplayName must be a string of at most 82 characters"),
+        ([end(Description="d" * 3073)], "step End: Description must be a string of at most 3072 characters"),
+        ([end(DependsOn="A")], "step End: DependsOn must be a list of step names"),
         ([end(DependsOn=["Lost"])], "step End depends on Lost, which does not exist"),
         ([end(message={"Get": "Parameters.Lost"})], "Get of Parameters.Lost, which does not exist"),
         ([end(message={"Get": "Steps.Lost.Arn"})], "Get of Steps.Lost.Arn, which does not exist"),
@@ -46,10 +80,14 @@ def gate(*conditions: Any) -> dict[str, Any]:
         ([end(message={"Get": "Lost"})], "Get of 'Lost' is no reference to Parameters, Execution or Steps"),
         ([end(message={"Std:Upper": "x"})], "function Std:Upper is not supported"),
         ([end(message={"Std:Join": {"Values": "x"}})], "Std:Join takes On and a list Values"),
-        ([end("A", DependsOn=["B"]), end("B", DependsOn=["A"])], "steps depend on each other in a cycle"),
+        (
+            [work("A", DependsOn=["B"]), work("B", DependsOn=["C"]), work("C", DependsOn=["A"])],
+            "steps depend on each other in a cycle",
+        ),
+        ([uses("Steps.Uses.ModelArtifacts")], "steps depend on each other in a cycle: Uses -> Uses"),
         ([gate({"Type": "Similar"})], "condition type 'Similar' is not one of Equals, GreaterThan"),
         ([gate({"Type": "Not", "Condition": {"Type": "In", "Values": []}})], "condition In takes QueryValue, Values"),
-        ([gate()], "step Gate has no Conditions"),
+        ([gate()], "step Gate: no Conditions"),
         ([{"Name": "E", "Type": "Fail", "Arguments": []}], "step E has no Arguments"),
         ([{"Name": "G", "Type": "Condition", "Arguments": {"IfSteps": 1}}], "a property has the wrong type"),
         (
@@ -68,48 +106,120 @@ def test_faults_of_steps_are_named(steps: list[Any], fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameter", "fault"),
+    ("steps", "fault"),
     [
-        ({"Name": "P", "Type": "Number"}, "parameter P has type 'Number', allowed are String, Integer, Float, Boolean"),
-        ({"Name": "P", "Type": "Integer", "DefaultValue": "1"}, "the default '1' of parameter P is no Integer"),
-        ({"Name": "P", "Type": "Integer", "DefaultValue": True}, "the default True of parameter P is no Integer"),
         (
-            {"Name": "P", "Type": "String", "DefaultValue": "c", "EnumValues": ["a", "b"]},
-            "the default 'c' of parameter P is not in its EnumValues",
+            [{**gate(ALWAYS), "Name": "Outer", "Arguments": {"Conditions": [ALWAYS], "ElseSteps": [gate(ALWAYS)]}}],
+            "Condition step Gate lies in Condition step Outer: conditions do not nest",
         ),
+        (
+            [{**gate(ALWAYS), "Arguments": {"Conditions": [ALWAYS], "IfSteps": [work()], "ElseSteps": [work()]}}],
+            "step name Work is not unique",
+        ),
+        ([gate(ALWAYS), work(DependsOn=["Gate"])], "step Work depends on Gate: a Condition step cannot be depended on"),
+        ([gate(ALWAYS), work(DependsOn=["End"])], "step Work depends on End: a Fail step cannot be depended on"),
+        ([end(), uses("Steps.End.ErrorMessage")], "Get of Steps.End.ErrorMessage, which does not exist"),
     ],
 )
-def test_faults_of_parameters_are_named(parameter: dict[str, Any], fault: str) -> None:
-    """Types, defaults and enumerations of parameters agree."""
-    with pytest.raises(ApiError, match=r"Unable to parse pipeline definition\.") as refusal:
-        parse(END, Parameters=[parameter])
+def test_branches_are_as_aws_allows_them(steps: list[Any], fault: str) -> None:
+    """Conditions do not nest, a step lies in one branch, nothing depends on a Condition or Fail step."""
+    with pytest.raises(ApiError) as refusal:
+        parse(*steps)
     assert fault in refusal.value.message
 
 
-def test_values_are_typed_and_checked() -> None:
-    """What is given as text becomes a value of the parameter's type, or is refused."""
-    definition = parse(
-        END,
-        Parameters=[
-            {"Name": "Text", "Type": "String", "EnumValues": ["a", "b"], "DefaultValue": "a"},
-            {"Name": "Count", "Type": "Integer"},
-            {"Name": "Share", "Type": "Float", "DefaultValue": 1},
-            {"Name": "Yes", "Type": "Boolean", "DefaultValue": False},
-        ],
-    )
-    assert {"Text": "b", "Count": 3, "Share": 0.5, "Yes": True} == definition.values(
-        {"Text": "b", "Count": "3", "Share": "0.5", "Yes": "true"}
-    )
-    for given, message in (
-        ({}, "[Count] has no default value"),
-        ({"Count": "x"}, "[Count] must be of type Integer, got 'x'"),
-        ({"Count": "1", "Yes": "maybe"}, "[Yes] must be of type Boolean, got 'maybe'"),
-        ({"Count": "1", "Text": "c"}, "[Text] must be one of ['a', 'b'], got 'c'"),
-        ({"Count": "1", "More": "c"}, "['More'] are not defined"),
-    ):
-        with pytest.raises(ApiError) as refusal:
-            definition.values(given)
-        assert message in refusal.value.message
+@pytest.mark.parametrize(
+    ("step", "known", "unknown"),
+    [
+        (
+            work(),
+            "ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri",
+            "ProcessingOutputConfig.Outputs['lost'].S3Uri",
+        ),
+        (work("Work", "Training"), "ModelArtifacts.S3ModelArtifacts", "ModelArtifact.S3ModelArtifacts"),
+        (work("Work", "Tuning"), "BestTrainingJob.TrainingJobName", "Best.TrainingJobName"),
+        (work("Work", "Tuning"), "TrainingJobSummaries[0].TrainingJobName", "TrainingJobs[0]"),
+        (work("Work", "Transform"), "TransformOutput.S3OutputPath", "S3OutputPath"),
+        (work("Work", "Model"), "ModelName", "Name"),
+        (work("Work", "RegisterModel"), "ModelPackageArn", "ModelArn"),
+        (callback(Name="Work"), "OutputParameters['grade']", "OutputParameters['mark']"),
+        (function(Name="Work", OutputParameters=callback()["OutputParameters"]), "OutputParameters['grade']", "grade"),
+    ],
+)
+def test_a_get_names_a_property_that_its_step_has(step: dict[str, Any], known: str, unknown: str) -> None:
+    """Outputs by declared name, other properties by what the step's job describes."""
+    parse(step, uses(f"Steps.Work.{known}"))
+    with pytest.raises(ApiError) as refusal:
+        parse(step, uses(f"Steps.Work.{unknown}"))
+    assert f"step Uses: Get of Steps.Work.{unknown}, which does not exist" in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        (callback(SqsQueueUrl=""), "step Ask: SqsQueueUrl must be the URL of a queue"),
+        (callback(RetryPolicies=[]), "step Ask: properties that a Callback step cannot have: ['RetryPolicies']"),
+        (callback(OutputParameters={}), "step Ask: OutputParameters must be a list of OutputName and OutputType"),
+        (callback(OutputParameters=[{"OutputName": "a"}]), "an output parameter takes OutputName"),
+        (
+            callback(OutputParameters=[{"OutputName": "a", "OutputType": "Number"}]),
+            "output parameter a has type 'Number', allowed are String, Integer, Float, Boolean",
+        ),
+        (
+            callback(OutputParameters=[{"OutputName": "a", "OutputType": "String"}] * 2),
+            "output parameter name a is not unique",
+        ),
+        (
+            callback(OutputParameters=[{"OutputName": f"o{n}", "OutputType": "String"} for n in range(51)]),
+            "there are 51 OutputParameters, the limit is 50",
+        ),
+        (function(FunctionArn=None), "step Call: FunctionArn must be the ARN of a function"),
+        (function({"deep": {"a": 1}}), "argument deep of a Lambda step must be a string, a number or a boolean"),
+        (end(CacheConfig={"Enabled": True, "ExpireAfter": "P1D"}), "a Fail step cannot have: ['CacheConfig']"),
+        (work(CacheConfig={"Enabled": "yes"}), "CacheConfig takes Enabled (true or false) and ExpireAfter"),
+        (work(CacheConfig={"Enabled": True}), "ExpireAfter 'None' is no ISO 8601 duration"),
+        (
+            work(CacheConfig={"Enabled": True, "ExpireAfter": "30 days"}),
+            "ExpireAfter '30 days' is no ISO 8601 duration",
+        ),
+        (work(RetryPolicies=[{"ExceptionType": ["Any"]}]), "ExceptionType of a retry policy must list some of Step."),
+        (
+            work(RetryPolicies=[{"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 21}]),
+            "MaxAttempts of a retry policy must be an integer from 0 to 20, got 21",
+        ),
+        (
+            work(RetryPolicies=[{"ExceptionType": ["Step.THROTTLING"], "BackoffRate": -1}]),
+            "BackoffRate of a retry policy must be a number that is not negative, got -1",
+        ),
+    ],
+)
+def test_properties_of_steps_are_checked(step: dict[str, Any], fault: str) -> None:
+    """Queues, functions, outputs, caching and retries are checked before anything runs."""
+    with pytest.raises(ApiError) as refusal:
+        parse(step)
+    assert fault in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        ({"Name": "x"}, "PipelineExperimentConfig takes ExperimentName and TrialName"),
+        ({"ExperimentName": 1}, "ExperimentName of PipelineExperimentConfig must be a string or an expression"),
+        ({"TrialName": {"Get": "Steps.End.Arn"}}, "Get of Steps.End.Arn, which does not exist"),
+    ],
+)
+def test_experiment_names_are_known_before_the_steps(config: Any, fault: str) -> None:
+    """They are texts, parameters or execution variables."""
+    parse(END, PipelineExperimentConfig={"ExperimentName": {"Get": "Execution.PipelineName"}, "TrialName": "x"})
+    with pytest.raises(ApiError) as refusal:
+        parse(END, PipelineExperimentConfig=config)
+    assert fault in refusal.value.message
+
+
+def test_a_definition_has_a_limit() -> None:
+    """1,048,576 characters."""
+    with pytest.raises(ApiError, match="the limit is 1048576"):
+        parse(END, Metadata={"note": "x" * 1_048_576})
 
 
 def test_the_projects_own_definition_parses() -> None:
@@ -121,6 +231,6 @@ def test_the_projects_own_definition_parses() -> None:
 
 def test_no_json_is_refused() -> None:
     """Text that is no JSON, or no object, is a ValidationException."""
-    for text in ("{", "[]", "null"):
+    for text in ("{", "[]", "null", "[" * 100_000, '{"Version": NaN}'):
         with pytest.raises(ApiError, match="Unable to parse pipeline definition"):
             Definition.parse(text)

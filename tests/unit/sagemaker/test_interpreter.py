@@ -1,47 +1,12 @@
 """What the interpreter makes of definitions, over a fake control plane."""
 
-import json
+import threading
 from typing import Any
 
 import pytest
 
 from dual_pipeline_local.errors import ApiError
-
-
-def define(*steps: dict[str, Any], parameters: list[dict[str, Any]] | None = None) -> str:
-    """The text of a definition."""
-    return json.dumps({"Version": "2020-12-01", "Parameters": parameters or [], "Steps": list(steps)})
-
-
-def process(name: str, *arguments: Any, **more: Any) -> dict[str, Any]:
-    """A Processing step with an output `out` and a property file Report in it."""
-    output = {"OutputName": "out", "S3Output": {"S3Uri": f"s3://bucket/{name}"}}
-    return {
-        "Name": name,
-        "Type": "Processing",
-        "Arguments": {
-            "AppSpecification": {"ContainerArguments": list(arguments)},
-            "ProcessingOutputConfig": {"Outputs": [output]},
-        },
-        "PropertyFiles": [{"PropertyFileName": "Report", "OutputName": "out", "FilePath": "report.json"}],
-        **more,
-    }
-
-
-def condition(name: str, *tests: dict[str, Any], then: Any = (), otherwise: Any = ()) -> dict[str, Any]:
-    """A Condition step."""
-    arguments = {"Conditions": list(tests), "IfSteps": list(then), "ElseSteps": list(otherwise)}
-    return {"Name": name, "Type": "Condition", "Arguments": arguments}
-
-
-def is_(kind: str, left: Any, right: Any) -> dict[str, Any]:
-    """A comparison."""
-    return {"Type": kind, "LeftValue": left, "RightValue": right}
-
-
-def report(step: str, path: str) -> dict[str, Any]:
-    """A JsonGet of a step's report."""
-    return {"Std:JsonGet": {"PropertyFile": {"Get": f"Steps.{step}.PropertyFiles.Report"}, "Path": path}}
+from pipeline_definitions import condition, define, fail, is_, process, report
 
 
 def test_references_order_steps_whatever_their_place(plane: Any) -> None:
@@ -59,9 +24,10 @@ def test_references_order_steps_whatever_their_place(plane: Any) -> None:
     execution, steps = plane.run(text, Count="5")
     assert "Succeeded" == execution["PipelineExecutionStatus"]
     assert ["First", "Second", "Third"] == list(steps)
-    arguments = [request["AppSpecification"]["ContainerArguments"] for _, request in plane.calls]
+    requests = plane.requests("CreateProcessingJob")
+    arguments = [request["AppSpecification"]["ContainerArguments"] for request in requests]
     assert [[5, "a-5-true"], [], ["s3://bucket/Second"]] == arguments
-    assert all(request["RoleArn"] == "arn:aws:iam::123456789012:role/pipeline" for _, request in plane.calls)
+    assert all(request["RoleArn"] == "arn:aws:iam::123456789012:role/pipeline" for request in requests)
 
 
 def test_steps_that_need_a_skipped_step_are_skipped(plane: Any) -> None:
@@ -70,32 +36,35 @@ def test_steps_that_need_a_skipped_step_are_skipped(plane: Any) -> None:
         condition("Gate", is_("Equals", 1, 2), then=[process("Then")], otherwise=[process("Else")]),
         process("BehindThen", DependsOn=["Then"]),
         process("BehindElse", DependsOn=["Else"]),
-        process("BehindGate", DependsOn=["Gate"]),
     )
     execution, steps = plane.run(text)
     assert "Succeeded" == execution["PipelineExecutionStatus"]
-    assert {"Gate", "Else", "BehindElse", "BehindGate"} == set(steps)
+    assert {"Gate", "Else", "BehindElse"} == set(steps)
 
 
-def test_conditions_nest(plane: Any) -> None:
-    """A step's conditions all hold; Or, Not and In nest; branches hold conditions in turn."""
+def test_all_conditions_of_a_step_hold(plane: Any) -> None:
+    """A step's conditions are joined by and; Or, Not and In nest in them."""
     either = {
         "Type": "Or",
         "Conditions": [is_("LessThan", 2, 1), {"Type": "Not", "Condition": is_("Equals", "a", "b")}],
     }
     within = {"Type": "In", "QueryValue": "b", "Values": ["a", "b"]}
-    inner = condition("Inner", is_("GreaterThan", 1.5, 2), then=[process("Never")], otherwise=[process("Last")])
-    execution, steps = plane.run(
-        define(condition("Outer", either, within, is_("LessThanOrEqualTo", 1, 1.0), then=[inner]))
-    )
+    good = condition("Good", either, within, is_("LessThanOrEqualTo", 1, 1.0), then=[process("First")])
+    bad = condition("Bad", within, is_("GreaterThan", 1.5, 2), then=[process("Never")], otherwise=[process("Last")])
+    execution, steps = plane.run(define(good, bad))
     assert "Succeeded" == execution["PipelineExecutionStatus"]
-    assert ["Outer", "Inner", "Last"] == list(steps)
+    assert {"Good", "First", "Bad", "Last"} == set(steps)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'{"auc": NaN}', "is not valid JSON: NaN is no JSON"),
+        (b'{"auc": NaN}', "the file is not valid JSON: NaN is no JSON"),
+        (b'{"auc": 0.', "the file is not valid JSON: "),
+        (b"\x1f\x8b\x08", "the file is not valid JSON: "),
+        (b"[" * 100_000, "the file is not valid JSON: "),
+        (b"", "the file is not valid JSON: "),
+        (b'[{"auc": 1}]', "'auc' does not exist"),
         (b'{"auc": null}', "has no value: it is null"),
         (b"{}", "'auc' does not exist"),
         (b'{"auc": "0.9"}', "cannot compare '0.9' (str) with 0.5 (float)"),
@@ -104,7 +73,7 @@ def test_conditions_nest(plane: Any) -> None:
     ],
 )
 def test_a_metric_that_is_no_number_never_passes(plane: Any, content: bytes | None, reason: str) -> None:
-    """Missing, null, NaN and mistyped values fail the Condition step with their reason, on neither branch."""
+    """Missing, null, NaN, mistyped and truncated fail the Condition step, naming file and path, on neither branch."""
     if content is not None:
         plane.cloud.objects.by_uri["s3://bucket/Evaluate/report.json"] = content
     gate = condition(
@@ -117,6 +86,10 @@ def test_a_metric_that_is_no_number_never_passes(plane: Any, content: bytes | No
     )
     assert {"Evaluate", "Gate"} == set(steps)
     assert reason in steps["Gate"]["FailureReason"]
+    assert steps["Gate"]["FailureReason"].startswith("ClientError: ")
+    if "compare" not in reason:
+        assert "auc in s3://bucket/Evaluate/report.json" in steps["Gate"]["FailureReason"]
+    assert content == plane.cloud.objects.by_uri.get("s3://bucket/Evaluate/report.json")
 
 
 def test_a_metric_is_read_from_the_property_file(plane: Any) -> None:
@@ -130,10 +103,15 @@ def test_a_metric_is_read_from_the_property_file(plane: Any) -> None:
 def test_a_fail_step_ends_the_execution_with_its_message(plane: Any) -> None:
     """Nothing starts after it."""
     message = {"Std:Join": {"On": "", "Values": ["no: ", {"Get": "Execution.PipelineName"}]}}
-    end = {"Name": "End", "Type": "Fail", "Arguments": {"ErrorMessage": message}}
-    execution, steps = plane.run(define(end, process("After", DependsOn=["End"])))
+    hold = threading.Event()
+    plane.answers["CreateProcessingJob"] = lambda _request: {"Waited": hold.wait(10)}
+    gate = condition("Gate", is_("Equals", 1, 1), then=[fail("End", message)])
+    arn = plane.start(plane.create(define(gate, process("Before"), process("After", DependsOn=["Before"]))))
+    plane.until(lambda: [detail for _, detail in plane.cloud.events if detail.get("currentStepStatus") == "Failed"])
+    hold.set()
+    execution, steps = plane.ended(arn)
     assert ("Failed", "no: p1") == (execution["PipelineExecutionStatus"], execution["FailureReason"])
-    assert ["End"] == list(steps)
+    assert {"Gate", "Before", "End"} == set(steps)
 
 
 def test_retry_policies_are_followed(plane: Any, throttled: ApiError) -> None:
@@ -146,7 +124,7 @@ def test_retry_policies_are_followed(plane: Any, throttled: ApiError) -> None:
         return {}
 
     plane.answers["CreateProcessingJob"] = create
-    policy = {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 0.01, "BackoffRate": 1, "MaxAttempts": 2}
+    policy = {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 0, "BackoffRate": 1, "MaxAttempts": 2}
     execution, steps = plane.run(define(process("Work", RetryPolicies=[policy])))
     assert ("Succeeded", 3) == (execution["PipelineExecutionStatus"], steps["Work"]["AttemptCount"])
     refusals += [throttled] * 3
