@@ -38,9 +38,6 @@ NEGATIVE = "<=50K"
 POSITIVE = ">50K"
 
 # Files that one step writes and another reads. Of splits and encoding each host writes a `part-<host>`.
-TRAIN_FILE = "train.parquet"
-VALIDATION_FILE = "validation.parquet"
-HOLDOUT_FILE = "holdout.parquet"
 ENCODING_FILE = "encoding.json"
 MODEL_FILE = "model.json"
 MODEL_ARCHIVE = "model.tar.gz"

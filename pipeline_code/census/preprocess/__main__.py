@@ -1,31 +1,22 @@
-"""Read a snapshot, write `train.parquet`, `validation.parquet`, `holdout.parquet` and `encoding.json`."""
+"""Split a host's share of the snapshot by a hash of each row's content, batch by batch; fit the encoding of categories.
+
+Writes `part-<host>.parquet` of each split and `part-<host>.json` of the encoding, which knows the train split alone.
+"""
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-from ..contract import (
-    CATEGORICAL,
-    ENCODING_FILE,
-    FEATURES,
-    HOLDOUT_FILE,
-    LABEL,
-    TRAIN_FILE,
-    VALIDATION_FILE,
-    DataError,
-)
-from .logic import Example, fit_encoding, split, to_examples
-
-SCHEMA = pa.schema(
-    [(name, pa.string() if name in CATEGORICAL else pa.float64()) for name in FEATURES] + [(LABEL, pa.int8())]
-)
+from ..contract import DataError
+from .files import SplitFile, read_snapshot
+from .logic import SPLITS, check_classes, encoding_of, split_of, to_examples
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the step; a mistake in the data ends it with one sentence."""
     parser = argparse.ArgumentParser(prog="preprocess", description=__doc__)
     parser.add_argument("--input-snapshot", type=Path, required=True, help="folder with data/part-*.parquet")
@@ -33,39 +24,38 @@ def main() -> None:
     parser.add_argument("--output-validation", type=Path, required=True)
     parser.add_argument("--output-holdout", type=Path, required=True)
     parser.add_argument("--output-encoding", type=Path, required=True)
+    parser.add_argument("--resource-config", type=Path, required=True, help="JSON that names this host and all hosts")
     parser.add_argument("--seed", type=int, required=True, help="another seed gives another split")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+    resources = json.loads(options.resource_config.read_text(encoding="utf-8"))
+    host = resources["current_host"]
+    files = {name: SplitFile(getattr(options, f"output_{name}") / f"part-{host}.parquet") for name in SPLITS}
     try:
-        splits = split(to_examples(read_snapshot(options.input_snapshot)), seed=options.seed)
+        write_splits(options.input_snapshot, files, seed=options.seed)
+        if len(resources["hosts"]) == 1:  # of several, one may have got too little; who reads all parts checks
+            check_classes(
+                {name: file.rows for name, file in files.items()},
+                {name: file.positives for name, file in files.items()},
+            )
     except DataError as error:
         sys.exit(f"error: {error}")
-    write_examples(splits["train"], options.output_train / TRAIN_FILE)
-    write_examples(splits["validation"], options.output_validation / VALIDATION_FILE)
-    write_examples(splits["holdout"], options.output_holdout / HOLDOUT_FILE)
+    encoding = json.dumps(encoding_of(files["train"].categories), indent=1, sort_keys=True)
     options.output_encoding.mkdir(parents=True, exist_ok=True)
-    encoding = json.dumps(fit_encoding(splits["train"]), indent=1, sort_keys=True)
-    (options.output_encoding / ENCODING_FILE).write_text(encoding, encoding="utf-8")
+    (options.output_encoding / f"part-{host}.json").write_text(encoding, encoding="utf-8")
+    for name, file in files.items():
+        print(f"{name}: {file.rows} rows, {file.positives} positive")
 
 
-def read_snapshot(folder: Path) -> list[Example]:
-    """The snapshot's rows: features, then the label, as the contract orders them."""
-    data = folder / "data"
-    if not data.is_dir():
-        raise DataError(f"the snapshot has no folder data/, only {sorted(path.name for path in folder.iterdir())}")
-    table = pq.read_table(data)
-    columns = (*FEATURES, LABEL)
-    if absent := [name for name in columns if name not in table.column_names]:
-        raise DataError(f"the snapshot lacks the columns {absent}; it has {table.column_names}")
-    return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
-
-
-def write_examples(examples: list[Example], path: Path) -> None:
-    """Write one split."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = zip(*examples, strict=True)
-    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), path)
-    print(f"{path.stem}: {len(examples)} rows, {sum(example[-1] for example in examples)} positive")
+def write_splits(snapshot: Path, files: Mapping[str, SplitFile], *, seed: int) -> None:
+    """Put every row of the snapshot into the file of its split."""
+    for rows in read_snapshot(snapshot):
+        examples = to_examples(rows)
+        split = split_of(examples, seed=seed)
+        for position, name in enumerate(SPLITS):
+            files[name].append(examples.take(np.flatnonzero(split == position)))
+    for file in files.values():
+        file.close()
 
 
 if __name__ == "__main__":

@@ -1,59 +1,124 @@
-"""The split, and what the encoding learns from the train split; plain values in, plain values out."""
+"""How rows become examples, and which split each belongs to; a batch of columns in, a batch or an array out."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from ..contract import CATEGORICAL, FEATURES, LABEL, MISSING, NEGATIVE, POSITIVE, DataError
+import numpy as np
+import pyarrow as pa
 
-Example = tuple[Any, ...]
+from ..contract import CATEGORICAL, FEATURES, LABEL, MISSING, NEGATIVE, NUMERIC, POSITIVE, DataError
 
-# Where each split ends on the scale from 0 to 1 that rows are hashed onto.
-SPLITS = (("train", 0.7), ("validation", 0.8), ("holdout", 1.0))
+COLUMNS = (*FEATURES, LABEL)
+SPLITS = ("train", "validation", "holdout")
+_ENDS = np.array([int(share * 2**64) for share in (0.7, 0.8)], dtype=np.uint64)
 
-
-def to_examples(rows: Iterable[Example]) -> list[Example]:
-    """Rows with numbers as floats and the label as 0 or 1, in an order that depends on nothing but their content."""
-    labels = {NEGATIVE: 0, POSITIVE: 1}
-    examples = []
-    for *features, label in rows:
-        if label not in labels:
-            raise DataError(f"{LABEL} must be {NEGATIVE!r} or {POSITIVE!r}, got {label!r}")
-        values = [
-            value if value is None or name in CATEGORICAL else float(value)
-            for name, value in zip(FEATURES, features, strict=True)
-        ]
-        examples.append((*values, labels[label]))
-    return sorted(examples, key=repr)
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+EXAMPLES = pa.schema(
+    [(name, _CATEGORY if name in CATEGORICAL else pa.float64()) for name in FEATURES] + [(LABEL, pa.int8())]
+)
+_LARGEST = np.finfo(np.float32).max  # the booster computes in float32
 
 
-def split(examples: list[Example], *, seed: int) -> dict[str, list[Example]]:
-    """Examples by split. Equal features share a split whatever their label, so no answer leaks into the holdout."""
-    splits: dict[str, list[Example]] = {name: [] for name, _ in SPLITS}
-    for example in examples:
-        splits[_split_of(example[:-1], seed)].append(example)
-    for name, members in splits.items():
-        positives = sum(example[-1] for example in members)
-        if not 0 < positives < len(members):
+def check_schema(schema: pa.Schema) -> None:
+    """Refuse columns that are missing or of another type; columns that the contract does not know are ignored."""
+    if absent := [name for name in COLUMNS if name not in schema.names]:
+        raise DataError(f"the snapshot lacks the columns {absent}; it has {schema.names}")
+    for name in COLUMNS:
+        wanted, fits = ("numbers", _is_number) if name in NUMERIC else ("text", _is_text)
+        kind = schema.field(name).type
+        if not fits(kind) and not pa.types.is_null(kind):
+            raise DataError(f"{name} must hold {wanted}, but the snapshot holds it as {kind}")
+
+
+def to_examples(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Categories as dictionaries, numbers as float64, the label as int8; what is missing is null, NaN included."""
+    features = [
+        rows.column(name).cast(_CATEGORY) if name in CATEGORICAL else _numbers(name, rows.column(name))
+        for name in FEATURES
+    ]
+    return pa.RecordBatch.from_arrays([*features, _labels(rows.column(LABEL).cast(_CATEGORY))], schema=EXAMPLES)
+
+
+def split_of(examples: pa.RecordBatch, *, seed: int) -> np.ndarray:
+    """The position in SPLITS of each example.
+
+    It is a hash of the features' values and the seed, nothing else: equal features share a split whatever their label,
+    so no answer leaks into the holdout, and whichever batch, file or host they come in.
+    """
+    hashes = np.full(examples.num_rows, seed % 2**64, dtype=np.uint64)
+    for name in FEATURES:
+        column = examples.column(name)
+        hashes = _mix(hashes ^ (_category_bits(column) if name in CATEGORICAL else _number_bits(column)))
+    return np.searchsorted(_ENDS, hashes, side="right")
+
+
+def encoding_of(categories: Mapping[str, set[str]]) -> dict[str, Any]:
+    """The categories of each column in order, and what inference needs to read a request."""
+    known = {name: sorted({category.strip() for category in categories[name]} - {*MISSING}) for name in CATEGORICAL}
+    return {"features": list(FEATURES), "categories": known, "missing": list(MISSING)}
+
+
+def check_classes(rows: Mapping[str, int], positives: Mapping[str, int]) -> None:
+    """Refuse a split from which nothing can be learned or judged."""
+    for name in SPLITS:
+        if not 0 < positives[name] < rows[name]:
             raise DataError(
-                f"the {name} split has {len(members)} of {len(examples)} rows, {positives} of them {POSITIVE!r}; "
-                f"a classifier needs both values of {LABEL} in every split"
+                f"the {name} split has {rows[name]} of {sum(rows.values())} rows, {positives[name]} of them "
+                f"{POSITIVE!r}; a classifier needs both values of {LABEL} in every split"
             )
-    return splits
 
 
-def fit_encoding(examples: list[Example]) -> dict[str, Any]:
-    """The categories of each column, from the train split alone, and what inference needs to read a request."""
-    return {
-        "features": list(FEATURES),
-        "categories": {
-            name: sorted({example[FEATURES.index(name)] for example in examples} - {None}) for name in CATEGORICAL
-        },
-        "missing": list(MISSING),
-    }
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _split_of(features: Example, seed: int) -> str:
-    digest = hashlib.sha256(repr((seed, features)).encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
-    return next(name for name, end in SPLITS if share < end)
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _numbers(name: str, column: pa.Array) -> pa.Array:
+    values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) + 0.0  # -0.0 equals 0.0: one hash
+    if (beyond := np.abs(values) > _LARGEST).any():
+        raise DataError(f"{name} must be a finite number that float32 can hold, got {values[beyond][0]}")
+    return pa.array(values, from_pandas=True)
+
+
+def _labels(column: pa.DictionaryArray) -> pa.Array:
+    label_of = {NEGATIVE: 0, POSITIVE: 1}
+    labels = np.array([*(label_of.get(value, -1) for value in column.dictionary.to_pylist()), -1], dtype=np.int8)
+    labels = labels[_positions(column)]
+    if (unknown := labels < 0).any():
+        value = column[int(unknown.argmax())].as_py()
+        raise DataError(f"{LABEL} must be {NEGATIVE!r} or {POSITIVE!r}, got {value!r}")
+    return pa.array(labels)
+
+
+def _positions(column: pa.DictionaryArray) -> np.ndarray:
+    """Where each value lies in the dictionary; a missing one just behind its end."""
+    return np.asarray(column.indices.fill_null(len(column.dictionary)))
+
+
+def _category_bits(column: pa.DictionaryArray) -> np.ndarray:
+    bits = np.array([*map(_text_bits, column.dictionary.to_pylist()), 0], dtype=np.uint64)
+    return np.asarray(bits[_positions(column)])
+
+
+def _number_bits(column: pa.Array) -> np.ndarray:
+    return np.asarray(column.to_numpy(zero_copy_only=False).view(np.uint64))
+
+
+@lru_cache(maxsize=2**16)
+def _text_bits(text: str) -> int:
+    # Python's own hash differs from process to process.
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(bits: np.ndarray) -> np.ndarray:
+    """Spread every bit over all: the finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable PRNGs, 2014)."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))

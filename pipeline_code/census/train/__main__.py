@@ -1,52 +1,47 @@
 """Train and write the model folder, which becomes model.tar.gz: model.json, encoding.json and code/inference.py.
 
-SageMaker gives hyperparameters as arguments and folders as SM_* variables.
+SageMaker gives hyperparameters as arguments and folders as SM_* variables. With Spot, CHECKPOINT_DIR names the folder
+from which an interrupted training goes on.
 """
 
-import argparse
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from .. import inference
-from ..contract import ENCODING_FILE, FEATURES, LABEL, MODEL_FILE, TRAIN_FILE, VALIDATION_FILE
-from ..inference import Row
-from .logic import Examples, fit
+from ..contract import ENCODING_FILE, MODEL_FILE, DataError
+from ..tables import read_encoding, read_split
+from .checkpoints import FolderCheckpoints, fingerprint
+from .hyperparameters import parser
+from .logic import fit, to_dmatrix
 
 
 def main() -> None:
-    """Run the step."""
-    parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--num_round", type=int, required=True)
-    parser.add_argument("--early_stopping_rounds", type=int, required=True)
-    parser.add_argument("--max_depth", type=int, required=True)
-    parser.add_argument("--eta", type=float, required=True)
-    parser.add_argument("--subsample", type=float, required=True)
-    parser.add_argument("--min_child_weight", type=float, required=True)
-    hyperparameters = vars(parser.parse_args())
-    encoding = Path(os.environ["SM_CHANNEL_ENCODING"]) / ENCODING_FILE
-    booster = fit(
-        read_examples(Path(os.environ["SM_CHANNEL_TRAIN"]) / TRAIN_FILE),
-        read_examples(Path(os.environ["SM_CHANNEL_VALIDATION"]) / VALIDATION_FILE),
-        encoding=json.loads(encoding.read_text(encoding="utf-8")),
-        **hyperparameters,
-    )
-    folder = Path(os.environ["SM_MODEL_DIR"])
-    (folder / "code").mkdir(parents=True, exist_ok=True)
-    booster.save_model(folder / MODEL_FILE)
-    shutil.copyfile(encoding, folder / ENCODING_FILE)
-    shutil.copyfile(inference.__file__, folder / "code" / "inference.py")
+    """Run the step; a mistake in the data or in a hyperparameter ends it with one sentence."""
+    hyperparameters = vars(parser(__doc__).parse_args())
+    channels = {name: Path(os.environ[f"SM_CHANNEL_{name.upper()}"]) for name in ("train", "validation", "encoding")}
+    checkpoints = None
+    if folder := os.environ.get("CHECKPOINT_DIR"):
+        identity = fingerprint(hyperparameters, list(channels.values()))
+        checkpoints = FolderCheckpoints(Path(folder), fingerprint=identity)
+    try:
+        encoding = read_encoding(channels["encoding"])
+        train = to_dmatrix(read_split(channels["train"], "train"), "train", encoding=encoding)
+        validation = to_dmatrix(
+            read_split(channels["validation"], "validation"), "validation", encoding=encoding, reference=train
+        )
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    booster, score = fit(train, validation, checkpoints=checkpoints, **hyperparameters)
+    model = Path(os.environ["SM_MODEL_DIR"])
+    (model / "code").mkdir(parents=True, exist_ok=True)
+    booster.save_model(model / MODEL_FILE)
+    (model / ENCODING_FILE).write_text(json.dumps(encoding, indent=1, sort_keys=True), encoding="utf-8")
+    shutil.copyfile(inference.__file__, model / "code" / "inference.py")
     print(f"kept {booster.num_boosted_rounds()} rounds")
-
-
-def read_examples(path: Path) -> Examples:
-    """The rows of a split, and their labels."""
-    table = pq.read_table(path)
-    rows: list[Row] = list(zip(*(table.column(name).to_pylist() for name in FEATURES), strict=True))
-    return rows, table.column(LABEL).to_pylist()
+    print(f"validation_auc={score.auc:.6f}")
 
 
 if __name__ == "__main__":
