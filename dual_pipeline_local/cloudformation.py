@@ -283,6 +283,14 @@ def _schedule(call: _Call, operation: str, properties: Properties) -> Properties
     return {**call(operation, **_only(properties, *_SCHEDULE)), "Name": properties["Name"]}
 
 
+def _tag_schedule_group(call: _Call, identifier: str, properties: Properties) -> Properties:
+    arn = call("GetScheduleGroup", Name=identifier)["Arn"]
+    old = [tag["Key"] for tag in call("ListTagsForResource", ResourceArn=arn)["Tags"]]
+    call("UntagResource", ResourceArn=arn, TagKeys=old)
+    call("TagResource", ResourceArn=arn, **{"Tags": [], **_tags(properties)})
+    return {"ScheduleGroupArn": arn}
+
+
 TYPES: Final[Mapping[str, ResourceType]] = {
     "AWS::SageMaker::Pipeline": ResourceType(
         service="sagemaker",
@@ -343,6 +351,7 @@ TYPES: Final[Mapping[str, ResourceType]] = {
         service="scheduler",
         name="Name",
         create=lambda call, given: call("CreateScheduleGroup", Name=given["Name"], **_tags(given)),
+        update=_tag_schedule_group,
         delete=lambda call, identifier, _given: call("DeleteScheduleGroup", Name=identifier),
         physical_id=lambda given, _answer: str(given["Name"]),
         attributes=lambda _id, answer: {"Arn": answer["ScheduleGroupArn"]},

@@ -63,6 +63,23 @@ def add_service(name: str, *, target_prefix: str, iam_prefix: str, call: Callabl
     ministack.load("core.iam_actions").SERVICE_TO_IAM_NAMESPACE[name] = iam_prefix
 
 
+def replace_service(name: str, *, call: Callable[..., Response], resource: Callable[..., str]) -> None:
+    """Serve `name`, which ministack has too, by `call(method, path, headers, body, query)`.
+
+    IAM is asked about what `resource(method, path, query, body, region=, account=)` names.
+    """
+
+    async def handle(method: str, path: str, headers: Headers, body: bytes, query: Mapping[str, Any]) -> Response:
+        run: Callable[..., Awaitable[Response]] = ministack.load("core.concurrency").run_reentrant
+        return await run(_answer, call, method, path, headers, body, query)
+
+    ministack.load("app").SERVICE_HANDLERS[name] = handle
+    _resources[name] = resource
+
+
+_resources: dict[str, Callable[..., str]] = {}
+
+
 def hook_authorization() -> None:
     """Teach ministack's gateway the actions and resources of the added services, and count what it cannot map."""
     app = ministack.load("app")
@@ -77,6 +94,7 @@ def hook_authorization() -> None:
     actions = ministack.load("core.iam_actions")
     known_action, known_resource = actions.extract_iam_action, actions.extract_resource_arn
     known_context = actions.request_tag_context
+    known_s3_context = actions.s3_service_context
 
     def context_of(service: str, action: str, body: bytes, query: Mapping[str, Any]) -> dict[str, Any]:
         request = _values(body, query)
@@ -96,6 +114,8 @@ def hook_authorization() -> None:
     def resource_of(
         service: str, method: str, path: str, headers: Headers, body: bytes, query: Any, region: str, account: str
     ) -> str:
+        if service in _resources:
+            return _resources[service](method, path, query, body, region=region, account=account)
         if service == "sagemaker":
             return resources.sagemaker_resource(*_call(path, headers, body), region=region, account=account)
         if service == "monitoring":
@@ -116,6 +136,10 @@ def hook_authorization() -> None:
 
     actions.extract_iam_action, actions.extract_resource_arn = action_of, resource_of
     actions.request_tag_context = context_of
+    actions.s3_service_context = lambda action, query, path="", headers=None: {
+        **known_s3_context(action, query, path, headers),
+        **resources.s3_write_conditions(action, headers or {}),
+    }
 
 
 def caller() -> iam.Caller:
@@ -196,9 +220,9 @@ def _call(path: str, headers: Headers, body: bytes) -> tuple[str, dict[str, Any]
         return operation_of(headers), {}
 
 
-def _answer(call: Callable[..., Response], method: str, path: str, headers: Headers, body: bytes) -> Response:
+def _answer(call: Callable[..., Response], *request: Any) -> Response:
     try:
-        return call(method, path, headers, body)
+        return call(*request)
     except ApiError as error:
         answer: Response = ministack.load("core.responses").error_response_json(error.code, error.message, error.status)
         return answer

@@ -28,6 +28,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "extract_iam_action",
         "extract_resource_arn",
         "request_tag_context",
+        "s3_service_context",
     ),
     "core.iam_evaluator": (
         "EvalContext",
@@ -50,6 +51,8 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_invoke_target",
         "_dispatch_to_stepfunctions",
         "_dispatch_to_sqs",
+        "_parse_cron_fields",
+        "_cron_next_fire",
     ),
     "services.glue": ("_jobs", "_job_runs", "_create_job", "_update_job", "_start_job_run", "_batch_stop_job_run"),
     "services.stepfunctions": (

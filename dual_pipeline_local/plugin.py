@@ -14,6 +14,7 @@ from . import (
     glue,
     ministack,
     s3,
+    scheduler,
     settings,
     stepfunctions,
     template_schema,
@@ -40,6 +41,7 @@ def install() -> None:
         call=autoscaling.serve,
     )
     eventbridge.install()
+    scheduler.install()
     s3.install()
     stepfunctions.install()
     glue.install()

@@ -77,6 +77,10 @@ def sagemaker_extra_checks(
 _CONDITION_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
     "cloudwatch:PutMetricData": {"cloudwatch:namespace": "Namespace"},
     **{
+        f"sagemaker:{operation}": {"sagemaker:modelapprovalstatus": "ModelApprovalStatus"}
+        for operation in ("CreateModelPackage", "UpdateModelPackage")
+    },
+    **{
         f"application-autoscaling:{operation}": {
             "application-autoscaling:service-namespace": "ServiceNamespace",
             "application-autoscaling:scalable-dimension": "ScalableDimension",
@@ -97,6 +101,16 @@ def condition_keys(action: str, request: Mapping[str, Any]) -> dict[str, str]:
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html
     """
     return {key: str(request[member]) for key, member in _CONDITION_KEYS.get(action, {}).items() if request.get(member)}
+
+
+def s3_write_conditions(action: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """The condition keys of a conditional write, which ministack does not fill in.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    if action != "s3:PutObject":
+        return {}
+    return {f"s3:{name}": headers[name] for name in ("if-match", "if-none-match") if headers.get(name)}
 
 
 def leading_keys(request: Mapping[str, Any], hash_key: Callable[[str, str | None], str | None]) -> list[str]:
