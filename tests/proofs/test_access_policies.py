@@ -1,0 +1,249 @@
+"""What data scientists and approvers may do: the synthesized policies, asked through the emulator's IAM evaluator."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from dual_pipeline_local import ministack
+from synthesis import Synthesis, Template
+
+pytestmark = pytest.mark.xdist_group("synthesis")
+
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
+SCHEDULE = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule"
+LOGS = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/sagemaker"
+COPY = f"{SAGEMAKER}:pipeline/dev-census--ann"
+PRODUCTION = f"{SAGEMAKER}:pipeline/dev-census"
+PACKAGE = f"{SAGEMAKER}:model-package/dev-census/3"
+ANOTHER_PACKAGE = f"{SAGEMAKER}:model-package/dev-other/3"
+TO_SAGEMAKER = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+TO_SCHEDULER = {"iam:PassedToService": "scheduler.amazonaws.com"}
+NEW = {"s3:if-none-match": "*"}
+APPROVED = {"sagemaker:ModelApprovalStatus": "Approved"}
+
+Row = tuple[str, str, Mapping[str, str]]
+
+DATA_SCIENTIST_MAY: list[Row] = [
+    *(
+        (f"sagemaker:{action}", COPY, {})
+        for action in ("CreatePipeline", "UpdatePipeline", "DeletePipeline", "StartPipelineExecution", "AddTags")
+    ),
+    ("sagemaker:StopPipelineExecution", f"{COPY}/execution/abc", {}),
+    ("sagemaker:RetryPipelineExecution", f"{COPY}/execution/abc", {}),
+    ("sagemaker:ListPipelines", "*", {}),
+    ("sagemaker:DescribePipeline", PRODUCTION, {}),
+    ("sagemaker:DescribePipelineDefinitionForExecution", f"{PRODUCTION}/execution/abc", {}),
+    ("sagemaker:DescribeTrainingJob", f"{SAGEMAKER}:training-job/pipelines-abc-Train-1", {}),
+    ("sagemaker:DescribeModelPackage", PACKAGE, {}),
+    ("iam:PassRole", "{SandboxPipelineRoleArn}", TO_SAGEMAKER),
+    ("iam:PassRole", "{SandboxJanitorRoleArn}", TO_SCHEDULER),
+    ("s3:PutObject", "{artifacts}/census/code/1234.zip", NEW),
+    ("s3:GetObject", "{data}/census/snapshots/1/data/part-0.parquet", {}),
+    ("s3:GetObject", "{artifacts}/census/executions/abc/evaluate/evaluation/evaluation.json", {}),
+    ("s3:GetObject", "{artifacts}/census/sandbox/abc/train/model.tar.gz", {}),
+    ("s3:ListBucket", "{artifacts}", {"s3:prefix": "census/sandbox/abc/"}),
+    ("logs:GetLogEvents", f"{LOGS}/TrainingJobs:log-stream:pipelines-abc", {}),
+    ("scheduler:CreateSchedule", f"{SCHEDULE}/dev-census--sandbox/dev-census--ann", {}),
+    ("scheduler:DeleteSchedule", f"{SCHEDULE}/dev-census--sandbox/dev-census--ann", {}),
+]
+DATA_SCIENTIST_MAY_NOT: list[Row] = [
+    *(
+        (f"sagemaker:{action}", PRODUCTION, {})
+        for action in ("CreatePipeline", "UpdatePipeline", "DeletePipeline", "StartPipelineExecution")
+    ),
+    ("sagemaker:StopPipelineExecution", f"{PRODUCTION}/execution/abc", {}),
+    ("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/dev-other--ann", {}),
+    ("sagemaker:UpdateModelPackage", PACKAGE, APPROVED),
+    ("sagemaker:CreateModelPackage", PACKAGE, APPROVED),
+    ("sagemaker:CreateTrainingJob", f"{SAGEMAKER}:training-job/pipelines-abc", {}),
+    ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-census-outer-loop", {}),
+    ("iam:PassRole", "{SandboxPipelineRoleArn}", TO_SCHEDULER),
+    ("iam:PassRole", "{SandboxJanitorRoleArn}", TO_SAGEMAKER),
+    ("iam:PassRole", "{SandboxTrainingRoleArn}", TO_SAGEMAKER),
+    ("iam:PassRole", "{production}", TO_SAGEMAKER),
+    ("s3:PutObject", "{artifacts}/census/code/1234.zip", {}),
+    ("s3:PutObject", "{artifacts}/census/executions/abc/train/model.tar.gz", NEW),
+    ("s3:PutObject", "{artifacts}/census/sandbox/abc/train/model.tar.gz", NEW),
+    ("s3:PutObject", "{data}/census/snapshots/1/data/part-0.parquet", NEW),
+    ("s3:DeleteObject", "{artifacts}/census/code/1234.zip", {}),
+    ("s3:GetObject", "{data}/census/raw/census.csv", {}),
+    ("s3:GetObject", "{artifacts}/other/executions/abc/train/model.tar.gz", {}),
+    ("scheduler:CreateSchedule", f"{SCHEDULE}/default/dev-census--ann", {}),
+    ("scheduler:DeleteScheduleGroup", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/dev-census--sandbox", {}),
+]
+APPROVER_MAY: list[Row] = [
+    ("sagemaker:DescribeModelPackage", PACKAGE, {}),
+    ("sagemaker:ListModelPackages", f"{SAGEMAKER}:model-package-group/dev-census", {}),
+    ("sagemaker:UpdateModelPackage", PACKAGE, APPROVED),
+    ("sagemaker:UpdateModelPackage", PACKAGE, {"sagemaker:ModelApprovalStatus": "Rejected"}),
+    ("s3:GetObject", "{artifacts}/census/executions/abc/evaluate/evaluation/report.html", {}),
+]
+APPROVER_MAY_NOT: list[Row] = [
+    ("sagemaker:UpdateModelPackage", PACKAGE, {}),
+    ("sagemaker:UpdateModelPackage", PACKAGE, {"sagemaker:ModelApprovalStatus": "PendingManualApproval"}),
+    ("sagemaker:UpdateModelPackage", ANOTHER_PACKAGE, APPROVED),
+    ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/dev-census--sandbox/1", APPROVED),
+    ("sagemaker:DeleteModelPackage", PACKAGE, {}),
+    ("sagemaker:CreateModelPackage", PACKAGE, APPROVED),
+    ("sagemaker:StartPipelineExecution", PRODUCTION, {}),
+    ("s3:GetObject", "{artifacts}/census/executions/abc/train/model.tar.gz", {}),
+    ("s3:GetObject", "{data}/census/snapshots/1/data/part-0.parquet", {}),
+    ("iam:PassRole", "{production}", TO_SAGEMAKER),
+]
+
+
+class Resolver:
+    """Values of a template as a deployment would fill them in."""
+
+    def __init__(self, synthesis: Synthesis, stack: str) -> None:
+        self._synthesis = synthesis
+        self._template: Template = synthesis.templates[stack]
+
+    def output(self, name: str) -> str:
+        return str(self(self._template["Outputs"][name]["Value"]))
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        match value:
+            case {"Fn::Join": [separator, parts]}:
+                return str(separator).join(self(part) for part in parts)
+            case {"Ref": "AWS::AccountId"}:
+                return ACCOUNT
+            case {"Ref": name}:
+                return str(name).lower()
+            case {"Fn::GetAtt": [name, _]}:
+                return self._arn(name)
+            case {"Fn::GetStackOutput": {"StackName": stack, "OutputName": output}}:
+                return Resolver(self._synthesis, stack.replace("-", "/", 1)).output(output)
+        return {key: self(item) for key, item in value.items()}
+
+    def _arn(self, name: str) -> str:
+        resource = self._template["Resources"][name]
+        match resource["Type"]:
+            case "AWS::S3::Bucket":
+                return f"arn:aws:s3:::{name.lower()}"
+            case "AWS::KMS::Key":
+                return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}"
+            case "AWS::SageMaker::ModelPackageGroup":
+                return f"{SAGEMAKER}:model-package-group/{resource['Properties']['ModelPackageGroupName']}"
+            case _:
+                return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def policy(synthesis: Synthesis, stack: str) -> dict[str, Any]:
+    """The one managed policy of a stack, resolved."""
+    (found,) = synthesis.resources("AWS::IAM::ManagedPolicy", stack=stack).values()
+    document: dict[str, Any] = Resolver(synthesis, stack)(found["Properties"]["PolicyDocument"])
+    return document
+
+
+def allows(synthesis: Synthesis, stack: str, row: Row) -> bool:
+    """Whether the stack's policy allows an action on a resource under these condition keys."""
+    action, resource, context = row
+    foundation, inner = Resolver(synthesis, "Dev/Foundation"), Resolver(synthesis, "Dev/CensusInnerLoop")
+    names = {name: inner.output(name) for name in inner._template["Outputs"] if name.endswith("RoleArn")}
+    names |= {
+        "data": f"arn:aws:s3:::{foundation.output('DataBucketName')}",
+        "artifacts": f"arn:aws:s3:::{foundation.output('ArtifactBucketName')}",
+        "production": production_role(inner),
+    }
+    evaluator = ministack.load("core.iam_evaluator")
+    request = evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/person/session",
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action=action,
+        resource_arn=resource.format_map(names),
+        region=REGION,
+        secure_transport=True,
+        service_context={key.lower(): value for key, value in context.items()},
+    )
+    statements = evaluator.parse_policy_document(json.dumps(policy(synthesis, stack)))
+    return bool(evaluator.evaluate(request, [statements]).decision == "Allow")
+
+
+def production_role(inner: Resolver) -> str:
+    """The role that the deployed pipeline runs as."""
+    (pipeline,) = [
+        resource for resource in inner._template["Resources"].values() if resource["Type"] == "AWS::SageMaker::Pipeline"
+    ]
+    return str(inner(pipeline["Properties"]["RoleArn"]))
+
+
+@pytest.mark.parametrize("row", DATA_SCIENTIST_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_data_scientists_may(synthesis: Synthesis, row: Row) -> None:
+    """Data scientists run copies of their own as the sandbox and read what the project's runs left."""
+    assert allows(synthesis, "Dev/CensusInnerLoop", row)
+
+
+@pytest.mark.parametrize("row", DATA_SCIENTIST_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_data_scientists_may_not(synthesis: Synthesis, row: Row) -> None:
+    """They change nothing that the outer loop runs, approves or serves, and nothing of another project."""
+    assert not allows(synthesis, "Dev/CensusInnerLoop", row)
+
+
+@pytest.mark.parametrize("row", APPROVER_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_approvers_may(synthesis: Synthesis, row: Row) -> None:
+    """Approvers look at the project's models and reports, and decide."""
+    assert allows(synthesis, "Dev/CensusRegistry", row)
+
+
+@pytest.mark.parametrize("row", APPROVER_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_approvers_may_not(synthesis: Synthesis, row: Row) -> None:
+    """They change nothing of a model but its approval, and see neither data nor models."""
+    assert not allows(synthesis, "Dev/CensusRegistry", row)
+
+
+def test_without_a_sandbox_nothing_can_be_started(synthesis: Synthesis) -> None:
+    """In an environment without sandboxes data scientists only read."""
+    actions = {
+        action
+        for statement in policy(synthesis, "Prod/CensusInnerLoop")["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    verbs = ("Describe", "Filter", "Get", "List")
+    assert {"kms:Decrypt"} == {action for action in actions if not action.split(":")[1].startswith(verbs)}
+
+
+def test_policies_fit(synthesis: Synthesis) -> None:
+    """With the longest names a managed policy stays below IAM's 6,144 characters, white space apart."""
+    text = json.dumps(policy(synthesis, "Dev/CensusInnerLoop"), separators=(",", ":"))
+    longest = text.replace("dev-census", "e" * 12 + "-" + "p" * 24).replace("/census/", f"/{'p' * 24}/")
+    # Names that CloudFormation makes may be longer than the logical ids that stand for them here.
+    made = 64 * (longest.count(":role/") + longest.count(":s3:::"))
+    assert len(longest) + made <= 6_144
+
+
+def test_the_janitor_only_deletes_copies(synthesis: Synthesis) -> None:
+    """What Scheduler acts as may delete personal copies and nothing else."""
+    (found,) = [
+        resource["Properties"]["PolicyDocument"]["Statement"]
+        for path, resource in synthesis.resources("AWS::IAM::Policy", stack="Dev/CensusInnerLoop").items()
+        if "SandboxJanitor" in path
+    ]
+    (statement,) = found
+    assert "sagemaker:DeletePipeline" == statement["Action"]
+    assert f"{SAGEMAKER}:pipeline/dev-census--*" == Resolver(synthesis, "Dev/CensusInnerLoop")(statement["Resource"])
+
+
+@pytest.mark.parametrize("role", ["Processing", "Training"])
+def test_sandbox_jobs_write_apart(synthesis: Synthesis, role: str) -> None:
+    """Jobs of copies write below `<project>/sandbox/` of the artifact bucket and nowhere else."""
+    resolve = Resolver(synthesis, "Dev/CensusInnerLoop")
+    (statements,) = [
+        resource["Properties"]["PolicyDocument"]["Statement"]
+        for path, resource in synthesis.resources("AWS::IAM::Policy", stack="Dev/CensusInnerLoop").items()
+        if f"/Sandbox{role}Role" in path
+    ]
+    written = [resolve(s["Resource"]) for s in statements if "s3:PutObject" in s["Action"]]
+    bucket = Resolver(synthesis, "Dev/Foundation").output("ArtifactBucketName")
+    assert [f"arn:aws:s3:::{bucket}/census/sandbox/*"] == written
