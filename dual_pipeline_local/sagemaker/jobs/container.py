@@ -5,6 +5,7 @@ and environment values is replaced by the same path below the job's folder, and 
 """
 
 import re
+import shutil
 import sys
 import sysconfig
 import threading
@@ -14,23 +15,29 @@ from pathlib import Path
 from dual_pipeline_local.processes import ProcessResult, run_process
 
 HOST = "algo-1"
+"""The first host of a job, and the only one of most."""
 _OPT_ML = re.compile(r"(?<![\w./-])/opt/ml(?=/|$|[\s'\":,;])")
 _PYTHON = '#!/bin/sh\nexec "{python}" -S "$@"\n'
 
 
 class Container:
-    """The surroundings of one job under `folder`; the job's log is `log`."""
+    """The surroundings of one host of a job under `folder`; what the host says goes to `log`."""
 
     def __init__(self, folder: Path, *, log: Path) -> None:
-        self._folder = folder.resolve()
-        self.ml = self._folder / "ml"
+        self.root = folder.resolve()
+        self.ml = self.root / "ml"
         self.log = log
+        self.renew()
+
+    def renew(self) -> None:
+        """Empty folders, as on a new instance."""
         for name in ("ml", "bin", "home", "tmp"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.root / name, ignore_errors=True)
+            (self.root / name).mkdir(parents=True)
         for name in ("python", "python3"):
             # -S hides the checkout that is installed into the venv: step code sees its own bundle and its image only
-            (self._folder / "bin" / name).write_text(_PYTHON.format(python=sys.executable))
-            (self._folder / "bin" / name).chmod(0o755)
+            (self.root / "bin" / name).write_text(_PYTHON.format(python=sys.executable))
+            (self.root / "bin" / name).chmod(0o755)
 
     def path(self, location: str) -> Path:
         """Where a path of the container lies on this machine; only /opt/ml has a place.
@@ -75,11 +82,11 @@ class Container:
         """The whole environment of a process: a bare container's, and what is given, rewritten."""
         paths = sysconfig.get_paths()
         bare = {
-            "PATH": f"{self._folder / 'bin'}:{paths['scripts']}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self.root / 'bin'}:{paths['scripts']}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": ":".join(dict.fromkeys([paths["purelib"], paths["platlib"]])),
             "PYTHONUNBUFFERED": "1",
-            "HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "tmp"),
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
             "LANG": "C.UTF-8",
             # Jobs share this machine's cores; threads that spin while they wait make training several times slower.
             "OMP_WAIT_POLICY": "PASSIVE",

@@ -1,5 +1,6 @@
 """The life of a job, whatever its kind: created, run in the background, described, listed, stopped, awaited."""
 
+import json
 import shutil
 import threading
 import time
@@ -22,16 +23,17 @@ from dual_pipeline_local.sagemaker.jobs.container import Container
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
 from dual_pipeline_local.sagemaker.listing import Listing
 
-_STAGING_ERRORS = (ValueError, Boto3Error, ClientError, BotoCoreError, ApiError)
+STAGING_ERRORS = (ValueError, Boto3Error, ClientError, BotoCoreError, ApiError)
 _TERMINAL = ("Completed", "Failed", "Stopped")
 
 
 @dataclass
 class Job:
-    """One job: its record as Describe answers it, its container, and the wish to stop it."""
+    """One job: its record as Describe answers it, its container (the first host's), and the wish to stop it."""
 
     record: Record
     container: Container
+    caller: Caller
     stop: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -43,17 +45,19 @@ class Job:
 
 
 class Jobs(ABC):
-    """All jobs of one kind."""
+    """All jobs of one kind: `kind` as operations spell it, `words` as events do, `path` as ARNs do."""
 
     kind: ClassVar[str]
-    default_timeout_s: ClassVar[int]
+    words: ClassVar[str]
+    path: ClassVar[str]
+    order: ClassVar[str] = "Ascending"
 
     def __init__(self, control: Control) -> None:
         self._control = control
         self._jobs: dict[str, Job] = {}
         self._name, self._arn, self._status = f"{self.kind}JobName", f"{self.kind}JobArn", f"{self.kind}JobStatus"
         self._listing = Listing(
-            operation=f"List{self.kind}Jobs", name=self._name, status=self._status, order="Ascending"
+            operation=f"List{self.kind}Jobs", name=self._name, status=self._status, order=self.order
         )
         self.operations: Operations = {
             f"Create{self.kind}Job": self._create,
@@ -64,7 +68,7 @@ class Jobs(ABC):
 
     @abstractmethod
     def refuse_unmodelled(self, request: Record) -> None:
-        """Refuse by name what this emulator does not do, before anything starts."""
+        """Refuse what AWS refuses, and by name what this emulator does not do, before anything starts."""
 
     @abstractmethod
     def execute(self, job: Job) -> Record:
@@ -74,9 +78,45 @@ class Jobs(ABC):
     def ended(self, job: Job, changes: Record) -> Record:
         """Members that change when the job ends, whatever its end; `changes` are those already known."""
 
-    def started(self, _request: Record) -> Record:
-        """Members that a new job's record has beyond its request."""
+    def started(self, _request: Record, _caller: Caller) -> Record:
+        """Members that a new job's record has beyond its request; Describe leaves out those it does not know."""
         return {}
+
+    def launch(self, request: Record, caller: Caller, **more: object) -> Job:
+        """Create a job from a checked request and run it in the background; `more` goes into its record."""
+        self.refuse_unmodelled(request)
+        name, now = request[self._name], api.now()
+        job_arn = arn(caller, f"{self.path}/{name}")
+        started = self.started(request, caller)
+        with self._control.changed:
+            if name in self._jobs:
+                raise ApiError(
+                    "ResourceInUse",
+                    "Job name must be unique within an AWS account and region, and a job with this name already "
+                    f"exists ({job_arn})",
+                )
+            self._control.tag(job_arn, request)
+            record = request | {
+                self._arn: job_arn,
+                self._status: "InProgress",
+                "CreationTime": now,
+                "LastModifiedTime": now,
+            }
+            job = self._jobs[name] = Job(record | started | more, self._container(name), caller)
+        self._control.start(lambda: self._run(job), name=name)
+        return job
+
+    def halt(self, job: Job) -> bool:
+        """Ask a running job to stop; False if it has ended or is stopping already."""
+        with self._control.changed:
+            if job.record[self._status] != "InProgress":
+                return False
+            self.change(job, **{self._status: "Stopping"})
+        self._tell(job)
+        job.stop.set()
+        with self._control.changed:
+            self._control.changed.notify_all()
+        return True
 
     def find(self, job_arn: str) -> Job | None:
         """The job of that ARN."""
@@ -92,24 +132,30 @@ class Jobs(ABC):
 
     def stop_all(self) -> None:
         """Stop every job and wait until its processes are gone."""
-        for job in self._jobs.values():
-            job.stop.set()
-        for job in self._jobs.values():
+        with self._control.changed:
+            jobs = list(self._jobs.values())
+            for job in jobs:
+                job.stop.set()
+            self._control.changed.notify_all()
+        for job in jobs:
             job.done.wait(timeout=30)
 
-    def update(self, job: Job, **changes: object) -> None:
-        """Change a job's record, tell those who wait for it, and send the state change event."""
+    def change(self, job: Job, **changes: object) -> None:
+        """Change a job's record and tell those who wait for it."""
         with self._control.changed:
             job.record |= {**changes, "LastModifiedTime": api.now()}
             self._control.changed.notify_all()
-            detail = self._event(job.record)
-        self._control.cloud.emit(f"SageMaker {self.kind} Job State Change", detail, [job.record[self._arn]])
 
-    def download(self, job: Job, uri: str, folder: Path) -> None:
+    def update(self, job: Job, **changes: object) -> None:
+        """The same, and send the state change event."""
+        self.change(job, **changes)
+        self._tell(job)
+
+    def download(self, job: Job, uri: str, folder: Path, *, shard: staging.Shard = staging.WHOLE) -> list[Path]:
         """Stage an input as the job's role, failing the job in AWS's words."""
         try:
-            staging.download(self.s3(job), uri, folder)
-        except (staging.NothingStaged, *_STAGING_ERRORS) as error:
+            return staging.download(self.s3(job), uri, folder, shard=shard)
+        except (staging.NothingStaged, *STAGING_ERRORS) as error:
             cause = "No objects found" if isinstance(error, staging.NothingStaged) else str(error)
             raise JobFailed(
                 "ClientError: Data download failed:Failed to download data. No S3 objects found under S3 URL "
@@ -122,7 +168,7 @@ class Jobs(ABC):
         """Stage an output as the job's role."""
         try:
             return staging.upload(self.s3(job), path, uri)
-        except _STAGING_ERRORS as error:
+        except STAGING_ERRORS as error:
             raise JobFailed(f"ClientError: Failed to upload {path.name} to {uri} as {job.role}: {error}") from error
 
     def s3(self, job: Job) -> Any:
@@ -134,31 +180,10 @@ class Jobs(ABC):
         return {} if isolated else dict(self._control.cloud.environment(job.role))
 
     def _create(self, request: Record, caller: Caller) -> Record:
-        self.refuse_unmodelled(request)
-        name, now = request[self._name], api.now()
-        job_arn = arn(caller, f"{self.kind.lower()}-job/{name}")
-        with self._control.changed:
-            if name in self._jobs:
-                raise ApiError(
-                    "ResourceInUse",
-                    "Job name must be unique within an AWS account and region, and a job with this name already "
-                    f"exists ({job_arn})",
-                )
-            self._control.tag(job_arn, request)
-            record = request | {
-                self._arn: job_arn,
-                self._status: "InProgress",
-                "CreationTime": now,
-                "LastModifiedTime": now,
-                "StoppingCondition": {"MaxRuntimeInSeconds": self.default_timeout_s}
-                | request.get("StoppingCondition", {}),
-            }
-            job = self._jobs[name] = Job(record | self.started(record), self._container(name))
-        self._control.start(lambda: self._run(job), name=name)
-        return {self._arn: job_arn}
+        return {self._arn: self.launch(request, caller).record[self._arn]}
 
     def _container(self, name: str) -> Container:
-        folder = self._control.work / "jobs" / self.kind.lower() / name
+        folder = self._control.work / "jobs" / self.path.removesuffix("-job") / name
         shutil.rmtree(folder, ignore_errors=True)
         return Container(folder, log=self._control.work / "logs" / f"{self.kind}Jobs" / f"{name}.log")
 
@@ -174,9 +199,21 @@ class Jobs(ABC):
         except Exception as error:  # a defect here is the service's own error, and the job must end
             changes = {self._status: "Failed", "FailureReason": f"InternalServerError: {error!r}"}
         try:
-            self.update(job, **(changes | self.ended(job, changes)))
+            changes |= self.ended(job, changes)
+            self._keep(job, job.record | changes)
+            self.update(job, **changes)
         finally:
             job.done.set()
+
+    def _tell(self, job: Job) -> None:
+        with self._control.changed:
+            detail = self._event(job.record)
+        self._control.cloud.emit(f"SageMaker {self.words} Job State Change", detail, [job.record[self._arn]])
+
+    def _keep(self, job: Job, record: Record) -> None:
+        """The job as Describe answers it beside its files, for those who come after this process."""
+        described = api.output(f"Describe{self.kind}Job", record)
+        (job.container.root / "job.json").write_text(json.dumps(described, indent=1, sort_keys=True))
 
     def _describe(self, request: Record, _caller: Caller) -> Record:
         return self.describe(self._job(request))
@@ -186,14 +223,9 @@ class Jobs(ABC):
 
     def _stop(self, request: Record, _caller: Caller) -> Record:
         job = self._job(request)
-        with self._control.changed:
-            status = job.record[self._status]
-            if status != "InProgress":
-                raise api.invalid(
-                    f"The request was rejected because the {self.kind.lower()} job is in status {status}."
-                )
-        self.update(job, **{self._status: "Stopping"})
-        job.stop.set()
+        if not self.halt(job):
+            noun = self.path.replace("-", " ")
+            raise api.invalid(f"The request was rejected because the {noun} is in status {job.record[self._status]}.")
         return {}
 
     def _job(self, request: Record) -> Job:

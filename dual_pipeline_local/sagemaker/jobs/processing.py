@@ -1,31 +1,42 @@
-"""Processing jobs: any command over declared inputs and outputs.
+"""Processing jobs: any command over declared inputs and outputs, on one host or on several that share the inputs.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from dual_pipeline_local import spark, staging
+from dual_pipeline_local.iam import Caller
+from dual_pipeline_local.processes import ProcessResult
 from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
-from dual_pipeline_local.sagemaker.jobs.container import HOST
+from dual_pipeline_local.sagemaker.jobs.container import HOST, Container
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped, algorithm_error
+from dual_pipeline_local.sagemaker.jobs.instances import check_volume_key
 from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs
 
 _ROOT = "/opt/ml/processing/"
+_SPARK_IMAGE = "/sagemaker-spark-processing"
+_DEFAULT_TIMEOUT_S = 86_400
 
 
 class ProcessingJobs(Jobs):
     """See module."""
 
     kind = "Processing"
-    default_timeout_s = 86_400
+    words = "Processing"
+    path = "processing-job"
 
     def refuse_unmodelled(self, request: Record) -> None:
         """See Jobs."""
         if not request["AppSpecification"].get("ContainerEntrypoint"):
             raise not_modelled("CreateProcessingJob without AppSpecification.ContainerEntrypoint (an image's own)")
-        if request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] != 1:
-            raise not_modelled("CreateProcessingJob with ClusterConfig.InstanceCount other than 1")
+        cluster = request["ProcessingResources"]["ClusterConfig"]
+        check_volume_key(cluster)
+        if cluster["InstanceCount"] != 1 and _has_spark(request):
+            raise not_modelled("CreateProcessingJob with the Spark image on more than one instance")
         for entry in request.get("ProcessingInputs", []):
             source = entry.get("S3Input")
             if source is None:
@@ -39,18 +50,56 @@ class ProcessingJobs(Jobs):
             _refuse_other_than(target, "ProcessingOutput", _OUTPUT)
             _check_path(target.get("LocalPath"), entry["OutputName"])
 
+    def started(self, request: Record, _caller: Caller) -> Record:
+        """See Jobs."""
+        stopping = {"MaxRuntimeInSeconds": _DEFAULT_TIMEOUT_S} | request.get("StoppingCondition", {})
+        return {"StoppingCondition": stopping}
+
     def execute(self, job: Job) -> Record:
-        """Stage in, run, stage out."""
-        record, container = job.record, job.container
+        """Stage in, run every host, stage out; one host's failure stops the others."""
+        record = job.record
         self.update(job, ProcessingStartTime=api.now())
+        hosts = _hosts(job)
+        for number, (host, container) in enumerate(hosts.items()):
+            self._prepare(job, container, shard=(number, len(hosts)))
+            _write(container, "resourceconfig.json", {"current_host": host, "hosts": list(hosts)})
+        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+            results = dict(zip(hosts, pool.map(lambda host: self._run_host(job, hosts[host]), hosts), strict=True))
+        for host, result in results.items():
+            if result.exit_code not in (0, None):
+                raise algorithm_error(result, hosts[host].path("/opt/ml/output/failure"))
+        if any(result.timed_out for result in results.values()):
+            raise JobFailed("ClientError: Job exceeded MaxRuntimeInSeconds and was stopped")
+        if any(result.stopped for result in results.values()):
+            raise JobStopped
+        for container in hosts.values():
+            for target in _outputs(record):
+                self.upload(job, container.path(target["LocalPath"]), target["S3Uri"])
+        return {}
+
+    def ended(self, job: Job, _changes: Record) -> Record:
+        """See Jobs."""
+        message = job.container.ml / "output" / "message"
+        told = {"ExitMessage": message.read_text(errors="replace")[:1024]} if message.is_file() else {}
+        return {"ProcessingEndTime": api.now()} | told
+
+    def _prepare(self, job: Job, container: Container, *, shard: staging.Shard) -> None:
+        """What a host finds below /opt/ml when its process begins."""
+        record = job.record
         for entry in record.get("ProcessingInputs", []):
             source = entry["S3Input"]
-            self.download(job, source["S3Uri"], container.folder(source["LocalPath"]))
-        outputs = [entry["S3Output"] for entry in record.get("ProcessingOutputConfig", {}).get("Outputs", [])]
-        for target in outputs:
+            is_shared = source.get("S3DataDistributionType") == "ShardedByS3Key"
+            folder = container.folder(source["LocalPath"])
+            self.download(job, source["S3Uri"], folder, shard=shard if is_shared else staging.WHOLE)
+        for target in _outputs(record):
             container.folder(target["LocalPath"])
-        failure_file = container.folder("/opt/ml/output") / "failure"
-        self._write_config(job)
+        container.folder("/opt/ml/output")
+        _write(container, "processingjobconfig.json", {name: record[name] for name in _CONFIG if name in record})
+        if _has_spark(record):
+            spark.install(container.root)
+
+    def _run_host(self, job: Job, container: Container) -> ProcessResult:
+        record = job.record
         application = record["AppSpecification"]
         isolated = record.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
         result = container.run(
@@ -60,27 +109,32 @@ class ProcessingJobs(Jobs):
             timeout_s=record["StoppingCondition"]["MaxRuntimeInSeconds"],
             stop=job.stop,
         )
-        if result.stopped:
-            raise JobStopped
-        if result.timed_out:
-            raise JobFailed("ClientError: Job exceeded MaxRuntimeInSeconds and was stopped")
         if result.exit_code != 0:
-            raise algorithm_error(result, failure_file)
-        for target in outputs:
-            self.upload(job, container.path(target["LocalPath"]), target["S3Uri"])
-        return {}
+            job.stop.set()
+        return result
 
-    def ended(self, job: Job, _changes: Record) -> Record:
-        """See Jobs."""
-        message = job.container.ml / "output" / "message"
-        told = {"ExitMessage": message.read_text(errors="replace")[:1024]} if message.is_file() else {}
-        return {"ProcessingEndTime": api.now()} | told
 
-    def _write_config(self, job: Job) -> None:
-        record, folder = job.record, job.container.folder("/opt/ml/config")
-        config = {name: record[name] for name in _CONFIG if name in record}
-        (folder / "processingjobconfig.json").write_text(job.container.rewrite(json.dumps(config)))
-        (folder / "resourceconfig.json").write_text(json.dumps({"current_host": HOST, "hosts": [HOST]}))
+def _hosts(job: Job) -> dict[str, Container]:
+    """The containers by host: the job's own folder is the first one's, the others lie in it by name."""
+    count = job.record["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
+    first, log = job.container, job.container.log
+    others = [f"algo-{number}" for number in range(2, count + 1)]
+    return {HOST: first} | {
+        name: Container(first.root / name, log=log.with_name(f"{log.stem}.{name}.log")) for name in others
+    }
+
+
+def _outputs(record: Record) -> list[Record]:
+    return [entry["S3Output"] for entry in record.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+
+
+def _has_spark(request: Record) -> bool:
+    return _SPARK_IMAGE in request["AppSpecification"]["ImageUri"]
+
+
+def _write(container: Container, name: str, content: Record) -> None:
+    path: Path = container.folder("/opt/ml/config") / name
+    path.write_text(container.rewrite(json.dumps(content)))
 
 
 def _refuse_other_than(settings: Record, what: str, modelled: dict[str, set[str]]) -> None:
@@ -97,7 +151,7 @@ def _check_path(path: str | None, name: str) -> None:
 _INPUT = {
     "S3DataType": {"S3Prefix"},
     "S3InputMode": {"File"},
-    "S3DataDistributionType": {"FullyReplicated"},
+    "S3DataDistributionType": {"FullyReplicated", "ShardedByS3Key"},
     "S3CompressionType": {"None"},
 }
 _OUTPUT = {"S3UploadMode": {"EndOfJob"}}

@@ -8,26 +8,47 @@ import re
 import shlex
 import shutil
 import tarfile
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from dual_pipeline_local import staging
 from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.processes import ProcessResult
 from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
+from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped, algorithm_error, script_error
-from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs
+from dual_pipeline_local.sagemaker.jobs.instances import check_volume_key
+from dual_pipeline_local.sagemaker.jobs.job import STAGING_ERRORS, Job, Jobs
 from dual_pipeline_local.sagemaker.jobs.script_mode import Script, resource_config
+from dual_pipeline_local.sagemaker.jobs.spot import Interruption, SpotClock
 
 _TIMED_OUT = "MaxRuntimeExceeded"
-_FINAL = ("Completed", "Failed", "Stopped", _TIMED_OUT)
+_WAITED_OUT = "MaxWaitTimeExceeded"
+_FINAL = ("Completed", "Failed", "Stopped", _TIMED_OUT, _WAITED_OUT)
+_DEFAULT_TIMEOUT_S = 86_400
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How the training process of one instance ended; `command` is script mode's."""
+
+    result: ProcessResult
+    command: str
 
 
 class TrainingJobs(Jobs):
-    """See module."""
+    """See module; each Spot job is interrupted `spot_interruptions` times."""
 
     kind = "Training"
-    default_timeout_s = 86_400
+    words = "Training"
+    path = "training-job"
+
+    def __init__(self, control: Control, *, spot_interruptions: int) -> None:
+        super().__init__(control)
+        self._spot_interruptions = spot_interruptions
 
     def refuse_unmodelled(self, request: Record) -> None:
         """See Jobs."""
@@ -43,48 +64,44 @@ class TrainingJobs(Jobs):
         _check_resources(request)
         for channel in request.get("InputDataConfig", []):
             _check_channel(channel, algorithm["TrainingInputMode"])
-        if request.get("EnableManagedSpotTraining"):
-            stopping = request.get("StoppingCondition", {})
-            longest = stopping.get("MaxRuntimeInSeconds", self.default_timeout_s)
-            if stopping.get("MaxWaitTimeInSeconds", 0) < longest:
-                raise invalid(
-                    "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
-                    "MaxRuntimeInSeconds"
-                )
+        _check_waiting(request)
 
-    def started(self, request: Record) -> Record:
+    def started(self, request: Record, _caller: Caller) -> Record:
         """See Jobs."""
         output = request["OutputDataConfig"]["S3OutputPath"]
         artifacts = staging.join(output, request["TrainingJobName"], "output", "model.tar.gz")
         return {
+            "StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_TIMEOUT_S} | request.get("StoppingCondition", {}),
             "ModelArtifacts": {"S3ModelArtifacts": artifacts},
             **_moved({"SecondaryStatusTransitions": []}, "Starting", "Starting the training job"),
         }
 
     def execute(self, job: Job) -> Record:
-        """Stage in, run, collect metrics, pack and stage out."""
+        """Run until an attempt is not interrupted, collect metrics, pack and stage out."""
         record, container = job.record, job.container
-        self.update(job, TrainingStartTime=api.now(), **_moved(record, "Downloading", "Downloading input data"))
-        for channel in record.get("InputDataConfig", []):
-            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            self.download(job, uri, container.folder(f"/opt/ml/input/data/{channel['ChannelName']}"))
-        checkpoints = record.get("CheckpointConfig")
-        if checkpoints:
-            self._restore(job, checkpoints)
-        self._write_config(job)
-        self.update(job, **_moved(record, "Training", "Training image download completed. Training in progress."))
-        result, command = self._run_process(job)
+        self.update(job, TrainingStartTime=api.now())
+        clock = SpotClock.of(record)
+        interruptions = self._spot_interruptions if record.get("EnableManagedSpotTraining") else 0
+        attempt = self._attempt(job, clock, is_interrupted=interruptions > 0)
+        while attempt.result.stopped and not job.stop.is_set():
+            interruptions -= 1
+            self.update(job, **_moved(record, "Interrupted", "The Spot instance was interrupted"))
+            container.renew()
+            self.update(job, **_moved(record, "Starting", "Starting the training job on another Spot instance"))
+            attempt = self._attempt(job, clock, is_interrupted=interruptions > 0)
+        result = attempt.result
         metrics = _metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []), container.log)
-        if checkpoints:
-            self.upload(job, self._checkpoint_folder(job, checkpoints), checkpoints["S3Uri"])
+        if result.timed_out and clock.has_waited_out:
+            self.update(job, **_moved(record, "Stopping", "Stopping the training job"), **metrics)
+            return {"TrainingJobStatus": "Stopped", "SecondaryStatus": _WAITED_OUT}
         self.update(job, **_moved(record, "Uploading", "Uploading generated training model"), **metrics)
         self._pack(job, "output/data", "output.tar.gz")
         if result.stopped:
             raise JobStopped
         if result.exit_code not in (0, None):
             failure_file = container.ml / "output" / "failure"
-            if command:
-                raise script_error(result, failure_file, command)
+            if attempt.command:
+                raise script_error(result, failure_file, attempt.command)
             raise algorithm_error(result, failure_file)
         self._pack(job, "model", "model.tar.gz")
         if result.timed_out:
@@ -109,20 +126,37 @@ class TrainingJobs(Jobs):
         """AWS does not name a missing training job."""
         return invalid("Requested resource not found.")
 
-    def _run_process(self, job: Job) -> tuple[ProcessResult, str]:
+    def _attempt(self, job: Job, clock: SpotClock, *, is_interrupted: bool) -> Attempt:
+        """Stage in, train and save the checkpoints, once; an interruption looks like a stop that nobody asked for."""
+        record, container = job.record, job.container
+        self.update(job, **_moved(record, "Downloading", "Downloading input data"))
+        for channel in record.get("InputDataConfig", []):
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            self.download(job, uri, container.folder(f"/opt/ml/input/data/{channel['ChannelName']}"))
+        checkpoints: Record = record.get("CheckpointConfig", {})
+        folder = container.folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints")) if checkpoints else None
+        if folder:
+            self._restore(job, checkpoints["S3Uri"], folder)
+        self._write_config(job)
+        self.update(job, **_moved(record, "Training", "Training image download completed. Training in progress."))
+        with clock.running(), Interruption(job.stop, folder, is_due=is_interrupted) as halt:
+            attempt = self._train(job, stop=halt, timeout_s=clock.left_s)
+        if folder:
+            self.upload(job, folder, checkpoints["S3Uri"])
+        return attempt
+
+    def _train(self, job: Job, *, stop: threading.Event, timeout_s: float) -> Attempt:
         record, container = job.record, job.container
         algorithm = record["AlgorithmSpecification"]
         environment = self.credentials(job, isolated=record.get("EnableNetworkIsolation", False))
         environment |= {"TRAINING_JOB_NAME": record["TrainingJobName"], "TRAINING_JOB_ARN": record["TrainingJobArn"]}
         environment |= record.get("Environment", {})
-        timeout_s = record["StoppingCondition"]["MaxRuntimeInSeconds"]
         for folder in ("model", "output/data", "output/intermediate", "code"):
             container.folder(f"/opt/ml/{folder}")
         if "ContainerEntrypoint" in algorithm:
             argv = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
-            return container.run(
-                argv, environment=environment, cwd=container.ml, timeout_s=timeout_s, stop=job.stop
-            ), ""
+            result = container.run(argv, environment=environment, cwd=container.ml, timeout_s=timeout_s, stop=stop)
+            return Attempt(result, "")
         script = Script.of(record["HyperParameters"])
         code = self._unpack_code(job, script)
         argv = ["python3", script.program, *script.arguments()]
@@ -131,8 +165,8 @@ class TrainingJobs(Jobs):
             channels=_channels(record),
             instance=record["ResourceConfig"]["InstanceType"],
         )
-        result = container.run(argv, environment=variables | environment, cwd=code, timeout_s=timeout_s, stop=job.stop)
-        return result, shlex.join(argv)
+        result = container.run(argv, environment=variables | environment, cwd=code, timeout_s=timeout_s, stop=stop)
+        return Attempt(result, shlex.join(argv))
 
     def _unpack_code(self, job: Job, script: Script) -> Path:
         """/opt/ml/code filled from the submit directory: an archive or a folder, in a channel or in S3."""
@@ -155,15 +189,13 @@ class TrainingJobs(Jobs):
             raise JobFailed("ClientError: installing requirements.txt is not modelled by the local emulator")
         return code
 
-    def _restore(self, job: Job, checkpoints: Record) -> None:
-        folder = self._checkpoint_folder(job, checkpoints)
+    def _restore(self, job: Job, uri: str, folder: Path) -> None:
         try:
-            staging.download(self.s3(job), checkpoints["S3Uri"], folder)
+            staging.download(self.s3(job), uri, folder)
         except staging.NothingStaged:
             return
-
-    def _checkpoint_folder(self, job: Job, checkpoints: Record) -> Path:
-        return job.container.folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints"))
+        except STAGING_ERRORS as error:
+            raise JobFailed(f"ClientError: Failed to download checkpoints from {uri} as {job.role}: {error}") from error
 
     def _pack(self, job: Job, folder: str, archive_name: str) -> None:
         """Upload a folder of /opt/ml as an archive beside the model artifacts; an empty output is left out."""
@@ -224,12 +256,31 @@ def _channels(record: Record) -> dict[str, dict[str, str]]:
     }
 
 
+def _check_waiting(request: Record) -> None:
+    """Refuse a waiting time without Spot, and Spot without one; texts as AWS answers.
+
+    Source: https://github.com/aws/sagemaker-python-sdk/issues/4140
+    """
+    stopping = request.get("StoppingCondition", {})
+    waiting = stopping.get("MaxWaitTimeInSeconds")
+    if request.get("EnableManagedSpotTraining"):
+        if (waiting or 0) < stopping.get("MaxRuntimeInSeconds", _DEFAULT_TIMEOUT_S):
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
+            )
+    elif waiting is not None and "RetryStrategy" not in request:
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
+        )
+
+
 def _check_resources(request: Record) -> None:
     resources = request.get("ResourceConfig", {})
     if "InstanceType" not in resources:
         raise not_modelled("CreateTrainingJob without ResourceConfig.InstanceType")
     if resources.get("InstanceCount", 1) != 1:
         raise not_modelled("CreateTrainingJob with ResourceConfig.InstanceCount other than 1")
+    check_volume_key(resources)
 
 
 def _check_channel(channel: Record, input_mode: str) -> None:

@@ -211,7 +211,14 @@ folder = pathlib.Path(os.environ["CHECKPOINTS"])
     assert b"x" == corner.get("s3://corner/checkpoints/a/1")
 
 
-TWO = {"ClusterConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}
+LOCAL_DISK = {
+    "ClusterConfig": {
+        "InstanceCount": 1,
+        "InstanceType": "ml.g4dn.xlarge",
+        "VolumeSizeInGB": 1,
+        "VolumeKmsKeyId": "alias/volumes",
+    }
+}
 
 
 @pytest.mark.parametrize(
@@ -219,8 +226,11 @@ TWO = {"ClusterConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large", "Vol
     [
         ({"ProcessingJobName": "a_b"}, "Value 'a_b' at 'processingJobName' failed to satisfy constraint: Member must"),
         ({"Environment": {"1": "x"}}, "Value '1' at 'environment.1.key' failed to satisfy constraint: Member must"),
-        ({"ProcessingResources": TWO}, "InstanceCount other than 1 is not modelled by the local emulator, see docs/"),
-        ({"AppSpecification": {"ImageUri": "x"}}, "without AppSpecification.ContainerEntrypoint"),
+        ({"ProcessingResources": LOCAL_DISK}, "VolumeKmsKeyId can not be requested for instance type ml.g4dn.xlarge"),
+        (
+            {"AppSpecification": {"ImageUri": "x"}},
+            "without AppSpecification.ContainerEntrypoint (an image's own) is not modelled by the local emulator, see",
+        ),
     ],
 )
 def test_bad_requests_are_refused_before_anything_starts(corner: Any, change: dict[str, Any], message: str) -> None:

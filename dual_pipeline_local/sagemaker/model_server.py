@@ -1,0 +1,102 @@
+"""The process that answers for one model, of an endpoint's variant or of a transform job."""
+
+import http.client
+import shutil
+import tarfile
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dual_pipeline_local import staging
+from dual_pipeline_local.processes import ProcessGroup, tail
+from dual_pipeline_local.sagemaker.api import Record
+from dual_pipeline_local.sagemaker.cloud import Cloud
+from dual_pipeline_local.sagemaker.jobs.container import Container
+
+REQUEST_TIMEOUT_S = 60.0
+_SERVING = Path(__file__).with_name("serving.py")
+_START_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+class ServerDown(Exception):
+    """The server did not come up; `str()` is its last words."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model's server answered."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+class ModelServer:
+    """The serving process of a model (as Models.container describes it), its files under `folder`."""
+
+    def __init__(self, model: Record, *, folder: Path, log: Path, cloud: Cloud) -> None:
+        self.image: str | None = model.get("Image")
+        self._container = Container(folder, log=log)
+        self._port_file = folder / "port"
+        role = model["ExecutionRoleArn"]
+        self._unpack(model["ModelDataUrl"], cloud.client(role, "s3"))
+        model_dir = self._container.rewrite("/opt/ml/model")
+        credentials: Mapping[str, str] = {} if model["EnableNetworkIsolation"] else cloud.environment(role)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            self._process = ProcessGroup(
+                ["python3", "-P", str(_SERVING), "--model-dir", model_dir, "--port-file", str(self._port_file)],
+                env=self._container.environment({**credentials, **model["Environment"]}),
+                cwd=self._container.ml,
+                log=stream,
+            )
+
+    def wait_until_healthy(self, *, timeout_s: float = _START_TIMEOUT_S) -> None:
+        """Wait for /ping; raises ServerDown."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._port_file.exists() and self._ping():
+                return
+            time.sleep(_POLL_S)
+        raise ServerDown(f"Log {self._container.log}: {tail(self._container.log, lines=5)}")
+
+    def invoke(self, body: bytes, headers: Mapping[str, str], *, timeout_s: float = REQUEST_TIMEOUT_S) -> Answer:
+        """POST /invocations; raises OSError or HTTPException when there is no answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=timeout_s)
+        try:
+            connection.request("POST", "/invocations", body, dict(headers))
+            response = connection.getresponse()
+            content_type = response.headers.get("Content-Type", "text/plain")
+            return Answer(response.status, response.read(), content_type)
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End the process and remove its files."""
+        self._process.kill()
+        shutil.rmtree(self._container.root, ignore_errors=True)
+
+    def _unpack(self, uri: str, s3: object) -> None:
+        """The model's archive in /opt/ml/model; raises ServerDown for anything that is no tar.gz."""
+        archive = staging.download(s3, uri, self._container.root / "download")[0]
+        try:
+            shutil.unpack_archive(archive, self._container.folder("/opt/ml/model"), "gztar", filter="data")
+        except (shutil.ReadError, tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise ServerDown(f"model data {uri} is not a tar.gz archive that can be unpacked: {error}") from error
+        archive.unlink()
+
+    def _ping(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=2)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == http.client.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _port(self) -> int:
+        return int(self._port_file.read_text())
