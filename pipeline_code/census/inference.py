@@ -16,6 +16,7 @@ import xgboost as xgb
 
 MODEL_FILE = "model.json"
 ENCODING_FILE = "encoding.json"
+_LARGEST = float(np.finfo(np.float32).max)  # the booster computes in float32
 
 Encoding = dict[str, Any]
 Row = Sequence[Any] | dict[str, Any]
@@ -43,10 +44,10 @@ def model_fn(model_dir: str) -> Model:
 
 def input_fn(body: str | bytes, content_type: str) -> list[Row]:
     """Rows of a request: lists from text/csv (no header, no label), dictionaries from application/json."""
-    text = body.decode("utf-8") if isinstance(body, bytes | bytearray) else body
+    text = _text(body)
     kind = content_type.split(";")[0].strip().lower()
     if kind == "text/csv":
-        rows: list[Row] = [row for row in csv.reader(io.StringIO(text)) if row]
+        rows: list[Row] = _records(text)
     elif kind == "application/json":
         rows = _instances(text)
     else:
@@ -68,12 +69,11 @@ def output_fn(prediction: np.ndarray, accept: str) -> tuple[str, str]:
     return json.dumps({"predictions": [float(value) for value in prediction]}), "application/json"
 
 
-def to_matrix(rows: Sequence[Row], encoding: Encoding, labels: Sequence[int] | None = None) -> xgb.DMatrix:
-    """What the booster learns from and predicts on: categories as such, in the encoding's order."""
+def to_matrix(rows: Sequence[Row], encoding: Encoding) -> xgb.DMatrix:
+    """What the booster predicts on: categories as such, in the encoding's order."""
     kinds = ["c" if name in encoding["categories"] else "q" for name in encoding["features"]]
     return xgb.DMatrix(
         encode(rows, encoding),
-        label=labels,
         feature_names=encoding["features"],
         feature_types=kinds,
         enable_categorical=True,
@@ -89,19 +89,35 @@ def encode(rows: Sequence[Row], encoding: Encoding) -> np.ndarray:
     for at, row in enumerate(rows):
         for column, (name, value) in enumerate(zip(features, _values(row, features, at), strict=True)):
             text = value.strip() if isinstance(value, str) else value
-            if text is None or text in missing:
+            if text is None or (isinstance(text, str) and text in missing):
                 continue
-            if name in positions:
+            if name not in positions:
+                numbers[at, column] = _number(text, name, at)
+            elif isinstance(text, str):
                 numbers[at, column] = positions[name].get(text, np.nan)
             else:
-                numbers[at, column] = _number(text, name, at)
+                raise RequestError(f"row {at + 1}: {name} must be text, got {text!r}")
     return numbers
+
+
+def _text(body: str | bytes) -> str:
+    try:
+        return body if isinstance(body, str) else body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RequestError("the body must be text in UTF-8") from None
+
+
+def _records(text: str) -> list[Row]:
+    try:
+        return [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise RequestError(f"the body must be CSV, got {error}") from None
 
 
 def _instances(text: str) -> list[Row]:
     try:
         instances = json.loads(text)["instances"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RequestError('the body must be a JSON object {"instances": [{column: value, ...}, ...]}') from None
     if not isinstance(instances, list):
         raise RequestError(f"instances must be a list, got {type(instances).__name__}")
@@ -122,8 +138,8 @@ def _values(row: Row, features: list[str], at: int) -> Sequence[Any]:
 def _number(value: Any, name: str, at: int) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = np.nan
-    if isinstance(value, bool) or not np.isfinite(number):
+    if isinstance(value, bool) or not abs(number) <= _LARGEST:
         raise RequestError(f"row {at + 1}: {name} must be a number, got {value!r}")
     return number

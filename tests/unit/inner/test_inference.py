@@ -1,13 +1,16 @@
 """How the model answers requests."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xgboost as xgb
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline_code.census import inference
-from pipeline_code.census.train.logic import fit
 
 ENCODING = {"features": ["age", "job"], "categories": {"job": ["clerk", "smith"]}, "missing": ["", "?"]}
 CSV = "text/csv"
@@ -18,9 +21,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> inference.Model:
     """A model of two columns, loaded from a folder as an endpoint loads it."""
     folder = tmp_path_factory.mktemp("model")
     people = [(age, job) for age in range(60) for job in ("clerk", "smith", None)]
-    rows: list[inference.Row] = list(people)
-    labels = [int(age > 30 and job == "smith") for age, job in people]
-    booster = fit((rows, labels), (rows, labels), encoding=ENCODING, num_round=5, early_stopping_rounds=3, max_depth=3)
+    matrix = inference.to_matrix(people, ENCODING)
+    matrix.set_label([int(age > 30 and job == "smith") for age, job in people])
+    booster = xgb.train({"objective": "binary:logistic", "max_depth": 3}, matrix, num_boost_round=5)
     booster.save_model(folder / inference.MODEL_FILE)
     (folder / inference.ENCODING_FILE).write_text(json.dumps(ENCODING))
     return inference.model_fn(str(folder))
@@ -66,6 +69,9 @@ def test_bytes_are_accepted(model: inference.Model) -> None:
         ('{"instances": 3}', "application/json", "instances must be a list, got int"),
         ('{"instances": [{"aeg": 3}]}', "application/json", r"row 1 has unknown columns \['aeg'\]"),
         ('{"instances": [{"age": true}]}', "application/json", "row 1: age must be a number, got True"),
+        ('{"instances": [{"age": 1e39}]}', "application/json", "row 1: age must be a number, got 1e[+]39"),
+        ('{"instances": [{"age": 1%s}]}' % ("0" * 400), "application/json", "row 1: age must be a number, got 1000"),
+        ('{"instances": [{"job": ["smith"]}]}', "application/json", r"row 1: job must be text, got \['smith'\]"),
         ("1,smith", "image/png", "content type must be text/csv or application/json, got 'image/png'"),
     ],
 )
@@ -76,6 +82,35 @@ def test_a_bad_request_is_told_what_is_wrong(
     with pytest.raises(inference.RequestError, match=message) as caught:
         answer(model, body, content_type)
     assert 400 == caught.value.status_code
+
+
+def test_a_body_that_is_no_text_is_refused() -> None:
+    """Bytes that are not UTF-8 are the client's mistake."""
+    with pytest.raises(inference.RequestError, match="the body must be text in UTF-8"):
+        inference.input_fn(b"\xff", CSV)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(["age", "job", "x"]), values),
+    max_leaves=6,
+)
+
+
+@given(instances=st.lists(JSON, max_size=3))
+def test_any_json_is_answered_or_refused(model: inference.Model, instances: list[object]) -> None:
+    """A probability for each row or a sentence, never another error."""
+    with contextlib.suppress(inference.RequestError):
+        answers = answer(model, json.dumps({"instances": instances}), "application/json")
+        assert len(instances) == len(answers)
+        assert all(0 < probability < 1 for probability in answers)
+
+
+@given(body=st.text(max_size=20))
+def test_any_csv_is_answered_or_refused(model: inference.Model, body: str) -> None:
+    """The same for text."""
+    with contextlib.suppress(inference.RequestError):
+        assert answer(model, body)
 
 
 def test_another_answer_format_is_refused() -> None:
