@@ -240,9 +240,7 @@ def test_the_fingerprint_tells_trainings_apart(tmp_path: Path) -> None:
     assert 3 == len(set(prints))
 
 
-def train(
-    prepared: Path, model_dir: Path, checkpoints: Path | None = None, **changes: object
-) -> "subprocess.Popen[str]":
+def train(prepared: Path, model_dir: Path, checkpoints: Path | None = None, **changes: Any) -> "subprocess.Popen[str]":
     """Start the step as script mode does."""
     channels = {f"SM_CHANNEL_{name.upper()}": str(prepared / name) for name in ("train", "validation", "encoding")}
     environment = {**os.environ, **channels, "SM_MODEL_DIR": str(model_dir), "OMP_WAIT_POLICY": "PASSIVE"}
