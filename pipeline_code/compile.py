@@ -10,80 +10,60 @@ import inspect
 import json
 import logging
 import os
-import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 
-from dual_pipeline.definition import DEFINITION_FILE, LOCK_FILE, definition_lock
+from dual_pipeline.definition import DEFINITION_FILE, LOCK_FILE, definition_lock, steps_of
 from dual_pipeline.errors import DualPipelineError, StaleDefinition
 from dual_pipeline.images import IMAGES_FILE, VERSIONS
 from dual_pipeline.instance_types import INSTANCE_TYPES_FILE, SHAPES
-from dual_pipeline.loop_contract import (
-    PARAMETER_APPROVAL_STATUS,
-    PARAMETER_RUN_ID,
-    PARAMETER_SNAPSHOT_URI,
-    PARAMETER_TRIGGER_REASON,
-)
 from dual_pipeline.model_project import ModelProject
-from dual_pipeline.placeholders import PLACEHOLDERS, canonical, without_placeholders
-from pipeline_code.request_check import check_request, enumeration
+from dual_pipeline.placeholders import PLACEHOLDERS, canonical
+from pipeline_code.definition_check import definition_problems
+from pipeline_code.definition_diff import difference
+from pipeline_code.request_check import enumeration
 
 PACKAGE = Path(__file__).resolve().parent
-
-_CONTRACT = (PARAMETER_SNAPSHOT_URI, PARAMETER_RUN_ID, PARAMETER_TRIGGER_REASON, PARAMETER_APPROVAL_STATUS)
-_OPERATIONS = {
-    "Processing": "CreateProcessingJob",
-    "Training": "CreateTrainingJob",
-    "Transform": "CreateTransformJob",
-    "Tuning": "CreateHyperParameterTuningJob",
-    "Model": "CreateModel",
-    "RegisterModel": "CreateModelPackage",
-}
-_GIVEN_BY_SERVICE = (
-    "ProcessingJobName",
-    "TrainingJobName",
-    "TransformJobName",
-    "HyperParameterTuningJobName",
-    "ModelName",
-)
-
-# https://docs.aws.amazon.com/general/latest/gr/sagemaker.html#limits_sagemaker and botocore's CreatePipeline shape
-_MOST_CHARACTERS = 1_048_576
-_MOST_PARAMETERS = 200
-_STEP_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9_]){0,63}")
-_LEAK = re.compile(r"arn:aws|\b\d{12}\b|amazonaws|s3://\w|\b[a-z]{2}(-gov|-iso\w?)?-[a-z]+-\d\b")
 
 
 class CompileError(DualPipelineError):
     """A project cannot be compiled, or compiles to what SageMaker would refuse."""
 
 
-def compile_project(folder: Path) -> str:
-    """The canonical definition of the project in `folder`, checked; raises CompileError naming what is wrong."""
-    if not (folder / "pipeline.py").is_file():
-        raise CompileError(f"{folder} has no pipeline.py; projects are {[known.name for known in project_folders()]}")
-    session = _offline_session()
+def compile_project(folder: Path, *, project: ModelProject | None = None) -> str:
+    """The canonical definition of the project in `folder`, checked; raises CompileError naming what is wrong.
+
+    `project` configures it otherwise than its project.py does.
+    """
+    build = _builder(folder)
+    session = _session()
     try:
-        pipeline = importlib.import_module(f"{folder.parent.name}.{folder.name}.pipeline").build(session)
+        pipeline = build(session) if project is None else build(session, project)
         document = json.loads(pipeline.definition())
     except Exception as error:
         raise CompileError(f"{folder}/pipeline.py does not compile: {type(error).__name__}: {error}") from error
-    if document.get("MlflowConfig", ...) is None:
-        del document["MlflowConfig"]
+    for optional in ("MlflowConfig", "PipelineExperimentConfig"):
+        if document.get(optional, ...) is None:
+            del document[optional]
     definition = canonical(document)
     if problems := definition_problems(document, definition):
         raise CompileError(f"{folder}/pipeline.py compiles to a definition that is not valid: " + "; ".join(problems))
+    for step, kind in steps_of(definition).items():
+        wanted = folder / step / ("handler.py" if kind == "function" else "__main__.py")
+        if not wanted.is_file():
+            raise CompileError(f"{folder}/pipeline.py has a step {step!r}, whose code {wanted} does not exist")
     return definition
 
 
-def definition_problems(document: dict[str, Any], definition: str) -> list[str]:
-    """What SageMaker or the outer loop would refuse in a compiled document and its text, a sentence each."""
-    return sorted(set(_problems(document, definition)))
+def project_of(folder: Path) -> ModelProject:
+    """The configuration that a project's pipeline is compiled with unless told otherwise."""
+    project: ModelProject = inspect.signature(_builder(folder)).parameters["project"].default
+    return project
 
 
 def project_folders() -> list[Path]:
@@ -91,16 +71,9 @@ def project_folders() -> list[Path]:
     return sorted(path.parent for path in PACKAGE.glob("*/project.py"))
 
 
-def project_of(folder: Path) -> ModelProject:
-    """The configuration that a project's pipeline is compiled with."""
-    build = importlib.import_module(f"{folder.parent.name}.{folder.name}.pipeline").build
-    project: ModelProject = inspect.signature(build).parameters["project"].default
-    return project
-
-
 def image_table() -> str:
     """The URI of each image by region, from the SDK's own data, as images.json holds it."""
-    _offline_session()
+    _go_offline()
     from sagemaker.core import image_uris
 
     endpoints = botocore.session.Session().get_component("endpoint_resolver")
@@ -142,10 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             expected[folder / LOCK_FILE] = definition_lock(
                 project_of(folder), project_folder=folder, definition=definition
             )
-        stale = [path for path, text in expected.items() if not path.is_file() or path.read_text("utf-8") != text]
+        committed = {path: path.read_text("utf-8") if path.is_file() else "" for path in expected}
+        stale = [path for path, text in expected.items() if committed[path] != text]
         if options.check and stale:
-            names = ", ".join(str(path) for path in stale)
-            raise StaleDefinition(f"out of date: {names}; run `make compile`")
+            for path in stale:
+                print(os.path.relpath(path), *difference(committed[path], expected[path]), sep="\n  ", file=sys.stderr)
+            raise StaleDefinition("these files are out of date; run `make compile` and review what it changes")
     except DualPipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error.__cause__, Exception):
@@ -158,8 +133,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _offline_session() -> Any:
-    """A PipelineSession that can compile but not call; the SDK is imported here, after its surroundings are set."""
+def _builder(folder: Path) -> Callable[..., Any]:
+    if not (folder / "pipeline.py").is_file():
+        raise CompileError(f"{folder} has no pipeline.py; projects are {[known.name for known in project_folders()]}")
+    _go_offline()
+    try:
+        build: Callable[..., Any] = importlib.import_module(f"{folder.parent.name}.{folder.name}.pipeline").build
+    except Exception as error:
+        raise CompileError(f"{folder}/pipeline.py cannot be read: {type(error).__name__}: {error}") from error
+    return build
+
+
+def _go_offline() -> None:
+    """Set the surroundings in which the SDK may be imported."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
         del os.environ[name]
     os.environ |= {
@@ -174,10 +160,14 @@ def _offline_session() -> Any:
     warnings.filterwarnings("ignore", category=UserWarning)
     logging.disable(logging.WARNING)
     from sagemaker.core.telemetry import telemetry_logging
-    from sagemaker.core.workflow.pipeline_context import PipelineSession
 
     # Opting out by configuration makes compiling ten times slower: the SDK validates it anew at every look-up.
     telemetry_logging._send_telemetry_request = lambda *_, **__: None
+
+
+def _session() -> Any:
+    """A PipelineSession that can compile but not call."""
+    from sagemaker.core.workflow.pipeline_context import PipelineSession
 
     class OfflineSession(PipelineSession):  # type: ignore[misc, unused-ignore]
         def default_bucket(self) -> str:
@@ -201,50 +191,6 @@ class _NoClient:
 
     def __getattr__(self, operation: str) -> Any:
         raise CompileError(f"compiling must not call AWS, but the pipeline calls {self.service}.{operation}")
-
-
-def _problems(document: dict[str, Any], definition: str) -> Iterator[str]:
-    parameters = {parameter["Name"]: parameter for parameter in document["Parameters"]}
-    for name in sorted(set(_CONTRACT) - parameters.keys()):
-        yield f"the outer loop passes parameter {name}, which the pipeline does not declare"
-    if len(definition) > _MOST_CHARACTERS:
-        yield f"{len(definition)} characters, at most {_MOST_CHARACTERS} are allowed"
-    if len(parameters) > _MOST_PARAMETERS:
-        yield f"{len(parameters)} parameters, at most {_MOST_PARAMETERS} are allowed"
-    for leak in _LEAK.finditer(without_placeholders(definition)):
-        yield f"{leak.group()!r} belongs to one account or region; use a placeholder"
-    for step in _steps(document["Steps"]):
-        if not _STEP_NAME.fullmatch(step["Name"]):
-            yield f"step name {step['Name']!r} must match {_STEP_NAME.pattern}"
-        if operation := _OPERATIONS.get(step["Type"]):
-            request = _sample(step["Arguments"], parameters)
-            for problem in check_request(operation, request, given=_GIVEN_BY_SERVICE):
-                yield f"step {step['Name']}: {problem}"
-
-
-def _steps(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for step in steps:
-        yield step
-        if step["Type"] == "Condition":
-            yield from _steps(step["Arguments"]["IfSteps"])
-            yield from _steps(step["Arguments"]["ElseSteps"])
-
-
-def _sample(node: Any, parameters: dict[str, dict[str, Any]]) -> Any:
-    """The request that a step might send: every pipeline variable replaced by a likely value."""
-    if isinstance(node, list):
-        return [_sample(item, parameters) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if node.keys() == {"Get"}:
-        kind, _, name = node["Get"].partition(".")
-        if kind == "Parameters":
-            return parameters[name].get("DefaultValue", "s3://sample/")
-        return "s3://sample/" if kind == "Steps" else "sample"
-    if node.keys() == {"Std:Join"}:
-        join = node["Std:Join"]
-        return join["On"].join(str(_sample(value, parameters)) for value in join["Values"])
-    return {key: _sample(value, parameters) for key, value in node.items()}
 
 
 if __name__ == "__main__":

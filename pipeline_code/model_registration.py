@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sagemaker.core.drift_check_baselines import DriftCheckBaselines
 from sagemaker.core.helper.pipeline_variable import PipelineVariable
+from sagemaker.core.helper.session_helper import container_def
 from sagemaker.core.model_metrics import MetricsSource, ModelMetrics
 from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join
@@ -26,7 +27,8 @@ from dual_pipeline.loop_contract import (
 from dual_pipeline.placeholders import PLACEHOLDERS, code_file
 from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri
 
-_CODE = "/opt/ml/model/code"
+# CreateModel has no entry point: the serving code travels inside the model.
+_SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
 
 
 class _DraftCard(NamedTuple):
@@ -68,7 +70,17 @@ def register(
 
 def create_model(jobs: SageMakerJobs, name: str, *, model_uri: Uri, after: Sequence[Step]) -> ModelStep:
     """A step that creates a model for batch scoring; SageMaker names it."""
-    step_args = _builder(jobs, model_uri, role=PLACEHOLDERS["scoring_role_arn"]).build()
+    # ModelBuilder.build would choose a model server by itself; this is the request it makes in the end.
+    role = PLACEHOLDERS["scoring_role_arn"]
+    jobs.session.init_model_step_arguments(_builder(jobs, model_uri, role=role))
+    jobs.session.create_model(
+        name=None,
+        role=role,
+        container_defs=container_def(PLACEHOLDERS["xgboost_image"], model_uri, _SERVING),
+        enable_network_isolation=True,
+        tags=jobs.tags(),
+    )
+    step_args, jobs.session.context = jobs.session.context, None
     return ModelStep(name=name, step_args=step_args, depends_on=list(after), retry_policies=jobs.retries(job=False))
 
 
@@ -76,7 +88,7 @@ def _builder(jobs: SageMakerJobs, model_uri: Uri, *, role: str) -> ModelBuilder:
     return ModelBuilder(
         image_uri=PLACEHOLDERS["xgboost_image"],
         s3_model_data_url=model_uri,
-        env_vars={"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": _CODE},
+        env_vars=dict(_SERVING),
         role_arn=role,
         sagemaker_session=jobs.session,
     )

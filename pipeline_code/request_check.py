@@ -32,6 +32,13 @@ def check_request(operation: str, request: dict[str, Any], *, given: Collection[
     yield from _check(shape, request, operation, given)
 
 
+def output_shape(operation: str) -> Shape:
+    """What an operation returns."""
+    shape = _service().operation_model(operation).output_shape
+    assert shape is not None
+    return shape
+
+
 def enumeration(shape: str) -> list[str]:
     """The values of one of SageMaker's enumerations."""
     return list(_service().shape_for(shape).metadata["enum"])

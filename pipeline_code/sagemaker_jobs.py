@@ -4,10 +4,11 @@ A project's `pipeline.py` builds its pipeline from these. Only `python -m pipeli
 for the SDK takes seconds to import.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from sagemaker.core.helper.pipeline_variable import PipelineVariable
+from sagemaker.core.lambda_helper import Lambda
 from sagemaker.core.network import NetworkConfig
 from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
 from sagemaker.core.processing import Processor
@@ -36,8 +37,10 @@ from sagemaker.core.workflow.parameters import (
 )
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.callback_step import CallbackOutput, CallbackOutputTypeEnum, CallbackStep
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
 from sagemaker.mlops.workflow.pipeline_experiment_config import PipelineExperimentConfig
 from sagemaker.mlops.workflow.retry import (
     SageMakerJobExceptionTypeEnum,
@@ -148,7 +151,7 @@ class SageMakerJobs:
             output_kms_key=_KMS_KEY,
             max_runtime_in_seconds=self.parameters["MaxRuntimeInSeconds"],
             network_config=NetworkConfig(enable_network_isolation=True),
-            tags=self._tags(),
+            tags=self.tags(),
             sagemaker_session=self.session,
         )
         folders = [f"--input-{each}={root}/input/{each}" for each in inputs]
@@ -214,16 +217,27 @@ class SageMakerJobs:
             max_jobs=tuning.max_jobs,
             max_parallel_jobs=tuning.max_parallel_jobs,
             random_seed=17,
-            tags=self._tags(),
+            tags=self.tags(),
         )
-        return _CompleteTuningStep(
-            name=name,
-            step_args=tuner.tune(inputs=_channels(step, channels)),
-            training=self.training(trains, channels=channels),
-            limits={
+        training = self.training(trains, channels=channels)
+
+        def complete(request: dict[str, Any]) -> None:
+            request["HyperParameterTuningJobConfig"]["ResourceLimits"] = {
                 "MaxNumberOfTrainingJobs": self.parameters["TuningMaxJobs"],
                 "MaxParallelTrainingJobs": self.parameters["TuningMaxParallelJobs"],
-            },
+            }
+            like = training.arguments
+            request["TrainingJobDefinition"] |= {
+                **{member: like[member] for member in _AS_IN_TRAINING if member in like},
+                # A policy of the step does not retry its jobs' internal errors:
+                # https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-retry-policy.html
+                "RetryStrategy": {"MaximumRetryAttempts": 3},
+            }
+
+        return _TuningStep(
+            name=name,
+            step_args=tuner.tune(inputs=_channels(step, channels)),
+            complete=complete,
             cache_config=_CACHE,
             retry_policies=self.retries(internal=False),
         )
@@ -240,7 +254,7 @@ class SageMakerJobs:
         assert scoring is not None
         transformer = Transformer(
             model_name=model_name,
-            instance_count=self.parameters["ScoringInstanceCount"],
+            instance_count=1,
             instance_type=self.parameters["ScoringInstanceType"],
             strategy="MultiRecord",
             assemble_with="Line",
@@ -248,11 +262,36 @@ class SageMakerJobs:
             output_path=self.output_uri(name.lower()),
             output_kms_key=_KMS_KEY,
             volume_kms_key=_KMS_KEY if takes_volume_key(scoring.instance) else None,
-            tags=self._tags(),
+            tags=self.tags(),
             sagemaker_session=self.session,
         )
         step_args = transformer.transform(data=data, content_type="text/csv", split_type="Line")
-        return TransformStep(name=name, step_args=step_args, cache_config=_CACHE, retry_policies=self.retries())
+
+        def complete(request: dict[str, Any]) -> None:
+            request["TransformResources"]["InstanceCount"] = self.parameters["ScoringInstanceCount"]
+
+        return _TransformStep(
+            name=name, step_args=step_args, complete=complete, cache_config=_CACHE, retry_policies=self.retries()
+        )
+
+    def callback(self, name: str, *, inputs: Mapping[str, Uri]) -> CallbackStep:
+        """Ask an outside system, through the project's queue; it answers by the SageMaker API, with a note."""
+        return CallbackStep(
+            name=name,
+            sqs_queue_url=PLACEHOLDERS["external_check_queue_url"],
+            inputs=dict(inputs),
+            outputs=[CallbackOutput(output_name="note", output_type=CallbackOutputTypeEnum.String)],
+        )
+
+    def function(self, name: str, *, inputs: Mapping[str, Uri]) -> LambdaStep:
+        """Call the project's own function, `handler` in `<name>/handler.py`, which refuses by raising."""
+        self.folders.add(name.lower())
+        return LambdaStep(
+            name=name,
+            lambda_func=Lambda(function_arn=PLACEHOLDERS[f"{name.lower()}_function_arn"], session=self.session),
+            inputs=dict(inputs),
+            outputs=[LambdaOutput(output_name="note", output_type=LambdaOutputTypeEnum.String)],
+        )
 
     def output_uri(self, *path: str) -> Join:
         """Where this execution writes: `s3://<artifact bucket>/<project>/<executions folder>/<execution id>/<path>`."""
@@ -322,7 +361,7 @@ class SageMakerJobs:
             else None,
             output_data_config=OutputDataConfig(s3_output_path=self.output_uri(output), kms_key_id=_KMS_KEY),
             networking=Networking(enable_network_isolation=True),
-            tags=[Tag.model_construct(key=each["Key"], value=each["Value"]) for each in self._tags()],
+            tags=[Tag.model_construct(key=each["Key"], value=each["Value"]) for each in self.tags()],
             sagemaker_session=self.session,
         )
         return trainer.with_metric_definitions([MetricDefinition(name=_OBJECTIVE, regex=_OBJECTIVE_REGEX)])
@@ -333,7 +372,8 @@ class SageMakerJobs:
     def _bound(self, bound: float | str | None) -> Any:
         return self.parameters[bound] if isinstance(bound, str) else bound
 
-    def _tags(self) -> list[dict[str, Any]]:
+    def tags(self) -> list[dict[str, Any]]:
+        """The tags of every job and model."""
         tags = {
             TAG_ENVIRONMENT: PLACEHOLDERS["environment"],
             TAG_PROJECT: self.project.name,
@@ -343,25 +383,26 @@ class SageMakerJobs:
         return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-class _CompleteTuningStep(TuningStep):  # type: ignore[misc, unused-ignore]
-    """A tuning step whose jobs run as its training step's do: the SDK's tuner drops the volume's key and more."""
+class _Completed:
+    """A step whose compiled arguments `complete` finishes: the SDK drops some, or takes no variables for them."""
 
-    def __init__(self, *, training: TrainingStep, limits: Mapping[str, Parameter], **given: Any) -> None:
+    def __init__(self, *, complete: Callable[[dict[str, Any]], None], **given: Any) -> None:
+        self._complete = complete
         super().__init__(**given)
-        self._training = training
-        self._limits = limits
 
     @property
     def arguments(self) -> Any:
-        training, request = self._training.arguments, super().arguments
-        request["HyperParameterTuningJobConfig"]["ResourceLimits"] = dict(self._limits)
-        request["TrainingJobDefinition"] |= {
-            **{member: training[member] for member in _AS_IN_TRAINING if member in training},
-            # A policy of the step does not retry its jobs' internal errors:
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-retry-policy.html
-            "RetryStrategy": {"MaximumRetryAttempts": 3},
-        }
+        request = super().arguments  # type: ignore[misc]
+        self._complete(request)
         return request
+
+
+class _TuningStep(_Completed, TuningStep):  # type: ignore[misc, unused-ignore]
+    pass
+
+
+class _TransformStep(_Completed, TransformStep):  # type: ignore[misc, unused-ignore]
+    pass
 
 
 def folder(step: ProcessingStep, output: str) -> PipelineVariable:

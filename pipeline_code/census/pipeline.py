@@ -6,15 +6,12 @@
 whose code, data and settings are unchanged is taken from the cache.
 """
 
-from sagemaker.core.lambda_helper import Lambda
 from sagemaker.core.workflow.conditions import ConditionEquals, ConditionGreaterThanOrEqualTo
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.core.workflow.properties import PropertyFile
-from sagemaker.mlops.workflow.callback_step import CallbackOutput, CallbackOutputTypeEnum, CallbackStep
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
-from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
 from sagemaker.mlops.workflow.steps import ProcessingStep, Step, TrainingStep, TuningStep
 
@@ -29,8 +26,7 @@ from dual_pipeline.loop_contract import (
     STEP_REFUSED,
     STEP_REGISTER,
 )
-from dual_pipeline.model_project import ExternalCheck, ModelProject
-from dual_pipeline.placeholders import PLACEHOLDERS
+from dual_pipeline.model_project import ModelProject
 from pipeline_code.model_registration import create_model, register
 from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri, folder
 
@@ -129,10 +125,11 @@ def _gate(jobs: SageMakerJobs, evaluate: ProcessingStep) -> ConditionStep:
     optional, parameters = jobs.project.optional_steps, jobs.parameters
     model_uri = Join(on="/", values=[folder(evaluate, "model"), "model.tar.gz"])
     checks: list[Step] = []
-    if optional.external_check:
-        checks.append(_external_check(jobs, optional.external_check, evaluate))
+    told = {"run_id": parameters[PARAMETER_RUN_ID], "evaluation_uri": folder(evaluate, "evaluation")}
+    if check := optional.external_check:
+        checks.append(jobs.callback("ExternalCheck", inputs={**told, "instructions": check.instructions}))
     if optional.decide:
-        checks.append(_decide(jobs, evaluate))
+        checks.append(jobs.function("Decide", inputs=told))
     registered = register(
         jobs,
         STEP_REGISTER,
@@ -159,31 +156,4 @@ def _gate(jobs: SageMakerJobs, evaluate: ProcessingStep) -> ConditionStep:
         ],
         if_steps=[*checks, registered, *scoring],
         else_steps=[refused] if optional.refused == "fail" else [],
-    )
-
-
-def _external_check(jobs: SageMakerJobs, check: ExternalCheck, evaluate: ProcessingStep) -> CallbackStep:
-    """Put the evaluation before an outside system; it answers through the SageMaker API, with a note."""
-    return CallbackStep(
-        name="ExternalCheck",
-        sqs_queue_url=PLACEHOLDERS["external_check_queue_url"],
-        inputs={
-            "run_id": jobs.parameters[PARAMETER_RUN_ID],
-            "evaluation_uri": folder(evaluate, "evaluation"),
-            "instructions": check.instructions,
-        },
-        outputs=[CallbackOutput(output_name="note", output_type=CallbackOutputTypeEnum.String)],
-    )
-
-
-def _decide(jobs: SageMakerJobs, evaluate: ProcessingStep) -> LambdaStep:
-    """Let the project's own function decide: decide/handler.py refuses by raising."""
-    return LambdaStep(
-        name="Decide",
-        lambda_func=Lambda(function_arn=PLACEHOLDERS["decide_function_arn"], session=jobs.session),
-        inputs={
-            "run_id": jobs.parameters[PARAMETER_RUN_ID],
-            "evaluation_uri": folder(evaluate, "evaluation"),
-        },
-        outputs=[LambdaOutput(output_name="note", output_type=LambdaOutputTypeEnum.String)],
     )
