@@ -5,12 +5,18 @@ from datetime import timedelta
 
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Approval, Instances, Rollout
-from pipeline_code.census.project import CENSUS
+from pipeline_code.census.project import CENSUS, TUNING
 
 DEV = Environment(
     name="dev",
     region="eu-west-1",
-    projects=(CENSUS,),
+    projects=(
+        replace(
+            CENSUS,
+            instances=Instances(processing="ml.m5.large", training="ml.m5.large", endpoint="ml.m5.large"),
+            tuning=replace(TUNING, max_jobs=2, max_parallel_jobs=2),
+        ),
+    ),
     monthly_budget_usd=200,
     sandboxes=True,
 )
@@ -33,7 +39,8 @@ PROD = Environment(
     projects=(
         replace(
             CENSUS,
-            instances=Instances(training="ml.m5.2xlarge", endpoint="ml.m5.xlarge"),
+            instances=Instances(processing="ml.m5.xlarge", training="ml.m5.2xlarge", endpoint="ml.m5.xlarge"),
+            tuning=replace(TUNING, max_jobs=20, max_parallel_jobs=4),
             approval=Approval(mode="manual", deadline=timedelta(days=7)),
             rollout=Rollout(
                 strategy="canary",

@@ -9,6 +9,18 @@ from .rules import RULESET
 
 _SOURCES = {name: header for header, name in contract.RENAMED.items()}
 
+# An environment may spend more or less on it; what is searched is the same everywhere.
+TUNING = Tuning(
+    ranges={
+        "max_depth": IntegerRange(low=3, high=8),
+        "eta": FloatRange(low=0.03, high=0.3, scale="Logarithmic"),
+        "subsample": FloatRange(low=0.6, high=1.0),
+        "min_child_weight": FloatRange(low=1.0, high=20.0),
+    },
+    max_jobs=6,
+    max_parallel_jobs=2,
+)
+
 CENSUS = ModelProject(
     name="census",
     description="Income above 50,000 dollars a year, from census records",
@@ -37,14 +49,5 @@ CENSUS = ModelProject(
         "subsample": Hyperparameter(default=1.0, limits=FloatRange(low=0.1, high=1.0)),
         "min_child_weight": Hyperparameter(default=1.0, limits=FloatRange(low=0.0, high=100.0)),
     },
-    tuning=Tuning(
-        ranges={
-            "max_depth": IntegerRange(low=3, high=8),
-            "eta": FloatRange(low=0.03, high=0.3, scale="Logarithmic"),
-            "subsample": FloatRange(low=0.6, high=1.0),
-            "min_child_weight": FloatRange(low=1.0, high=20.0),
-        },
-        max_jobs=4,
-        max_parallel_jobs=2,
-    ),
+    tuning=TUNING,
 )
