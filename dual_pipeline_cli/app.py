@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import local, step
+from . import local, plan, step
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.add_typer(local.app, name="local")
 app.command("step")(step.run_again)
+app.command("plan")(plan.show_plan)
 
 
 @app.callback()

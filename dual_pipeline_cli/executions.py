@@ -50,6 +50,11 @@ class Executions:
             "pipeline execution, or last"
         )
 
+    def deployed(self) -> str:
+        """The definition that the next execution would run, as JSON text."""
+        text: str = self._sagemaker.describe_pipeline(PipelineName=self.pipeline)["PipelineDefinition"]
+        return text
+
     def describe(self, arn: str) -> dict[str, Any]:
         """An execution as DescribePipelineExecution answers it."""
         described: dict[str, Any] = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)

@@ -179,7 +179,7 @@ class Observer:
     def _record(self, run_id: str) -> dict[str, Any]:
         key = {"pk": {"S": f"PROJECT#{self._deployment.project}"}, "sk": {"S": f"RUN#{run_id}"}}
         item = self._ledger.get_item(TableName=self._deployment["LedgerTableName"], Key=key, ConsistentRead=True)
-        return {name: _plain(value) for name, value in item.get("Item", {}).items()}
+        return {name: plain(value) for name, value in item.get("Item", {}).items()}
 
 
 def read_steps(sagemaker: Any, pipeline_execution_arn: str) -> Iterator[StepRecord]:
@@ -250,13 +250,13 @@ def _pipeline_execution(history: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def _plain(value: Mapping[str, Any]) -> Any:
+def plain(value: Mapping[str, Any]) -> Any:
     """A DynamoDB attribute as plain data."""
     ((kind, content),) = value.items()
     if kind == "N":
         return float(content)
     if kind == "M":
-        return {name: _plain(inner) for name, inner in content.items()}
+        return {name: plain(inner) for name, inner in content.items()}
     if kind == "L":
-        return [_plain(inner) for inner in content]
+        return [plain(inner) for inner in content]
     return None if kind == "NULL" else content

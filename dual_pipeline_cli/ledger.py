@@ -1,0 +1,69 @@
+"""What an environment's ledger remembers of a project: its runs and the model that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dual_pipeline_local.observer import plain
+
+from .environment import EnvironmentClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The model that serves: its package, the run that made it, and the URI it is compared by."""
+
+    package_arn: str
+    run_id: str
+    uri: str
+
+
+def read_champion(environment: EnvironmentClient) -> Champion | None:
+    """The champion of an environment's project, if a model was released."""
+    name = f"CHAMPION#{environment.environment}-{environment.project}"
+    item = read_item(environment, name)
+    if not item.get("model_package_arn"):
+        return None
+    package_arn = str(item["model_package_arn"])
+    return Champion(
+        package_arn=package_arn, run_id=str(item.get("run_id", "")), uri=model_uri(environment, package_arn)
+    )
+
+
+def model_uri(environment: EnvironmentClient, package_arn: str) -> str:
+    """Where the archive of a package lies; empty where the package names none."""
+    package = environment.client("sagemaker").describe_model_package(ModelPackageName=package_arn)
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+    return next((str(container["ModelDataUrl"]) for container in containers if "ModelDataUrl" in container), "")
+
+
+def read_item(environment: EnvironmentClient, sort_key: str) -> dict[str, Any]:
+    """An item of the project's, as plain data; empty when there is none."""
+    key = {"pk": {"S": f"PROJECT#{environment.project}"}, "sk": {"S": sort_key}}
+    answer = environment.client("dynamodb").get_item(
+        TableName=environment["LedgerTableName"], Key=key, ConsistentRead=True
+    )
+    return _plain_item(answer.get("Item", {}))
+
+
+def read_runs(environment: EnvironmentClient) -> Iterator[dict[str, Any]]:
+    """The project's recorded runs, in no order; `run_id` is added to what the ledger has."""
+    pages = (
+        environment.client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=environment["LedgerTableName"],
+            KeyConditionExpression="pk = :project AND begins_with(sk, :run)",
+            ExpressionAttributeValues={":project": {"S": f"PROJECT#{environment.project}"}, ":run": {"S": "RUN#"}},
+        )
+    )
+    for page in pages:
+        for item in page["Items"]:
+            found = _plain_item(item)
+            yield {**found, "run_id": str(found["sk"]).removeprefix("RUN#")}
+
+
+def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in item.items()}
