@@ -85,6 +85,7 @@ venv: .venv/installed
 	if [ -n "$$index" ] && [ -z "$$UV_DEFAULT_INDEX$$UV_INDEX_URL" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	$(RUN) -m uv pip install --python $(RUN) --constraint constraints.txt --requirement requirements-dev.txt && \
 	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	@$(RUN) -m dual_pipeline_local.spark_archive
 	@touch $@
 
 node: node_modules/.installed

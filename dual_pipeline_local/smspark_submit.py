@@ -1,6 +1,6 @@
 """The command `smspark-submit` of SageMaker's Spark image: its options, passed on to spark-submit.
 
-Needs nothing but the standard library; SPARK_HOME says where Spark is.
+Needs nothing but the standard library; SPARK_HOME says where Spark is, SPARK_PROPERTIES_FILE how it is set up.
 
 Source: https://github.com/aws/sagemaker-spark-container (src/smspark/cli.py).
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+PROPERTIES_FILE = "SPARK_PROPERTIES_FILE"
 _CONFIGURATION = "processing/input/conf/configuration.json"
 
 
@@ -53,7 +54,7 @@ def command(arguments: list[str]) -> list[str]:
         parser.error(f"no such option: {application[0].partition('=')[0]}")
     if given.pop("spark_event_logs_s3_uri"):
         parser.error("--spark-event-logs-s3-uri is not modelled by the local emulator, see docs/emulator.md")
-    words = [f"{os.environ['SPARK_HOME']}/bin/spark-submit"]
+    words = [f"{os.environ['SPARK_HOME']}/bin/spark-submit", "--properties-file", os.environ[PROPERTIES_FILE]]
     if given.pop("verbose"):
         words.append("--verbose")
     events = given.pop("local_spark_event_logs_dir")

