@@ -1,4 +1,7 @@
-"""The CDK app: one stage per environment of environments.py, or only the one that `-c environment=dev` names."""
+"""The CDK app: one stage per environment of environments.py, or only the one that `-c environment=dev` names.
+
+`-c commit=$(git rev-parse HEAD)` names the checkout in the models' lineage; synth itself asks nobody.
+"""
 
 import os
 from pathlib import Path
@@ -19,5 +22,10 @@ chosen = [environment for environment in ENVIRONMENTS if only in (None, environm
 if not chosen:
     raise SystemExit(f"no environment named {only!r}: there are {', '.join(e.name for e in ENVIRONMENTS)}")
 for environment in chosen:
-    EnvironmentStage(app, environment.name.capitalize(), environment=environment)
+    EnvironmentStage(
+        app,
+        environment.name.capitalize(),
+        environment=environment,
+        commit=app.node.try_get_context("commit") or "unknown",
+    )
 app.synth()

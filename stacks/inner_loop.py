@@ -28,7 +28,7 @@ class InnerLoopStack(EnvironmentStack):
         project_folder: Path,
         workspace: Workspace,
         registry: ModelRegistry,
-        image: str,
+        commit: str,
     ) -> None:
         super().__init__(
             scope,
@@ -44,7 +44,7 @@ class InnerLoopStack(EnvironmentStack):
             project_folder=project_folder,
             workspace=workspace,
             registry=registry,
-            image=image,
+            commit=commit,
         )
         sandbox = None
         if environment.sandboxes:
@@ -52,11 +52,17 @@ class InnerLoopStack(EnvironmentStack):
                 self,
                 "Sandbox",
                 workspace=workspace,
-                image=image,
+                images=inner_loop.images,
+                definition=inner_loop.definition,
                 placeholders=inner_loop.placeholders,
                 removal_policy=self.removal_policy,
             )
         DataScientistPolicy(self, "DataScientists", workspace=workspace, sandbox=sandbox)
-        outputs = {"PipelineName": inner_loop.pipeline_name, **(sandbox.outputs if sandbox else {})}
+        queue = inner_loop.external_check_queue
+        outputs = {
+            "PipelineName": inner_loop.pipeline_name,
+            **({"ExternalCheckQueueUrl": queue.queue_url} if queue else {}),
+            **(sandbox.outputs if sandbox else {}),
+        }
         for name, value in outputs.items():
             cdk.CfnOutput(self, name, value=value)

@@ -21,10 +21,12 @@ ROOT = Path(__file__).parent.parent
 class EnvironmentStage(cdk.Stage):
     """Everything of one environment, in its account and region, under its permissions boundary if it has one.
 
-    `root` is the folder that the projects' code lies below.
+    `root` is the folder that the projects' code lies below, `commit` what names this state of it.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, environment: Environment, root: Path = ROOT) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, environment: Environment, commit: str = "unknown", root: Path = ROOT
+    ) -> None:
         boundary = environment.permissions_boundary
         super().__init__(
             scope,
@@ -35,11 +37,21 @@ class EnvironmentStage(cdk.Stage):
         foundation = FoundationStack(self, "Foundation", environment=environment)
         for project in environment.projects:
             self._add_project(
-                project, environment=environment, foundation=foundation, project_folder=root / project.folder
+                project,
+                environment=environment,
+                foundation=foundation,
+                project_folder=root / project.folder,
+                commit=commit,
             )
 
     def _add_project(
-        self, project: ModelProject, *, environment: Environment, foundation: FoundationStack, project_folder: Path
+        self,
+        project: ModelProject,
+        *,
+        environment: Environment,
+        foundation: FoundationStack,
+        project_folder: Path,
+        commit: str,
     ) -> None:
         prefix = "".join(part.capitalize() for part in project.name.split("-"))
         image = image_uri("xgboost", region=environment.region)
@@ -64,7 +76,7 @@ class EnvironmentStage(cdk.Stage):
             project_folder=project_folder,
             workspace=workspace,
             registry=registry.registry,
-            image=image,
+            commit=commit,
         )
         outer = OuterLoopStack(
             self,

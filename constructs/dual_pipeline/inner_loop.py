@@ -1,27 +1,32 @@
 """The inner loop as a resource: a project's compiled SageMaker Pipeline with an environment's values in it."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from dual_pipeline.code_bundle import write_processing_bundle, write_training_bundle
-from dual_pipeline.definition import render_definition
-from dual_pipeline.environment import VpcConfig
-from dual_pipeline.job_roles import PipelineRole, ProcessingRole, TrainingRole, Workspace
+from dual_pipeline.code_bundle import write_bundle
+from dual_pipeline.decide_function import DecideFunction
+from dual_pipeline.definition import DEFINITION_FILE, compact, in_network, load_definition, render_definition, steps_of
+from dual_pipeline.external_check import ExternalCheckQueue
+from dual_pipeline.images import image_uri
+from dual_pipeline.job_roles import PipelineRole, ProcessingRole, ScoringRole, TrainingRole, Workspace
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
+from dual_pipeline.placeholders import placeholders_in
 from dual_pipeline.retained_code import RetainedCode
+
+NO_CHAMPION = '{"champion": null}\n'
 
 
 class InnerLoop(Construct):
-    """The pipeline `<environment>-<project>`, its code and its roles.
+    """The pipeline `<environment>-<project>`, its code, its roles, and what its optional steps need.
 
-    `project_folder` holds the project's code and compiled definition; nothing of it is imported.
+    `project_folder` holds the project's code and compiled definition; nothing of it is imported. `commit` names the
+    checkout in the models' lineage. `placeholders` are the definition's, filled.
     """
 
     def __init__(
@@ -33,80 +38,96 @@ class InnerLoop(Construct):
         project_folder: Path,
         workspace: Workspace,
         registry: ModelRegistry,
-        image: str,
+        commit: str,
     ) -> None:
         super().__init__(scope, id_)
+        region = Stack.of(self).region
+        definition = load_definition(project_folder)
+        used = placeholders_in(definition)
+        images = {
+            name: image_uri(name.removesuffix("_image"), region=region) for name in used if name.endswith("_image")
+        }
+        # The pipeline, nobody else, must wait for every policy, not just for every role.
+        parts: list[Construct] = []
+
         with TemporaryDirectory() as name:
             folder = Path(name)
             bundles = {
-                "preprocess": write_processing_bundle(project_folder, step="preprocess", folder=folder),
-                "train": write_training_bundle(project_folder, step="train", folder=folder),
-                "evaluate": write_processing_bundle(project_folder, step="evaluate", folder=folder),
+                step: write_bundle(project_folder, step=step, kind=kind, folder=folder)
+                for step, kind in steps_of(definition).items()
             }
-            code = RetainedCode(self, "Code", workspace=workspace, files=bundles)
-        processing = ProcessingRole(self, "Processing", workspace=workspace, image=image, code=[])
-        training = TrainingRole(self, "Training", workspace=workspace, image=image, code=[])
+            no_champion = folder / "no_champion.json"
+            no_champion.write_text(NO_CHAMPION, encoding="utf-8")
+            files = {**bundles, "definition": project_folder / DEFINITION_FILE, "no_champion": no_champion}
+            code = RetainedCode(self, "Code", workspace=workspace, files=files)
+            decide = None
+            if "decide_function_arn" in used:
+                decide = DecideFunction(self, "Decide", workspace=workspace, code=bundles["decide"])
+                parts.append(decide)
+
+        processing = ProcessingRole(self, "Processing", workspace=workspace, images=list(images.values()))
+        training = TrainingRole(
+            self,
+            "Training",
+            workspace=workspace,
+            image=images["xgboost_image"],
+            checkpoints=project.training.spot,
+        )
+        jobs: list[ProcessingRole | TrainingRole | ScoringRole] = [processing, training]
+        optional: dict[str, str] = {}
+        if "scoring_role_arn" in used:
+            scoring = ScoringRole(self, "Scoring", workspace=workspace, image=images["xgboost_image"])
+            jobs.append(scoring)
+            optional["scoring_role_arn"] = scoring.role.role_arn
+        check_queue = None
+        if "external_check_queue_url" in used:
+            check_queue = ExternalCheckQueue(self, "ExternalCheck", key=workspace.key)
+            optional["external_check_queue_url"] = check_queue.queue_url
+        if decide is not None:
+            optional["decide_function_arn"] = decide.function.function_arn
         pipeline_role = PipelineRole(
             self,
             "Execution",
             workspace=workspace,
-            image=image,
+            images=list(images.values()),
             registry=registry,
-            job_roles=[processing.role, training.role],
+            job_roles=[job.role for job in jobs],
+            definition=definition,
+            check_queue=check_queue,
+            decide_function=decide and decide.function,
         )
-        self.placeholders = {
+        self.images: Mapping[str, str] = images
+        self.definition = definition
+        self.external_check_queue = check_queue
+        self.placeholders: Mapping[str, str] = {
             "environment": workspace.environment,
             "cost_center": workspace.cost_center,
-            "region": Stack.of(self).region,
+            "region": region,
+            "commit": commit,
             "artifact_bucket": workspace.artifact_bucket.bucket_name,
+            "data_bucket": workspace.data_bucket.bucket_name,
+            "executions_folder": workspace.outputs,
+            "no_champion_uri": code.uri("no_champion"),
             "kms_key_arn": workspace.key.key_arn,
             "model_package_group": registry.group_name,
             "processing_role_arn": processing.role.role_arn,
             "training_role_arn": training.role.role_arn,
-            "xgboost_image": image,
+            **images,
+            **optional,
             **{f"{step}_code_uri": code.uri(step) for step in bundles},
             **{f"{step}_code_file": code.file(step) for step in bundles},
         }
-        definition = render_definition(project, project_folder=project_folder, placeholders=self.placeholders)
+        rendered = render_definition(project, project_folder=project_folder, placeholders=self.placeholders)
         if workspace.vpc is not None:
-            definition = in_network(definition, vpc=workspace.vpc)
+            vpc = workspace.vpc
+            rendered = in_network(rendered, subnet_ids=vpc.subnet_ids, security_group_ids=vpc.security_group_ids)
         self.pipeline_name = workspace.name
         pipeline = sagemaker.CfnPipeline(
             self,
             "Pipeline",
             pipeline_name=workspace.name,
             pipeline_description=project.description or None,
-            pipeline_definition={"PipelineDefinitionBody": compact(definition)},
+            pipeline_definition={"PipelineDefinitionBody": compact(rendered)},
             role_arn=pipeline_role.role.role_arn,
         )
-        # Nobody can start the pipeline before every policy stands, not just every role.
-        pipeline.node.add_dependency(processing, training, pipeline_role, code)
-
-
-def compact(definition: str) -> str:
-    """The definition without the white space that people read and CloudFormation counts."""
-    return json.dumps(json.loads(definition), separators=(",", ":"), ensure_ascii=False)
-
-
-def in_network(definition: str, *, vpc: VpcConfig) -> str:
-    """The definition with every processing and training job in `vpc`.
-
-    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/infrastructure-give-access.html
-    """
-    network = {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}
-    document = json.loads(definition)
-
-    def visit(steps: list[dict[str, Any]]) -> None:
-        for step in steps:
-            arguments = step.get("Arguments", {})
-            match step["Type"]:
-                case "Processing":
-                    arguments.setdefault("NetworkConfig", {})["VpcConfig"] = network
-                case "Training":
-                    arguments["VpcConfig"] = network
-                case "Condition":
-                    visit(arguments["IfSteps"])
-                    visit(arguments["ElseSteps"])
-
-    visit(document["Steps"])
-    return json.dumps(document, ensure_ascii=False)
+        pipeline.node.add_dependency(code, *jobs, pipeline_role, *parts)

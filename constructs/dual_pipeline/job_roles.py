@@ -1,16 +1,21 @@
 """The roles of one project, one per kind of job: what each may read, write and start, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from dual_pipeline import permissions
+from dual_pipeline.definition import all_steps
 from dual_pipeline.environment import VpcConfig
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.rollback_alarms import rollback_alarm_names
@@ -50,39 +55,72 @@ class Workspace:
 
 
 class ProcessingRole(ServiceRole):
-    """What preprocessing and evaluation run as: snapshot and earlier artifacts in, artifacts out."""
+    """What processing jobs run as: snapshot, code and earlier artifacts in, artifacts out."""
 
-    def __init__(
-        self, scope: Construct, id_: str, *, workspace: Workspace, image: str, code: Sequence[s3_assets.Asset]
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, images: Sequence[str]) -> None:
+        snapshots = workspace.objects("snapshots")
         super().__init__(
             scope,
             id_,
             service="sagemaker",
             description=f"Processing jobs of {workspace.name}",
-            statements=_job_statements(scope, workspace, image=image, code=code, kind="ProcessingJobs"),
+            statements=[
+                permissions.read_objects(sid="ReadSnapshots", bucket=workspace.data_bucket, keys=snapshots),
+                permissions.list_objects(sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=snapshots),
+                *_job_statements(scope, workspace, images=images, kind="ProcessingJobs"),
+            ],
             existing_arn=workspace.existing_roles.get("processing"),
         )
 
 
 class TrainingRole(ServiceRole):
-    """What training runs as: prepared data in, a model out."""
+    """What training and tuning run as: prepared data in, a model out; with `checkpoints` also what Spot interrupted."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, workspace: Workspace, image: str, code: Sequence[s3_assets.Asset]
+        self, scope: Construct, id_: str, *, workspace: Workspace, image: str, checkpoints: bool = False
     ) -> None:
         super().__init__(
             scope,
             id_,
             service="sagemaker",
             description=f"Training jobs of {workspace.name}",
-            statements=_job_statements(scope, workspace, image=image, code=code, kind="TrainingJobs"),
+            statements=_job_statements(
+                scope,
+                workspace,
+                images=[image],
+                kind="TrainingJobs",
+                # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
+                keeps=["checkpoints"] if checkpoints else [],
+            ),
             existing_arn=workspace.existing_roles.get("training"),
         )
 
 
+class ScoringRole(ServiceRole):
+    """What batch scoring runs as: records and a model in, answers out."""
+
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, image: str) -> None:
+        records = workspace.objects("scoring")
+        super().__init__(
+            scope,
+            id_,
+            service="sagemaker",
+            description=f"Batch scoring of {workspace.name}",
+            statements=[
+                permissions.read_objects(sid="ReadRecords", bucket=workspace.data_bucket, keys=records),
+                permissions.list_objects(sid="ListRecords", bucket=workspace.data_bucket, prefixes=records),
+                *_job_statements(scope, workspace, images=[image], kind="TransformJobs"),
+            ],
+            existing_arn=workspace.existing_roles.get("scoring"),
+        )
+
+
 class PipelineRole(ServiceRole):
-    """What SageMaker Pipelines acts as: it starts this project's jobs, reads their reports and registers models."""
+    """What SageMaker Pipelines acts as: it starts this project's jobs, reads their reports and registers models.
+
+    It may do what the steps of `definition` take. `check_queue` is where it asks an outside system, `decide_function`
+    the function that it asks, if it has such steps.
+    """
 
     def __init__(
         self,
@@ -90,29 +128,19 @@ class PipelineRole(ServiceRole):
         id_: str,
         *,
         workspace: Workspace,
-        image: str,
+        images: Sequence[str],
         registry: ModelRegistry,
         job_roles: Sequence[iam.IRole],
+        definition: str,
+        check_queue: sqs.IQueue | None = None,
+        decide_function: lambda_.IFunction | None = None,
     ) -> None:
         stack = cdk.Stack.of(scope)
         sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
         packages = f"{sagemaker}:model-package/{registry.group_name}/*"
-        jobs = [f"{sagemaker}:{kind}/pipelines-*" for kind in ("processing-job", "training-job")]
+        readable = workspace.objects(*workspace.inputs)
         statements = [
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
-            iam.PolicyStatement(
-                sid="RunJobs",
-                actions=[
-                    "sagemaker:AddTags",
-                    "sagemaker:CreateProcessingJob",
-                    "sagemaker:CreateTrainingJob",
-                    "sagemaker:DescribeProcessingJob",
-                    "sagemaker:DescribeTrainingJob",
-                    "sagemaker:StopProcessingJob",
-                    "sagemaker:StopTrainingJob",
-                ],
-                resources=jobs,
-            ),
+            *_step_statements(json.loads(definition), sagemaker=sagemaker, pipeline=workspace.name),
             iam.PolicyStatement(
                 sid="PassJobRoles",
                 actions=["iam:PassRole"],
@@ -132,15 +160,23 @@ class PipelineRole(ServiceRole):
             ),
             # Property files and model data are read as the pipeline's role:
             # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-propertyfile.html
-            permissions.read_objects(
-                sid="ReadReports", bucket=workspace.artifact_bucket, keys=workspace.objects(*workspace.inputs)
-            ),
-            permissions.list_objects(
-                sid="ListReports", bucket=workspace.artifact_bucket, prefixes=workspace.objects(*workspace.inputs)
-            ),
-            *permissions.pull_image(scope, image=image),
+            permissions.read_objects(sid="ReadReports", bucket=workspace.artifact_bucket, keys=readable),
+            permissions.list_objects(sid="ListReports", bucket=workspace.artifact_bucket, prefixes=readable),
+            *permissions.pull_images(scope, images=images),
             *permissions.use_key(workspace.key),
         ]
+        if check_queue is not None:
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html#step-type-callback
+            statements.append(
+                iam.PolicyStatement(sid="Ask", actions=["sqs:SendMessage"], resources=[check_queue.queue_arn])
+            )
+        if decide_function is not None:
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html#step-type-lambda
+            statements.append(
+                iam.PolicyStatement(
+                    sid="LetDecide", actions=["lambda:InvokeFunction"], resources=[decide_function.function_arn]
+                )
+            )
         super().__init__(
             scope,
             id_,
@@ -177,7 +213,7 @@ class EndpointRole(ServiceRole):
                 actions=["cloudwatch:DescribeAlarms"],
                 resources=[f"{alarms}:{name}" for name in rollback_alarm_names(workspace.name)],
             ),
-            *permissions.pull_image(scope, image=image),
+            *permissions.pull_images(scope, images=[image]),
             *permissions.use_key(workspace.key),
             *_network(scope, workspace),
         ]
@@ -219,23 +255,92 @@ class QualityRole(ServiceRole):
         )
 
 
+# What a step of a type makes, by the noun of its API calls and its kind of ARN. SageMaker Pipelines names such things
+# `pipelines-<execution id>-<step>-<suffix>`.
+_MADE = {
+    "Processing": ("ProcessingJob", "processing-job"),
+    "Training": ("TrainingJob", "training-job"),
+    "Transform": ("TransformJob", "transform-job"),
+}
+
+
+def _step_statements(definition: Mapping[str, Any], *, sagemaker: str, pipeline: str) -> Iterator[iam.PolicyStatement]:
+    """What starting, following and stopping the steps takes.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
+    """
+    steps = list(all_steps(definition["Steps"]))
+    types = {step["Type"] for step in steps}
+    made = [each for type_, each in _MADE.items() if type_ in types]
+    yield iam.PolicyStatement(
+        sid="RunJobs",
+        actions=[
+            "sagemaker:AddTags",
+            *(f"sagemaker:{verb}{noun}" for noun, _ in made for verb in ("Create", "Describe", "Stop")),
+        ],
+        resources=[f"{sagemaker}:{kind}/pipelines-*" for _, kind in made],
+    )
+    # A tuning job's name has 32 characters at the most, so `pipelines-` does not fit: it is the execution's id, the
+    # step's first 8 characters and a suffix.
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateHyperParameterTuningJob.html
+    tuners = sorted({step["Name"][:8] for step in steps if step["Type"] == "Tuning"})
+    if tuners:
+        yield iam.PolicyStatement(
+            sid="Tune",
+            actions=[
+                "sagemaker:AddTags",
+                "sagemaker:CreateHyperParameterTuningJob",
+                "sagemaker:DescribeHyperParameterTuningJob",
+                "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+                "sagemaker:StopHyperParameterTuningJob",
+            ],
+            resources=[f"{sagemaker}:hyper-parameter-tuning-job/*-{name}-*" for name in tuners],
+        )
+    if "Model" in types:
+        yield iam.PolicyStatement(
+            sid="CreateModels",
+            actions=["sagemaker:AddTags", "sagemaker:CreateModel", "sagemaker:DescribeModel"],
+            resources=[f"{sagemaker}:model/pipelines-*"],
+        )
+    if definition.get("PipelineExperimentConfig"):
+        # An experiment by the pipeline's name, a trial by the execution's id, a component by each job's name:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-experiments.html
+        yield iam.PolicyStatement(
+            sid="TrackExperiments",
+            actions=[
+                "sagemaker:AddTags",
+                "sagemaker:AssociateTrialComponent",
+                "sagemaker:CreateExperiment",
+                "sagemaker:CreateTrial",
+                "sagemaker:CreateTrialComponent",
+                "sagemaker:DescribeExperiment",
+                "sagemaker:DescribeTrial",
+                "sagemaker:DescribeTrialComponent",
+                "sagemaker:UpdateTrialComponent",
+            ],
+            resources=[
+                f"{sagemaker}:experiment/{pipeline}",
+                f"{sagemaker}:experiment-trial/*",
+                f"{sagemaker}:experiment-trial-component/pipelines-*",
+            ],
+        )
+
+
 def _job_statements(
-    scope: Construct, workspace: Workspace, *, image: str, code: Sequence[s3_assets.Asset], kind: str
+    scope: Construct, workspace: Workspace, *, images: Sequence[str], kind: str, keeps: Sequence[str] = ()
 ) -> list[iam.PolicyStatement]:
-    artifacts = workspace.objects(*workspace.inputs)
-    snapshots = workspace.objects("snapshots")
+    """What every job takes; it reads and writes `keeps` too, folders of the artifact bucket beside the executions'."""
+    readable = workspace.objects(*workspace.inputs, *keeps)
+    bucket = workspace.artifact_bucket
     return [
-        permissions.read_objects(sid="ReadSnapshots", bucket=workspace.data_bucket, keys=snapshots),
-        permissions.list_objects(sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=snapshots),
-        permissions.read_objects(sid="ReadArtifacts", bucket=workspace.artifact_bucket, keys=artifacts),
-        permissions.list_objects(sid="ListArtifacts", bucket=workspace.artifact_bucket, prefixes=artifacts),
+        permissions.read_objects(sid="ReadArtifacts", bucket=bucket, keys=readable),
+        permissions.list_objects(sid="ListArtifacts", bucket=bucket, prefixes=readable),
         permissions.write_objects(
-            sid="WriteArtifacts", bucket=workspace.artifact_bucket, keys=workspace.objects(workspace.outputs)
+            sid="WriteArtifacts", bucket=bucket, keys=workspace.objects(workspace.outputs, *keeps)
         ),
-        *(permissions.read_assets(sid="Code", assets=code) if code else []),
         permissions.write_logs(scope, log_groups=f"/aws/sagemaker/{kind}"),
         permissions.put_metrics(namespaces=[f"/aws/sagemaker/{kind}"]),
-        *permissions.pull_image(scope, image=image),
+        *permissions.pull_images(scope, images=images),
         *permissions.use_key(workspace.key),
         *_network(scope, workspace),
     ]

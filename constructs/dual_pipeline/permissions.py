@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -84,6 +85,16 @@ def write_logs(scope: Construct, *, log_groups: str) -> iam.PolicyStatement:
     )
 
 
+def write_log_group(log_group: logs.ILogGroup) -> iam.PolicyStatement:
+    """Write to a log group that exists already, as a Lambda function with a group of its own does."""
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    return iam.PolicyStatement(
+        sid="WriteLogs",
+        actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+        resources=[log_group.log_group_arn],
+    )
+
+
 def put_metrics(*, namespaces: Sequence[str]) -> iam.PolicyStatement:
     """Publish metrics in `namespaces`; CloudWatch knows no resource for it, so the condition is the scope."""
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html
@@ -95,24 +106,27 @@ def put_metrics(*, namespaces: Sequence[str]) -> iam.PolicyStatement:
     )
 
 
-def pull_image(scope: Construct, *, image: str) -> list[iam.PolicyStatement]:
-    """Pull `image`, given as `<account>.dkr.ecr.<region>.<domain>/<repository>:<tag>`."""
+def pull_images(scope: Construct, *, images: Sequence[str]) -> list[iam.PolicyStatement]:
+    """Pull `images`, each given as `<account>.dkr.ecr.<region>.<domain>/<repository>:<tag>`."""
     # https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html
+    return [
+        iam.PolicyStatement(sid="LogInToImages", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+        iam.PolicyStatement(
+            sid="PullImages",
+            actions=["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            resources=[_repository(scope, image) for image in images],
+        ),
+    ]
+
+
+def _repository(scope: Construct, image: str) -> str:
     if cdk.Token.is_unresolved(image):
         raise ValueError("image must be known at synth, got a token: choose the image by the environment's region")
     parts = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z.]+/([\w./-]+):[\w.-]+", image)
     if parts is None:
         raise ValueError(f"image must be <account>.dkr.ecr.<region>.<domain>/<repository>:<tag>, got {image!r}")
     account, region, repository = parts.groups()
-    arn = f"arn:{cdk.Stack.of(scope).partition}:ecr:{region}:{account}:repository/{repository}"
-    return [
-        iam.PolicyStatement(sid="LogInToImages", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-        iam.PolicyStatement(
-            sid="PullImage",
-            actions=["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            resources=[arn],
-        ),
-    ]
+    return f"arn:{cdk.Stack.of(scope).partition}:ecr:{region}:{account}:repository/{repository}"
 
 
 def join_vpc(

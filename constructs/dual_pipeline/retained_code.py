@@ -73,7 +73,7 @@ def _asset(scope: Construct, name: str, path: Path) -> s3_assets.Asset:
     # A hash that is given is hashed once more, so that a text becomes its own SHA-256.
     text = path.read_text(encoding="utf-8") if path.suffix == ".json" else None
     id_ = "".join(word.capitalize() for word in name.split("_"))
-    return s3_assets.Asset(scope, id_, path=str(path), asset_hash=text)
+    return s3_assets.Asset(scope, f"{id_}File", path=str(path), asset_hash=text)
 
 
 def _statements(
@@ -91,10 +91,5 @@ def _statements(
         permissions.write_objects(sid="WriteCode", bucket=bucket, keys=workspace.objects("code")),
         permissions.list_objects(sid="ListCode", bucket=bucket, prefixes=[f"{workspace.project}/code/"]),
         permissions.use_key(workspace.key)[0],
-        # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
-        iam.PolicyStatement(
-            sid="WriteLogs",
-            actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-            resources=[log_group.log_group_arn],
-        ),
+        permissions.write_log_group(log_group),
     ]

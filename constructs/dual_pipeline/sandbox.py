@@ -25,8 +25,8 @@ class Sandbox(Construct):
     of their own: the endpoint's role reads nothing of it, so none of them can be deployed. A copy expires by a one-time
     schedule in `schedule_group`, which deletes it as `janitor_role`.
 
-    `placeholders` are those of the deployed definition; `outputs` holds, by the name of a stack output, those of a copy
-    and what else is needed to make one.
+    `placeholders` are those of the deployed `definition`, `images` those that its jobs run; `outputs` holds, by the
+    name of a stack output, those of a copy and what else is needed to make one.
     """
 
     def __init__(
@@ -35,7 +35,8 @@ class Sandbox(Construct):
         id_: str,
         *,
         workspace: Workspace,
-        image: str,
+        images: Mapping[str, str],
+        definition: str,
         placeholders: Mapping[str, str],
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
@@ -51,15 +52,16 @@ class Sandbox(Construct):
             description=f"Models of personal copies of {workspace.name}, never deployed",
             removal_policy=removal_policy,
         )
-        processing = ProcessingRole(self, "Processing", workspace=apart, image=image, code=[])
-        training = TrainingRole(self, "Training", workspace=apart, image=image, code=[])
+        processing = ProcessingRole(self, "Processing", workspace=apart, images=list(images.values()))
+        training = TrainingRole(self, "Training", workspace=apart, image=images["xgboost_image"])
         pipeline = PipelineRole(
             self,
             "Execution",
             workspace=apart,
-            image=image,
+            images=list(images.values()),
             registry=registry,
             job_roles=[processing.role, training.role],
+            definition=definition,
         )
         self.schedule_group = copy_name(workspace.name, FOLDER)
         group = scheduler.CfnScheduleGroup(self, "Schedules", name=self.schedule_group)

@@ -5,7 +5,10 @@ everything on.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,6 +21,7 @@ from cdk_nag import AwsSolutionsChecks
 from dual_pipeline.environment import Environment, VpcConfig
 from dual_pipeline.model_project import Approval, Rollout
 from environments import ENVIRONMENTS
+from everything import EVERYTHING
 from pipeline_code.census.project import CENSUS
 from stacks.stage import ROOT, EnvironmentStage
 
@@ -39,7 +43,7 @@ MOST = Environment(
                 wait=timedelta(minutes=10),
             ),
         ),
-        replace(CENSUS, name="census-two", rollout=Rollout(strategy="linear", instance_count=4)),
+        replace(EVERYTHING, name="census-two", rollout=Rollout(strategy="linear", instance_count=4)),
     ),
     notification_email="ml-team@example.com",
     monthly_budget_usd=100,
@@ -83,9 +87,15 @@ def context() -> dict[str, Any]:
 
 
 def two_projects(root: Path) -> Path:
-    """A root whose second project is a copy of the first one's folder."""
-    shutil.copytree(ROOT / "pipeline_code", root / "pipeline_code")
-    shutil.copytree(ROOT / "pipeline_code" / "census", root / "pipeline_code" / "census_two")
+    """A root whose second project is a copy of the first one, compiled with every optional step."""
+    shutil.copytree(ROOT / "pipeline_code", root / "pipeline_code", ignore=shutil.ignore_patterns("__pycache__"))
+    second = root / "pipeline_code" / "census_two"
+    shutil.copytree(ROOT / "pipeline_code" / "census", second)
+    configured = "from dataclasses import replace\n\nfrom everything import EVERYTHING\n\n"
+    (second / "project.py").write_text(f'{configured}CENSUS = replace(EVERYTHING, name="census-two")\n')
+    path = os.pathsep.join(map(str, (root, ROOT / "constructs", Path(__file__).parent)))
+    command = [sys.executable, "-m", "pipeline_code.compile", second.name]
+    subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True)
     return root
 
 

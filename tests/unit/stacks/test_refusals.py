@@ -10,7 +10,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk.assertions import Template
 
 from dual_pipeline.glue_job import GlueJob, GlueSecurity
-from dual_pipeline.permissions import pull_image
+from dual_pipeline.permissions import pull_images
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def stack() -> cdk.Stack:
 def test_image_outside_ecr_is_refused(stack: cdk.Stack, image: str) -> None:
     """An image that no ECR permission could name is refused."""
     with pytest.raises(ValueError, match=f"image must be .*, got '{image}'"):
-        pull_image(stack, image=image)
+        pull_images(stack, images=[image])
 
 
 def test_image_unknown_at_synth_is_refused(stack: cdk.Stack) -> None:
     """An image behind a token has no repository to name in a policy."""
     with pytest.raises(ValueError, match="image must be known at synth"):
-        pull_image(stack, image=cdk.Aws.STACK_NAME)
+        pull_images(stack, images=[cdk.Aws.STACK_NAME])
 
 
 @pytest.mark.parametrize(
