@@ -1,80 +1,182 @@
-"""Judge model.tar.gz on the holdout through its own inference.py; write `evaluation.json` and `golden_rows.json`."""
+"""Judge a model on the holdout, through its own inference.py, beside champion and baseline; write the report."""
 
 import argparse
-import importlib.util
 import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from ..contract import EVALUATION_FILE, FEATURES, GOLDEN_ROWS_FILE, HOLDOUT_FILE, LABEL, TRAIN_FILE, DataError
-from .logic import Row, evaluation, fit_baseline, golden_rows, to_csv
+from ..contract import CATEGORICAL, EVALUATION_FILE, FEATURES, GOLDEN_ROWS_FILE, DataError
+from ..tables import labels_of, read_split
+from .logic import Holdout, Policy, Tuning, check_baseline, check_classes, choose, evaluation
+from .memory import drift_baseline, feature_distributions, golden_rows, sample_payload
+from .metrics import auc
+from .packed import ARCHIVE, NoAnswer, PackedModel
+from .plots import draw_all
+from .report import render
+
+Load = Callable[[Path, str], PackedModel]
 
 
 def main() -> None:
-    """Run the step; a mistake in the data ends it with one sentence, a model below its gate does not end it."""
-    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
-    parser.add_argument("--input-model", type=Path, required=True, help="folder with model.tar.gz")
-    parser.add_argument("--input-train", type=Path, required=True)
-    parser.add_argument("--input-holdout", type=Path, required=True)
-    parser.add_argument("--output-evaluation", type=Path, required=True)
-    parser.add_argument("--min-auc", type=float, required=True)
-    parser.add_argument("--min-accuracy", type=float, required=True)
-    parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
-    options = parser.parse_args()
-    train_rows, train_labels = read_examples(options.input_train / TRAIN_FILE)
-    rows, labels = read_examples(options.input_holdout / HOLDOUT_FILE)
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.unpack_archive(options.input_model / "model.tar.gz", folder)
-        inference = load_module(Path(folder) / "code" / "inference.py")
-        model = inference.model_fn(folder)
-
-    def answer(body: str) -> list[float]:
-        prediction = inference.predict_fn(inference.input_fn(body, "text/csv"), model)
-        predictions: list[float] = json.loads(inference.output_fn(prediction, "application/json")[0])["predictions"]
-        return predictions
-
-    scores = np.array(answer(to_csv(rows)))
-    baseline = fit_baseline(inference.encode(train_rows, model.encoding), train_labels, model.encoding)
+    """Run the step; a mistake in its inputs ends it with one sentence, a model below its gate does not end it."""
+    options = arguments()
     try:
-        report = evaluation(
-            labels,
-            scores,
-            baseline_scores=baseline(inference.encode(rows, model.encoding)),
-            floors={"auc": options.min_auc, "accuracy": options.min_accuracy},
-            seed=options.seed,
-        )
+        with tempfile.TemporaryDirectory() as work:
+            run(options, lambda archive, name: PackedModel(archive, folder=Path(work) / name, name=name))
+    except NoAnswer as error:
+        sys.exit(f"error: {error}; look at inference.py and at the step that trained it")
     except DataError as error:
         sys.exit(f"error: {error}")
-    options.output_evaluation.mkdir(parents=True, exist_ok=True)
-    for name, content in ((EVALUATION_FILE, report), (GOLDEN_ROWS_FILE, golden_rows(rows, scores, answer))):
-        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-        (options.output_evaluation / name).write_text(text, encoding="utf-8")
-    print(json.dumps({name: report[name] for name in ("baseline", "gate", "dataset")}, indent=1))
+
+
+def arguments() -> argparse.Namespace:
+    """What the step is called with."""
+    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
+    for name in ("model", "champion", "train", "validation", "holdout", "baseline"):
+        parser.add_argument(f"--input-{name}", type=Path, required=True)
+    parser.add_argument("--input-tuned", type=Path, help="folder with the tuner's best model.tar.gz")
+    parser.add_argument("--output-evaluation", type=Path, required=True)
+    parser.add_argument("--output-model", type=Path, required=True, help="gets the model.tar.gz that was judged")
+    parser.add_argument("--min-auc", type=float, required=True)
+    parser.add_argument("--min-accuracy", type=float, required=True)
+    parser.add_argument("--max-auc-drop", type=float, required=True)
+    parser.add_argument("--segments", default="", help="columns, by comma, whose values are judged one by one")
+    parser.add_argument("--compare-with-champion", type=str.lower, choices=("true", "false"), required=True)
+    parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, load: Load) -> None:
+    """Read, judge, write."""
+    segments = [name for name in options.segments.split(",") if name]
+    if unknown := sorted(set(segments) - set(CATEGORICAL)):
+        raise DataError(f"segments must be among the columns {list(CATEGORICAL)}, got {unknown}")
+    table = read_split(options.input_holdout, "holdout")
+    labels = labels_of(table)
+    check_classes(labels, "holdout split")
+    rows = table.select(FEATURES)
+    baseline, description = read_baseline(options.input_baseline, rows=len(labels))
+
+    candidates = {"default": load(options.input_model / ARCHIVE, "default model")}
+    if options.input_tuned:
+        candidates["tuned"] = load(options.input_tuned / ARCHIVE, "tuned model")
+    scores = {name: model.scores(rows) for name, model in candidates.items()}
+    source, tuning = "default", None
+    if options.input_tuned:
+        validation_auc = judge_on_validation(options.input_validation, candidates)
+        source = choose(validation_auc)
+        tuning = Tuning(default=scores["default"], tuned=scores["tuned"], validation_auc=validation_auc)
+    challenger = candidates[source]
+    champion, trouble = score_champion(options.input_champion, rows, load)
+
+    holdout = Holdout(labels, scores[source], baseline=baseline, champion=champion, champion_trouble=trouble)
+    report = evaluation(
+        holdout,
+        policy=Policy(
+            floors={"auc": options.min_auc, "accuracy": options.min_accuracy},
+            max_auc_drop=options.max_auc_drop,
+            compare_with_champion=options.compare_with_champion == "true",
+            segments={name: rows.column(name).to_pylist() for name in segments},
+            seed=options.seed,
+        ),
+        source=source,
+        baseline_description=description,
+        tuning=tuning,
+        importance=challenger.importance(),
+    )
+    golden = golden_rows(rows, scores[source], lambda body: challenger.answer(body, "text/csv"))
+    train = read_split(options.input_train, "train")
+    drift = drift_baseline(
+        feature_distributions(train, challenger.encoding), train_rows=len(train), labels=labels, scores=scores[source]
+    )
+    plots = draw_all(holdout, report)
+    write(options.output_evaluation / EVALUATION_FILE, as_json(report))
+    write(options.output_evaluation / GOLDEN_ROWS_FILE, as_json(golden))
+    write(options.output_evaluation / "drift_baseline.json", as_json(drift))
+    write(options.output_evaluation / "sample_payload.tar.gz", sample_payload(golden["body"]))
+    write(options.output_evaluation / "report.html", render(report, plots).encode())
+    for name, drawing in plots.items():
+        write(options.output_evaluation / "plots" / f"{name}.svg", drawing.encode())
+    options.output_model.mkdir(parents=True, exist_ok=True)
+    chosen = options.input_model if source == "default" else options.input_tuned
+    shutil.copyfile(chosen / ARCHIVE, options.output_model / ARCHIVE)
+    tell(report)
+
+
+def read_baseline(folder: Path, *, rows: int) -> tuple[np.ndarray, str]:
+    """The baseline's scores of the holdout, and what it is."""
+    try:
+        scores = pq.read_table(folder / "scores.parquet").column("score").to_numpy()
+        description = json.loads((folder / "baseline.json").read_text(encoding="utf-8"))["description"]
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are ValueErrors
+        raise DataError(f"the baseline cannot be read ({error}); run the baseline step again") from error
+    return check_baseline(scores, rows=rows), str(description)
+
+
+def judge_on_validation(folder: Path, candidates: dict[str, PackedModel]) -> dict[str, float]:
+    """The AUC of each candidate on the validation split."""
+    table = read_split(folder, "validation")
+    labels = labels_of(table)
+    check_classes(labels, "validation split")
+    rows = table.select(FEATURES)
+    return {name: auc(labels, model.scores(rows)) for name, model in candidates.items()}
+
+
+def score_champion(folder: Path, rows: Any, load: Load) -> tuple[np.ndarray | None, str | None]:
+    """The champion's scores, or neither on a first run, or the trouble it has with these rows."""
+    if not (folder / ARCHIVE).is_file():
+        check_first_run(folder)
+        return None, None
+    try:
+        return load(folder / ARCHIVE, "champion").scores(rows), None
+    except NoAnswer as error:
+        return None, str(error)
+
+
+def check_first_run(folder: Path) -> None:
+    """Refuse a champion folder that holds neither a model nor the one file that says that there is none."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    try:
+        if [path.suffix for path in found] == [".json"] and json.loads(found[0].read_bytes()) == {"champion": None}:
+            return
+    except ValueError:
+        pass
+    raise DataError(
+        f'the champion must be {ARCHIVE}, or one .json file saying {{"champion": null}} on a first run, '
+        f"got {[path.name for path in found]}; check ChampionUri"
+    )
+
+
+def as_json(content: Any) -> bytes:
+    """JSON, the same bytes for the same content; NaN is refused."""
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, and its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def tell(report: dict[str, Any]) -> None:
+    """Say in the log what was found."""
     for name, metric in report["binary_classification_metrics"].items():
-        print(f"{name}: {metric}")
-
-
-def read_examples(path: Path) -> tuple[list[Row], np.ndarray]:
-    """The rows of a split, and their labels."""
-    table = pq.read_table(path)
-    rows = list(zip(*(table.column(name).to_pylist() for name in FEATURES), strict=True))
-    return rows, np.array(table.column(LABEL).to_pylist())
-
-
-def load_module(path: Path) -> ModuleType:
-    """The module at a path outside the import path."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        if "value" in metric:
+            print(f"{name}: {metric['value']} (baseline {report['baseline']['metrics'][name]})")
+    for section in ("champion", "tuning"):
+        if report[section]:
+            print(report[section]["sentence"])
+    for text in report["warnings"]:
+        print(f"warning: {text}")
+    print(f"gate: {report['gate']['rule']}")
+    print("passed" if report["gate"]["passed"] else f"refused: {'; '.join(report['gate']['reasons'])}")
 
 
 if __name__ == "__main__":

@@ -1,160 +1,215 @@
-"""Metrics, the baseline and the gate; arrays in, plain values out."""
+"""The evaluation itself: what every model says of one holdout, in; evaluation.json, out. Pure."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..contract import DataError
+from .comparison import bootstrap_auc, gate, percentile_interval, segments
+from .metrics import all_or_null, are_probabilities, auc, confusion, curves, deviations, metrics, or_null
 
-Row = tuple[Any, ...]
+COMPARE_NOT = "start the run with CompareWithChampion=false if it shall be replaced all the same"
 
-BASELINE = "logistic regression fitted on the same train split and judged on the same holdout"
-RESAMPLES = 200
-GOLDEN_ROWS = 8
-TOLERANCE = 1e-6
+
+@dataclass(frozen=True)
+class Policy:
+    """What a challenger must reach; `segments` maps a column to its values, row by row of the holdout."""
+
+    floors: Mapping[str, float]
+    max_auc_drop: float
+    compare_with_champion: bool
+    segments: Mapping[str, Sequence[Any]]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The scores of the tuned model and of the default one on the holdout, and their AUCs on the validation split."""
+
+    default: np.ndarray
+    tuned: np.ndarray
+    validation_auc: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Labels, and each model's scores of the same rows; the champion's trouble says why it has none."""
+
+    labels: np.ndarray
+    challenger: np.ndarray
+    baseline: np.ndarray
+    champion: np.ndarray | None = None
+    champion_trouble: str | None = None
+
+
+def choose(validation_auc: Mapping[str, float]) -> str:
+    """The challenger among the candidates, by AUC on the validation split; the first one wins a tie."""
+    return max(validation_auc, key=lambda name: validation_auc[name])
 
 
 def evaluation(
-    labels: np.ndarray,
-    scores: np.ndarray,
+    holdout: Holdout,
     *,
-    baseline_scores: np.ndarray,
-    floors: Mapping[str, float],
-    seed: int,
+    policy: Policy,
+    source: str,
+    baseline_description: str,
+    tuning: Tuning | None = None,
+    importance: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The report of the holdout in Model Monitor's model-quality layout, with baseline, gate and data set.
+    """The report in Model Monitor's model-quality layout, and what the gate made of it.
 
     A metric that cannot be computed is null and never passes.
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
     """
-    positives = int(labels.sum())
-    if not 0 < positives < len(labels):
-        raise DataError(f"the holdout must hold both classes, got {positives} positive of {len(labels)} rows")
+    labels, scores, seed = holdout.labels, holdout.challenger, policy.seed
+    check_classes(labels, "holdout")
+    judged = [scores] if holdout.champion is None else [scores, holdout.champion]
+    sound = all(are_probabilities(column) for column in judged)
+    resampled = bootstrap_auc(labels, judged, seed=seed) if sound else None
     values = metrics(labels, scores)
-    deviations = standard_deviations(labels, scores, seed=seed)
-    baseline = metrics(labels, baseline_scores)
-    reasons = gate(values, baseline, floors)
+    spread = deviations(
+        labels, scores, auc_deviation=math.nan if resampled is None else float(resampled[:, 0].std(ddof=1)), seed=seed
+    )
+    baseline = metrics(labels, holdout.baseline)
+    champion = None
+    if holdout.champion is not None:
+        champion = _champion(labels, holdout.champion, values["auc"], resampled, margin=policy.max_auc_drop)
+    compared = policy.compare_with_champion and (champion is not None or holdout.champion_trouble is not None)
+    reasons = gate(
+        values,
+        baseline_auc=baseline["auc"],
+        floors=policy.floors,
+        margin=policy.max_auc_drop,
+        champion=champion if compared else None,
+    )
+    if compared and champion is None:
+        reasons.append(f"{holdout.champion_trouble}, so it cannot be compared with; {COMPARE_NOT}")
+    table = (
+        segments(labels, scores, holdout.champion, columns=policy.segments, margin=policy.max_auc_drop, seed=seed)
+        if sound
+        else []
+    )
+    tuned = _tuning(labels, tuning, seed=seed)
     return {
         "binary_classification_metrics": {
-            name: {"value": _or_null(value), "standard_deviation": _or_null(deviations[name])}
-            for name, value in values.items()
+            **{
+                name: {"value": or_null(value), "standard_deviation": or_null(spread[name])}
+                for name, value in values.items()
+            },
+            "confusion_matrix": confusion(labels, scores),
+            **(curves(labels, scores) if sound else {}),
         },
-        "baseline": {**{name: _or_null(value) for name, value in baseline.items()}, "description": BASELINE},
-        "gate": {"passed": not reasons, "reasons": reasons},
-        "dataset": {"rows": len(labels), "positives": positives},
+        "challenger": {"source": source},
+        "baseline": {"metrics": all_or_null(baseline), "description": baseline_description},
+        "champion": champion,
+        "tuning": tuned,
+        "segments": table,
+        "gate": {"passed": not reasons, "reasons": reasons, "rule": _rule(compared, policy)},
+        "warnings": _warnings(table, tuned, holdout, policy),
+        "dataset": {"rows": len(labels), "positives": int(labels.sum())},
+        "importance": dict(importance or {}),
     }
 
 
-def metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Every metric by name; `scores` are probabilities of class 1, a row counts as positive above 0.5."""
-    if not (np.isfinite(scores) & (scores >= 0) & (scores <= 1)).all():
-        return dict.fromkeys(("auc", "accuracy", "precision", "recall", "f1", "log_loss"), math.nan)
-    predicted = scores > 0.5
-    hits = float(np.sum(predicted & (labels == 1)))
-    precision = hits / max(float(predicted.sum()), 1.0)
-    recall = hits / float(labels.sum())
-    likely = np.clip(np.where(labels == 1, scores, 1 - scores), 1e-15, 1)
-    return {
-        "auc": auc(labels, scores),
-        "accuracy": float(np.mean(predicted == labels)),
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
-        "log_loss": float(-np.log(likely).mean()),
-    }
-
-
-def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The share of pairs of a positive and a negative that the scores order rightly, a tie counting half."""
-    _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+def check_classes(labels: np.ndarray, split: str) -> None:
+    """Refuse a split without both classes: no metric is made up for it."""
     positives = int(labels.sum())
-    negatives = len(labels) - positives
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    if not 0 < positives < len(labels):
+        raise DataError(
+            f"the {split} must hold both classes, got {positives} positive of {len(labels)} rows; "
+            "give preprocess data of both"
+        )
 
 
-def standard_deviations(labels: np.ndarray, scores: np.ndarray, *, seed: int) -> dict[str, float]:
-    """The spread of each metric over bootstrap resamples of the holdout."""
-    generator = np.random.default_rng(seed)
-    samples: list[dict[str, float]] = []
-    while len(samples) < RESAMPLES:
-        rows = generator.integers(0, len(labels), len(labels))
-        if 0 < labels[rows].sum() < len(rows):
-            samples.append(metrics(labels[rows], scores[rows]))
-    return {name: float(np.std([sample[name] for sample in samples], ddof=1)) for name in samples[0]}
+def check_baseline(scores: np.ndarray, *, rows: int) -> np.ndarray:
+    """The baseline's scores, if there is one probability for each row of the holdout."""
+    if len(scores) != rows:
+        raise DataError(
+            f"the baseline has {len(scores)} scores for {rows} rows of the holdout; run it on the same holdout"
+        )
+    if not are_probabilities(scores):
+        raise DataError("the baseline's scores must be numbers from 0 to 1; run the baseline step again")
+    return scores
 
 
-def gate(values: Mapping[str, float], baseline: Mapping[str, float], floors: Mapping[str, float]) -> list[str]:
-    """Why the model must not be registered, a sentence each; none when it passes."""
-    reasons = []
-    for name in {**floors, **values}:
-        value = values.get(name)
-        most = math.inf if name == "log_loss" else 1
-        if value is None or not math.isfinite(value) or not 0 <= value <= most:
-            reasons.append(f"{name} is {value}, which is no possible value")
-        elif not value >= floors.get(name, -math.inf):  # a floor that is NaN is never reached
-            reasons.append(f"{name} {value:.4f} is below the floor {floors[name]}")
-    if not reasons and not values["auc"] > baseline["auc"]:
-        reasons.append(f"auc {values['auc']:.4f} is no better than the baseline's {baseline['auc']:.4f}")
-    return reasons
-
-
-def fit_baseline(
-    numbers: np.ndarray, labels: np.ndarray, encoding: Mapping[str, Any]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A scorer of encoded rows: ridge logistic regression by Newton's method, categories one-hot, gaps at the mean."""
-    means, scales = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0) + 1e-9
-
-    def design(rows: np.ndarray) -> np.ndarray:
-        columns: list[np.ndarray] = [np.ones(len(rows))]
-        for at, name in enumerate(encoding["features"]):
-            if name in encoding["categories"]:
-                columns += [rows[:, at] == code for code in range(len(encoding["categories"][name]))]
-            else:
-                columns.append(np.nan_to_num((rows[:, at] - means[at]) / scales[at]))
-        return np.column_stack(columns).astype(float)
-
-    def score(matrix: np.ndarray) -> np.ndarray:
-        return np.asarray(1 / (1 + np.exp(-np.clip(matrix @ weights, -30, 30))))
-
-    matrix = design(numbers)
-    weights = np.zeros(matrix.shape[1])
-    for _ in range(25):
-        scores = score(matrix)
-        slope = matrix.T @ (scores - labels) + weights
-        curvature = (matrix * (scores * (1 - scores))[:, None]).T @ matrix + np.eye(len(weights))
-        step = np.linalg.solve(curvature, slope)
-        weights = weights - step
-        if np.abs(step).max() < 1e-6:
-            break
-    return lambda rows: score(design(rows))
-
-
-def golden_rows(rows: Sequence[Row], scores: np.ndarray, answer: Callable[[str], list[float]]) -> dict[str, Any]:
-    """Holdout rows from the lowest to the highest score and one with gaps, with what the model answers to them."""
-    order = np.argsort(scores, kind="stable")
-    picked = order[np.linspace(0, len(order) - 1, min(GOLDEN_ROWS, len(order))).astype(int)]
-    gaps = [row for row in rows if None in row][:1]
-    body = to_csv([*(rows[at] for at in picked), *gaps])
+def _champion(
+    labels: np.ndarray, scores: np.ndarray, challenger_auc: float, resampled: np.ndarray | None, *, margin: float
+) -> dict[str, Any]:
+    values = metrics(labels, scores)
+    found: dict[str, Any] = {"metrics": all_or_null(values), "auc_difference": None, "interval": None}
+    if resampled is None:
+        return {**found, "sentence": "The two cannot be compared: there are scores that are no probabilities."}
+    difference = challenger_auc - values["auc"]
+    low, high = percentile_interval(resampled[:, 0] - resampled[:, 1])
+    verdict = "it is better" if low > 0 else "it is worse" if high < 0 else "no difference is shown"
     return {
-        "content_type": "text/csv",
-        "accept": "application/json",
-        "body": body,
-        "expected": answer(body),
-        "tolerance": TOLERANCE,
+        **found,
+        "auc_difference": difference,
+        "interval": [low, high],
+        "sentence": (
+            f"The challenger's AUC is {challenger_auc:.4f}, the champion's on the same rows {values['auc']:.4f}: "
+            f"{verdict} ({_with_interval(difference, low, high)}; a loss of at most {margin} is accepted)."
+        ),
     }
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """Rows as a request body; what is missing stays empty."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def _tuning(labels: np.ndarray, tuning: Tuning | None, *, seed: int) -> dict[str, Any] | None:
+    """Tuned against default on the holdout, which neither was chosen on."""
+    if tuning is None:
+        return None
+    validation = all_or_null(tuning.validation_auc)
+    if not (are_probabilities(tuning.default) and are_probabilities(tuning.tuned)):
+        nothing = dict.fromkeys(("default_auc", "tuned_auc", "difference", "interval"))
+        sentence = "Tuned and default cannot be compared: there are scores that are no probabilities."
+        return {**nothing, "better": False, "validation_auc": validation, "sentence": sentence}
+    default_auc, tuned_auc = auc(labels, tuning.default), auc(labels, tuning.tuned)
+    difference = tuned_auc - default_auc
+    resampled = bootstrap_auc(labels, [tuning.tuned, tuning.default], seed=seed)
+    low, high = percentile_interval(resampled[:, 0] - resampled[:, 1])
+    verdict = "Tuning beat the default" if low > 0 else "Tuning did not beat the default"
+    chance = "; the difference may be chance" if low <= 0 <= high else ""
+    return {
+        "default_auc": default_auc,
+        "tuned_auc": tuned_auc,
+        "difference": difference,
+        "interval": [low, high],
+        "better": low > 0,
+        "validation_auc": validation,
+        "sentence": (
+            f"{verdict} on the holdout: AUC {tuned_auc:.4f} against {default_auc:.4f} "
+            f"({_with_interval(difference, low, high)}{chance})."
+        ),
+    }
 
 
-def _or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _rule(compared: bool, policy: Policy) -> str:
+    floors = ", ".join(f"{name} at least {floor}" for name, floor in policy.floors.items())
+    if compared:
+        return f"{floors}, better than the baseline, and no more than {policy.max_auc_drop} of AUC below the champion"
+    why = "there is no champion yet" if policy.compare_with_champion else "the run asked for no comparison"
+    return f"{floors}, and better than the baseline; {why}"
+
+
+def _warnings(
+    table: Sequence[Mapping[str, Any]], tuned: Mapping[str, Any] | None, holdout: Holdout, policy: Policy
+) -> list[str]:
+    found = [
+        f"{row['column']} {row['value'] or 'missing'}: AUC fell from {row['champion_auc']:.4f} to {row['auc']:.4f} "
+        f"({_with_interval(row['difference'], *row['interval'])})"
+        for row in table
+        if row["regression"]
+    ]
+    if tuned is not None and not tuned["better"]:
+        found.append(tuned["sentence"])
+    if not policy.compare_with_champion and holdout.champion_trouble is not None:
+        found.append(f"{holdout.champion_trouble}; the run asked for no comparison")
+    elif not policy.compare_with_champion and holdout.champion is not None:
+        found.append("the comparison with the champion decided nothing, as the run asked")
+    return found
+
+
+def _with_interval(difference: float, low: float, high: float) -> str:
+    return f"{difference:+.4f}, interval {low:+.4f} to {high:+.4f}"
