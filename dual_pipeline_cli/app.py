@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import local, plan, step
+from . import local, plan, replay, sandbox, step
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -16,6 +16,9 @@ app = typer.Typer(
 app.add_typer(local.app, name="local")
 app.command("step")(step.run_again)
 app.command("plan")(plan.show_plan)
+app.command("lineage")(lineage.show_lineage)
+app.command("replay")(replay.replay)
+app.add_typer(sandbox.app, name="sandbox")
 
 
 @app.callback()

@@ -1,0 +1,344 @@
+"""`dual-pipeline sandbox`: a personal copy of the inner loop, made of the working tree, that deletes itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dual_pipeline.definition import all_steps, compact
+from dual_pipeline.loop_contract import (
+    EVALUATION_FILE,
+    PARAMETER_CHAMPION_URI,
+    PARAMETER_RUN_ID,
+    PARAMETER_SNAPSHOT_URI,
+    PARAMETER_TRIGGER_REASON,
+    STEP_EVALUATE,
+)
+from dual_pipeline.sandbox_contract import FOLDER, MAX_LIFE, output_name
+from dual_pipeline_local import staging
+from dual_pipeline_local.narrator import Narrator
+from dual_pipeline_local.observer import StepRecord
+
+from .copies import Copies, clean_owner, owner_of
+from .environment import (
+    EnvironmentClient,
+    EnvironmentOption,
+    EnvironmentTrouble,
+    LocalOption,
+    ProjectOption,
+    answer,
+    connect,
+)
+from .executions import Executions
+from .working_tree import WorkingTree
+
+app = typer.Typer(help="Run a personal copy of the inner loop, made of the working tree.", no_args_is_help=True)
+
+NameOption = Annotated[str | None, typer.Option("--name", help="Owner of the copy; who calls, by default.")]
+_POLL_S = 1.0
+_ENDED = ("Succeeded", "Failed", "Stopped")
+_OUTSIDE = ("Callback", "Lambda")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@app.command()
+def up(
+    environment: EnvironmentOption = "dev",
+    project: ProjectOption = None,
+    name: NameOption = None,
+    expires_in: Annotated[str, typer.Option(help="How long the copy lives: 90m, 12h, 7d; 30d at most.")] = "7d",
+    local: LocalOption = False,
+) -> None:
+    """Make a copy of the working tree's pipeline, or bring yours up to date; nothing is started."""
+
+    def action() -> int:
+        life = parse_life(expires_in)
+        put_copy(connect(environment, project, local), name=name, life=life, root=Path.cwd(), console=Console())
+        return 0
+
+    raise typer.Exit(answer(action))
+
+
+@app.command()
+def start(
+    environment: EnvironmentOption = "dev",
+    project: ProjectOption = None,
+    name: NameOption = None,
+    snapshot: Annotated[
+        str | None, typer.Option(help="Snapshot to run on; by default that of the deployed pipeline's last run.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", help="A pipeline parameter as Name=Value; may be repeated.")
+    ] = None,
+    local: LocalOption = False,
+) -> None:
+    """Start your copy and follow it to its end; the exit code is 0 when it succeeded."""
+
+    def action() -> int:
+        given = parse_parameters(parameter or [])
+        found = connect(environment, project, local)
+        return run_copy(found, name=name, snapshot=snapshot, given=given, narrator=Narrator())
+
+    raise typer.Exit(answer(action))
+
+
+@app.command("list")
+def list_(environment: EnvironmentOption = "dev", project: ProjectOption = None, local: LocalOption = False) -> None:
+    """List all copies, whose they are and when they expire."""
+
+    def action() -> int:
+        found = connect(environment, project, local)
+        table = Table("owner", "pipeline", "updated", "expires", "last run")
+        for copy in Copies(found).all():
+            last = next(Executions(found, pipeline=copy.pipeline).newest_first(), {})
+            expires = _when(copy.expires) if copy.expires else "never: no schedule deletes it"
+            status = last.get("PipelineExecutionStatus", "none")
+            table.add_row(copy.owner, copy.pipeline, _when(copy.modified), expires, status)
+        Console(soft_wrap=True).print(table if table.row_count else "there are no copies")
+        return 0
+
+    raise typer.Exit(answer(action))
+
+
+@app.command()
+def down(
+    environment: EnvironmentOption = "dev",
+    project: ProjectOption = None,
+    name: NameOption = None,
+    local: LocalOption = False,
+) -> None:
+    """Stop and delete your copy; what its runs wrote stays."""
+
+    def action() -> int:
+        found = connect(environment, project, local)
+        remove_copy(found, name=name, narrator=Narrator())
+        return 0
+
+    raise typer.Exit(answer(action))
+
+
+def put_copy(environment: EnvironmentClient, *, name: str | None, life: timedelta, root: Path, console: Console) -> str:
+    """Make or refresh a copy of the checkout at `root` and return its owner."""
+    copies, tree = Copies(environment), WorkingTree(root=root)
+    owner = clean_owner(name) if name else owner_of(environment)
+    project = tree.project(environment.project, environment=environment.environment)
+    definition = tree.render(
+        project, placeholders=copies.placeholders, network=copies.network, s3=environment.client("s3")
+    )
+    expires = datetime.now(UTC) + life
+    new = copies.put(
+        owner,
+        compact(json.dumps(as_copy(json.loads(definition)))),
+        expires=expires,
+        description=f"{owner}'s copy, of commit {tree.commit()}",
+    )
+    verb = "made" if new else "updated"
+    console.print(f"{verb} {copies.name(owner)}; it deletes itself on {_when(expires)}", soft_wrap=True)
+    return owner
+
+
+def run_copy(
+    environment: EnvironmentClient,
+    *,
+    name: str | None,
+    snapshot: str | None,
+    given: Mapping[str, str],
+    narrator: Narrator,
+) -> int:
+    """Start an owner's copy, tell how it goes and what it came to; 0 when it succeeded."""
+    copies = Copies(environment)
+    owner = clean_owner(name) if name else owner_of(environment)
+    definition = copies.definition(owner)
+    values = {**_last_values(environment), PARAMETER_RUN_ID: f"{FOLDER}-{owner}", PARAMETER_TRIGGER_REASON: FOLDER}
+    values |= {PARAMETER_SNAPSHOT_URI: snapshot} if snapshot else {}
+    declared = {each["Name"] for each in definition["Parameters"]}
+    values = {key: value for key, value in values.items() if key in declared} | dict(given)
+    check_parameters(definition, values)
+    if PARAMETER_SNAPSHOT_URI not in values:
+        raise EnvironmentTrouble(
+            f"pipeline {environment['PipelineName']} has no runs yet to take the snapshot of: give one with --snapshot"
+        )
+    narrator.say("starting ", (copies.name(owner), "bold"), f" on {values[PARAMETER_SNAPSHOT_URI]}")
+    executions, arn = start_copy(environment, copies.name(owner), values)
+    status = follow(executions, arn, narrator)
+    console = narrator.console
+    steps = executions.steps(arn)
+    console.print(_steps_table(steps))
+    for line in _metrics(environment, executions, steps):
+        console.print(line)
+    bucket, id_ = environment[output_name("artifact_bucket")], arn.rpartition("/")[2]
+    console.print(f"artifacts: s3://{bucket}/{environment.project}/{FOLDER}/{id_}/")
+    if reason := executions.describe(arn).get("FailureReason"):
+        console.print(f"{status}: {reason}", markup=False)
+    return 0 if status == "Succeeded" else 1
+
+
+def start_copy(environment: EnvironmentClient, pipeline: str, values: Mapping[str, str]) -> tuple[Executions, str]:
+    """Start a copy and return its executions and the new one's ARN."""
+    started = environment.client("sagemaker").start_pipeline_execution(
+        PipelineName=pipeline,
+        PipelineParameters=[{"Name": key, "Value": value} for key, value in sorted(values.items())],
+    )
+    return Executions(environment, pipeline=pipeline), started["PipelineExecutionArn"]
+
+
+def follow(executions: Executions, arn: str, narrator: Narrator, *, poll_s: float = _POLL_S) -> str:
+    """Tell each step as it ends until the execution has ended, and return its status."""
+    told: set[str] = set()
+    while True:
+        status: str = executions.describe(arn)["PipelineExecutionStatus"]
+        for step in executions.steps(arn):
+            if step.ended_at and step.name not in told:
+                told.add(step.name)
+                detail = " (from the cache)" if step.cached else ""
+                narrator.say(f"{step.name}: {step.status.lower()}, {step.duration_s:.0f} s{detail}")
+        if status in _ENDED:
+            return status
+        time.sleep(poll_s)
+
+
+def remove_copy(environment: EnvironmentClient, *, name: str | None, narrator: Narrator) -> None:
+    """Stop what an owner's copy runs and delete it."""
+    copies = Copies(environment)
+    owner = clean_owner(name) if name else owner_of(environment)
+    copies.definition(owner)
+    executions = Executions(environment, pipeline=copies.name(owner))
+    stop_all(environment, executions, narrator)
+    copies.remove(owner)
+    narrator.say(f"deleted {copies.name(owner)}")
+
+
+def stop_all(environment: EnvironmentClient, executions: Executions, narrator: Narrator) -> None:
+    """Stop every execution that still runs, and wait until it has stopped."""
+    for summary in executions.newest_first():
+        arn = summary["PipelineExecutionArn"]
+        if summary["PipelineExecutionStatus"] in _ENDED:
+            continue
+        narrator.say(f"stopping {arn.rpartition('/')[2]}")
+        environment.client("sagemaker").stop_pipeline_execution(
+            PipelineExecutionArn=arn, ClientRequestToken=arn.rpartition("/")[2].ljust(32, "0")
+        )
+        while executions.describe(arn)["PipelineExecutionStatus"] not in _ENDED:
+            time.sleep(_POLL_S)
+
+
+def as_copy(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without the steps that reach outside, and with checkpoints where a copy's jobs may write.
+
+    Raises EnvironmentTrouble when another step needs what such a step answers.
+    """
+    document: dict[str, Any] = json.loads(json.dumps(definition))
+    left_out = {step["Name"] for step in all_steps(document["Steps"]) if step["Type"] in _OUTSIDE}
+    for name in left_out:
+        if f'"Steps.{name}.' in json.dumps(document):
+            raise EnvironmentTrouble(
+                f"a copy leaves out step {name}, which asks systems outside, but another step uses what it answers"
+            )
+    document["Steps"] = _without(document["Steps"], left_out)
+    for step in all_steps(document["Steps"]):
+        job = step["Arguments"].get("TrainingJobDefinition", step["Arguments"])
+        if place := job.get("CheckpointConfig"):
+            place["S3Uri"] = _apart(place["S3Uri"])
+    return document
+
+
+def _without(steps: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]]:
+    kept = [step for step in steps if step["Name"] not in names]
+    for step in kept:
+        if "DependsOn" in step:
+            step["DependsOn"] = [each for each in step["DependsOn"] if each not in names]
+        if step["Type"] == "Condition":
+            for branch in ("IfSteps", "ElseSteps"):
+                step["Arguments"][branch] = _without(step["Arguments"][branch], names)
+    return kept
+
+
+def _apart(uri: Any) -> Any:
+    return re.sub(r"^(s3://[^/]+/[^/]+)/(?!sandbox/)", rf"\1/{FOLDER}/", uri) if isinstance(uri, str) else uri
+
+
+def parse_life(text: str) -> timedelta:
+    """How long a copy lives, from `90m`, `12h` or `7d`. Raises EnvironmentTrouble."""
+    match = re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
+    life = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
+    if not timedelta() < life <= MAX_LIFE:
+        raise EnvironmentTrouble(
+            f"--expires-in must be minutes, hours or days up to {MAX_LIFE.days}d, such as 90m, 12h or 7d, got {text!r}"
+        )
+    return life
+
+
+def parse_parameters(given: Sequence[str]) -> dict[str, str]:
+    """Pipeline parameters from `Name=Value`. Raises EnvironmentTrouble for anything else."""
+    for text in given:
+        if not re.fullmatch(r"\w+=.*", text, re.DOTALL):
+            raise EnvironmentTrouble(f"--parameter must be Name=Value, got {text!r}")
+    return dict(text.split("=", 1) for text in given)
+
+
+def check_parameters(definition: Mapping[str, Any], values: Mapping[str, str]) -> None:
+    """Require that a definition declares these parameters and takes these values, before anything is started."""
+    declared = {each["Name"]: each for each in definition["Parameters"]}
+    for name, value in values.items():
+        if name not in declared:
+            raise EnvironmentTrouble(f"the pipeline has no parameter {name!r}: it has {', '.join(sorted(declared))}")
+        kind, allowed = declared[name]["Type"], declared[name].get("EnumValues")
+        if not re.fullmatch(_VALUES[kind], value):
+            raise EnvironmentTrouble(f"parameter {name} must be {_WORDS[kind]}, got {value!r}")
+        if allowed and value not in [str(each) for each in allowed]:
+            raise EnvironmentTrouble(f"parameter {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+_VALUES = {
+    "String": r"(?s).*",
+    "Integer": r"[+-]?\d+",
+    "Float": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
+    "Boolean": r"(?i)true|false",
+}
+_WORDS = {"String": "text", "Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def _last_values(environment: EnvironmentClient) -> dict[str, str]:
+    """Snapshot and champion of the deployed pipeline's last run, so that a copy is comparable with it."""
+    executions = Executions(environment)
+    last = next(executions.newest_first(), None)
+    if last is None:
+        return {}
+    values = executions.parameters(last["PipelineExecutionArn"])
+    return {key: values[key] for key in (PARAMETER_SNAPSHOT_URI, PARAMETER_CHAMPION_URI) if key in values}
+
+
+def _steps_table(steps: Sequence[StepRecord]) -> Table:
+    table = Table("step", "status", "seconds", "note")
+    for step in steps:
+        note = "from the cache" if step.cached else step.failure
+        table.add_row(step.name, step.status, f"{step.duration_s:.0f}", note)
+    return table
+
+
+def _metrics(environment: EnvironmentClient, executions: Executions, steps: Sequence[StepRecord]) -> list[str]:
+    """The holdout's metrics and the gate's verdict, from the report that Evaluate wrote."""
+    found = [step for step in steps if step.name == STEP_EVALUATE and step.resource and step.status == "Succeeded"]
+    if not found:
+        return []
+    outputs = executions.job(found[0])["ProcessingOutputConfig"]["Outputs"]
+    uri = next(each["S3Output"]["S3Uri"] for each in outputs if each["OutputName"] == "evaluation")
+    report = json.loads(staging.read(environment.client("s3"), staging.join(uri, EVALUATION_FILE)))
+    metrics = report["binary_classification_metrics"]
+    numbers = [f"{key} {each['value']:.4f}" for key, each in metrics.items() if "value" in each]
+    gate = report["gate"]
+    verdict = "passed" if gate["passed"] else "; ".join(gate["reasons"])
+    return [f"holdout: {', '.join(numbers)}", f"gate: {verdict}"]
+
+
+def _when(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M %Z")
