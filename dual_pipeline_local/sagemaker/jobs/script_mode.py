@@ -13,6 +13,7 @@ from dual_pipeline_local.sagemaker.jobs.container import HOST
 
 PROGRAM = "sagemaker_program"
 SUBMIT_DIRECTORY = "sagemaker_submit_directory"
+TUNING_METRIC = "_tuning_objective_metric"
 _OWN = "sagemaker_"
 _GROUP = "homogeneousCluster"
 
@@ -33,8 +34,8 @@ class Script:
         return cls(
             program=str(decoded.get(PROGRAM, "")),
             submit_directory=str(decoded.get(SUBMIT_DIRECTORY, "")),
-            hyperparameters={name: value for name, value in decoded.items() if not name.startswith(_OWN)},
-            framework={name: value for name, value in decoded.items() if name.startswith(_OWN)},
+            hyperparameters={name: value for name, value in decoded.items() if not _is_own(name)},
+            framework={name: value for name, value in decoded.items() if _is_own(name)},
         )
 
     def arguments(self) -> list[str]:
@@ -103,6 +104,10 @@ def resource_config(instance: str) -> dict[str, Any]:
 
 def _group(instance: str) -> dict[str, Any]:
     return {"instance_group_name": _GROUP, "instance_type": instance, "hosts": [HOST]}
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(_OWN) or name == TUNING_METRIC
 
 
 def _decode(value: str) -> Any:

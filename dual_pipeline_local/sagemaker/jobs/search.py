@@ -64,7 +64,9 @@ class Number(Range):
         if scale == "Logarithmic" and low <= 0:
             raise invalid(f"ScalingType Logarithmic of {name} requires values greater than 0, got {low}")
         if scale == "ReverseLogarithmic" and (is_whole or low < 0 or high >= 1):
-            raise invalid(f"ScalingType ReverseLogarithmic of {name} requires continuous values in [0, 1), got {low}")
+            raise invalid(
+                f"ScalingType ReverseLogarithmic of {name} requires continuous values in [0, 1), got {low} to {high}"
+            )
         if scale == "Auto":
             scale = "Logarithmic" if low > 0 and high / low >= _WIDE else "Linear"
         return cls(name=name, low=low, high=high, scale=scale, is_whole=is_whole)
@@ -216,13 +218,10 @@ def _expected_improvements(
     # here and not above: a second that only servers with a Bayesian tuning job should pay for
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+    from sklearn.gaussian_process.kernels import Matern
 
-    process: Any = GaussianProcessRegressor(
-        Matern(length_scale=0.3, length_scale_bounds=(0.05, 5.0), nu=2.5) + WhiteKernel(1e-3, (1e-6, 1.0)),
-        normalize_y=True,
-        random_state=0,
-    )
+    kernel = Matern(length_scale=0.3, length_scale_bounds=(0.05, 5.0), nu=2.5)
+    process: Any = GaussianProcessRegressor(kernel, alpha=1e-3, normalize_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         process.fit(seen, losses)

@@ -15,11 +15,11 @@ from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
 from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs, wait_for
+from dual_pipeline_local.sagemaker.jobs.script_mode import TUNING_METRIC
 from dual_pipeline_local.sagemaker.jobs.search import STRATEGIES, Search, Trial, Values, combinations, ranges
 from dual_pipeline_local.sagemaker.jobs.training import TrainingJobs
 from dual_pipeline_local.sagemaker.listing import Listing
 
-_OBJECTIVE = "_tuning_objective_metric"
 _VALUE = "FinalObjectiveMetricValue"
 _MOST_FAILURES = 5
 _TRIALS = Listing(
@@ -97,7 +97,7 @@ class TuningJobs(Jobs):
         """See Jobs."""
         config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
         static = definition.get("StaticHyperParameters", {})
-        objective = {_OBJECTIVE: config["HyperParameterTuningJobObjective"]["MetricName"]}
+        objective = {TUNING_METRIC: config["HyperParameterTuningJobObjective"]["MetricName"]}
         return {
             "TrainingJobDefinition": definition | {"StaticHyperParameters": static | objective},
             "Strategy": config["Strategy"],
@@ -204,7 +204,7 @@ def _training_request(record: Record, number: int, values: Values) -> Record:
     metric = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     return definition | {
         "TrainingJobName": f"{tuning_job}-{number:03}-{digest}",
-        "HyperParameters": {**static, **values, _OBJECTIVE: metric},
+        "HyperParameters": {**static, **values, TUNING_METRIC: metric},
     }
 
 
