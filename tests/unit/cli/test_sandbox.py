@@ -1,0 +1,152 @@
+"""Personal copies: names, lives, parameters, and what a copy leaves out of the working tree's definition."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dual_pipeline_cli import sandbox
+from dual_pipeline_cli.copies import Copies, clean_owner
+from dual_pipeline_cli.environment import EnvironmentClient, EnvironmentTrouble
+from dual_pipeline_local.safety import LocalAws
+from dual_pipeline_local.settings import Settings
+
+DEFINITION: dict[str, Any] = {
+    "Parameters": [
+        {"Name": "SnapshotUri", "Type": "String"},
+        {"Name": "HyperEta", "Type": "Float", "DefaultValue": 0.1},
+        {"Name": "HyperMaxDepth", "Type": "Integer", "DefaultValue": 6},
+        {"Name": "CompareWithChampion", "Type": "Boolean", "DefaultValue": True},
+        {"Name": "TrainingInstanceType", "Type": "String", "EnumValues": ["ml.m5.large", "ml.m5.xlarge"]},
+    ],
+    "Steps": [
+        {
+            "Name": "Train",
+            "Type": "Training",
+            "Arguments": {"CheckpointConfig": {"S3Uri": "s3://artifacts/census/checkpoints/train"}},
+        },
+        {
+            "Name": "Gate",
+            "Type": "Condition",
+            "Arguments": {
+                "IfSteps": [
+                    {"Name": "ExternalCheck", "Type": "Callback", "Arguments": {}},
+                    {"Name": "Decide", "Type": "Lambda", "Arguments": {}, "DependsOn": ["ExternalCheck"]},
+                    {"Name": "Register", "Type": "RegisterModel", "Arguments": {}, "DependsOn": ["Decide", "Train"]},
+                ],
+                "ElseSteps": [],
+            },
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90m", timedelta(minutes=90)), ("12h", timedelta(hours=12)), ("30d", timedelta(days=30))],
+)
+def test_lives(text: str, expected: timedelta) -> None:
+    """A copy lives for minutes, hours or days."""
+    assert expected == sandbox.parse_life(text)
+
+
+@pytest.mark.parametrize("text", ["", "7", "0d", "31d", "-1d", "1w", "forever"])
+def test_other_lives_are_refused(text: str) -> None:
+    """No copy lives for ever, nor longer than thirty days."""
+    with pytest.raises(EnvironmentTrouble, match=r"--expires-in must be minutes, hours or days up to 30d"):
+        sandbox.parse_life(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ann", "ann"),
+        ("Ann.Lee", "ann-lee"),
+        ("--x__y--", "x-y"),
+        ("a" * 40, "a" * 24),
+        ("AWSReserved_x-y", "awsreserved-x-y"),
+    ],
+)
+def test_owners(name: str, expected: str) -> None:
+    """Whoever calls becomes a part of a pipeline's name, within what schedules allow."""
+    assert expected == clean_owner(name)
+
+
+def test_a_name_without_letters_is_refused() -> None:
+    """A copy needs a name that is left after cleaning."""
+    with pytest.raises(EnvironmentTrouble, match="holds no letter or digit"):
+        clean_owner("__")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"HyperEta": "0.3", "HyperMaxDepth": "4", "CompareWithChampion": "false"},
+        {"HyperEta": "1e-3", "TrainingInstanceType": "ml.m5.xlarge", "SnapshotUri": "s3://a/b"},
+    ],
+)
+def test_good_parameters(values: dict[str, str]) -> None:
+    """Values of the declared types and enums pass."""
+    sandbox.check_parameters(DEFINITION, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"Eta": "0.3"}, "has no parameter 'Eta': it has CompareWithChampion, HyperEta"),
+        ({"HyperEta": "fast"}, "HyperEta must be a number, got 'fast'"),
+        ({"HyperEta": "nan"}, "HyperEta must be a number, got 'nan'"),
+        ({"HyperMaxDepth": "4.5"}, "HyperMaxDepth must be a whole number, got '4.5'"),
+        ({"CompareWithChampion": "yes"}, "CompareWithChampion must be true or false, got 'yes'"),
+        ({"TrainingInstanceType": "ml.p4d.24xlarge"}, "must be one of ml.m5.large, ml.m5.xlarge"),
+    ],
+)
+def test_bad_parameters_are_refused(values: dict[str, str], complaint: str) -> None:
+    """A parameter is checked against the definition before anything starts."""
+    with pytest.raises(EnvironmentTrouble, match=complaint):
+        sandbox.check_parameters(DEFINITION, values)
+
+
+def test_parameters_are_name_and_value() -> None:
+    """A value may hold whatever it likes, the name is a word."""
+    assert {"A": "b=c", "B": ""} == sandbox.parse_parameters(["A=b=c", "B="])
+    with pytest.raises(EnvironmentTrouble, match="must be Name=Value, got 'A'"):
+        sandbox.parse_parameters(["A"])
+
+
+def test_a_copy_asks_nobody_outside() -> None:
+    """Callback and Lambda steps are left out, with what depended on them put straight; checkpoints lie apart."""
+    copy = sandbox.as_copy(DEFINITION)
+    train, gate = copy["Steps"]
+    assert "s3://artifacts/census/sandbox/checkpoints/train" == train["Arguments"]["CheckpointConfig"]["S3Uri"]
+    (register,) = gate["Arguments"]["IfSteps"]
+    assert ("Register", ["Train"]) == (register["Name"], register["DependsOn"])
+
+
+def test_a_copy_cannot_do_without_an_answer() -> None:
+    """When a step uses what a left-out step answers, the copy is refused with its name."""
+    needs = {
+        "Name": "Score",
+        "Type": "Processing",
+        "Arguments": {"X": {"Get": "Steps.Decide.OutputParameters['note']"}},
+    }
+    with pytest.raises(EnvironmentTrouble, match="leaves out step Decide"):
+        sandbox.as_copy({**DEFINITION, "Steps": [*DEFINITION["Steps"], needs]})
+
+
+def test_environments_without_sandboxes_are_refused(tmp_path: Any) -> None:
+    """Where no sandbox is deployed, a sentence says where copies run."""
+    settings = Settings(work=tmp_path, port=1, region="eu-west-1")
+    environment = EnvironmentClient(
+        environment="prod",
+        project="census",
+        outputs={"PipelineName": "prod-census"},
+        region="eu-west-1",
+        local=True,
+        aws=LocalAws(settings),
+        where="nowhere",
+    )
+    with pytest.raises(
+        EnvironmentTrouble, match=r"environment prod has no sandbox for census: copies .* sandboxes=True"
+    ):
+        Copies(environment)
