@@ -9,6 +9,7 @@ from typing import Any
 from dual_pipeline_local.observer import plain
 
 from .environment import EnvironmentClient
+from .registry import find_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +27,8 @@ def read_champion(environment: EnvironmentClient) -> Champion | None:
     item = read_item(environment, name)
     if not item.get("model_package_arn"):
         return None
-    package_arn = str(item["model_package_arn"])
-    return Champion(
-        package_arn=package_arn, run_id=str(item.get("run_id", "")), uri=model_uri(environment, package_arn)
-    )
-
-
-def model_uri(environment: EnvironmentClient, package_arn: str) -> str:
-    """Where the archive of a package lies; empty where the package names none."""
-    package = environment.client("sagemaker").describe_model_package(ModelPackageName=package_arn)
-    containers = package.get("InferenceSpecification", {}).get("Containers", [])
-    return next((str(container["ModelDataUrl"]) for container in containers if "ModelDataUrl" in container), "")
+    model = find_model(environment, str(item["model_package_arn"]))
+    return Champion(package_arn=model.arn, run_id=str(item.get("run_id", "")), uri=model.model_uri)
 
 
 def read_item(environment: EnvironmentClient, sort_key: str) -> dict[str, Any]:
