@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import local, plan, replay, sandbox, step
+from . import lineage, local, plan, replay, sandbox, step
 
 app = typer.Typer(
     name="dual-pipeline",
