@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from .findings import EVALUATION_PAGE, short_number
 from .observer import StateRecord, StepRecord
 
 if TYPE_CHECKING:
@@ -38,15 +39,17 @@ def render(report: Report) -> str:
         "duration": f"{report.duration_s:.1f} s",
         "state transitions": view.transitions,
         "peak memory": f"{report.peak_memory_mb} MB",
-        "data quality engine": report.quality_engine,
+        "data quality engine": report.findings.quality_engine,
         "model package": view.package_arn,
         "endpoint": report.endpoint_name,
-        "prediction": json.dumps(report.prediction) if report.prediction else None,
+        "prediction": json.dumps(report.findings.prediction) if report.findings.prediction else None,
     }
     rows = "".join(f"<tr><th>{escape(k)}<td><code>{escape(str(v))}</code>" for k, v in facts.items() if v is not None)
     sections = f"<section class=timeline>{lanes}</section>" if lanes else ""
-    if report.metrics:
+    if report.findings.metrics:
         sections += _metrics_section(report)
+    if report.findings.trials:
+        sections += _trials_section(report)
     if report.failure:
         text = "\n".join(report.failure.lines())
         sections += f"<h2>What went wrong</h2><pre>{escape(text)}</pre>"
@@ -85,10 +88,28 @@ def _lane(title: str, records: Sequence[StateRecord | StepRecord], start: dateti
 
 
 def _metrics_section(report: Report) -> str:
+    findings = report.findings
     rows = ""
-    for name, value in report.metrics.items():
-        other = report.baseline.get(name)
+    for name, value in findings.metrics.items():
+        other = findings.baseline.get(name)
         shown = f"{other:.4f}" if isinstance(other, int | float) else ""
         rows += f"<tr><th>{escape(name)}<td>{value:.4f}<td>{shown}"
-    caption = escape(str(report.baseline.get("description", "")))
-    return f"<h2>Holdout metrics</h2><table><tr><th><td>model<td>baseline{rows}</table><p>{caption}</p>"
+    caption = escape(str(findings.baseline.get("description", "")))
+    sentences = [findings.champion, *(f"Warning: {warning}" for warning in report.warnings)]
+    told = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences if sentence)
+    link = f"<p><a href={EVALUATION_PAGE}>The whole evaluation</a></p>" if findings.has_page else ""
+    return f"<h2>Holdout metrics</h2><table><tr><th><td>model<td>baseline{rows}</table><p>{caption}</p>{told}{link}"
+
+
+def _trials_section(report: Report) -> str:
+    trials = report.findings.trials
+    names = sorted({name for trial in trials for name in trial.hyperparameters})
+    head = "".join(f"<td>{escape(name)}" for name in names)
+    rows = ""
+    for trial in trials:
+        objective = f"{trial.objective:.6f}" if trial.objective is not None else escape(trial.status)
+        rows += f"<tr><th>{objective}" + "".join(
+            f"<td>{escape(short_number(trial.hyperparameters.get(name, '')))}" for name in names
+        )
+    told = f"<p>{escape(report.findings.tuning)}</p>" if report.findings.tuning else ""
+    return f"<h2>Tuning</h2><table><tr><th>objective{head}{rows}</table>{told}"

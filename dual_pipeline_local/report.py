@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from . import page
+from .findings import EVALUATION_PAGE, Findings, Trial, short_number
 from .observer import RunView
 
 _QUICK_S = 0.1
 _LONGEST_NOTE = 400
+_BEST_TRIALS = 5
 _ORDINARY = "ConditionalCheckFailedException"  # how the machine learns that something is so already
 _STYLES = {"succeeded": "green", "running": "cyan", "caught": "yellow", "failed": "red", "stopped": "red"}
 
@@ -56,10 +58,7 @@ class Report:
     duration_s: float
     peak_memory_mb: int
     endpoint_name: str
-    quality_engine: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    baseline: Mapping[str, Any] = field(default_factory=dict)
-    prediction: Mapping[str, Any] | None = None
+    findings: Findings = field(default_factory=Findings)
     failure: Failure | None = None
 
     @property
@@ -70,6 +69,11 @@ class Report:
     def reason(self) -> str:
         """One sentence on how the run ended."""
         return str(self.view.record.get("reason") or self.view.cause or self.view.error or "")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the evaluation warns of, beyond its own sentence on tuning."""
+        return tuple(warning for warning in self.findings.warnings if warning != self.findings.tuning)
 
     def summary(self) -> dict[str, Any]:
         """The run in the form of summary.json: durations in seconds, memory in MB."""
@@ -91,12 +95,21 @@ class Report:
                 {"name": step.name, "type": step.type, "status": step.status, "duration_s": step.duration_s}
                 for step in self.view.steps
             ],
-            "quality_engine": self.quality_engine,
-            "metrics": dict(self.metrics),
-            "baseline": dict(self.baseline),
+            "quality_engine": self.findings.quality_engine,
+            "metrics": dict(self.findings.metrics),
+            "baseline": dict(self.findings.baseline),
+            "champion": self.findings.champion,
+            "tuning": {
+                "sentence": self.findings.tuning,
+                "trials": [
+                    {"status": trial.status, "objective": trial.objective, **trial.hyperparameters}
+                    for trial in self.findings.trials
+                ],
+            },
+            "warnings": list(self.findings.warnings),
             "model_package_arn": self.view.package_arn,
             "endpoint_name": self.endpoint_name,
-            "prediction": self.prediction,
+            "prediction": self.findings.prediction,
             "peak_memory_mb": self.peak_memory_mb,
         }
         if self.failure:
@@ -117,8 +130,10 @@ class Report:
     def show(self, console: Console, folder: Path) -> None:
         """Print tables, verdict and where to look next."""
         console.print(_states_table(self.view), _steps_table(self.view))
-        if self.metrics:
-            console.print(_metrics_table(self.metrics, self.baseline))
+        if self.findings.trials:
+            console.print(_trials_table(self.findings.trials))
+        if self.findings.metrics:
+            console.print(_metrics_table(self.findings.metrics, self.findings.baseline))
         console.print(self._verdict(folder))
 
     def _verdict(self, folder: Path) -> Group:
@@ -127,8 +142,11 @@ class Report:
         facts = [
             f"{self.duration_s:.1f} s, {self.view.transitions} state transitions, peak memory {self.peak_memory_mb} MB"
         ]
-        if self.prediction:
-            facts.append(f"prediction  {self.prediction['input']}  ->  {json.dumps(self.prediction['output'])}")
+        for name, sentence in (("champion", self.findings.champion), ("tuning", self.findings.tuning)):
+            facts += [f"{name:<11} {sentence}"] if sentence else []
+        facts += [f"{'warning':<11} {warning}" for warning in self.warnings]
+        if prediction := self.findings.prediction:
+            facts.append(f"prediction  {prediction['input']}  ->  {json.dumps(prediction['output'])}")
         if self.failure:
             facts += self.failure.lines()
         else:
@@ -137,6 +155,8 @@ class Report:
                 for state in self.view.states
                 if state.status == "caught" and not state.error.endswith(_ORDINARY)
             ]
+        if self.findings.has_page:
+            facts.append(f"evaluation  {folder / EVALUATION_PAGE}")
         facts.append(f"report      {folder / 'report.html'}")
         facts.append(f"summary     {folder / 'summary.json'}")
         return Group(line, *(Text(fact) for fact in facts))
@@ -167,6 +187,21 @@ def _steps_table(view: RunView) -> Table | Text:
     for step in view.steps:
         status = "cached" if step.cached else step.status.lower()
         table.add_row(step.name, step.type, _status(status), f"{step.duration_s:.1f}")
+    return table
+
+
+def _trials_table(trials: Sequence[Trial]) -> Table:
+    """The best trials; the others are only counted."""
+    table = Table(title="Tuning", title_justify="left")
+    table.add_column("objective", justify="right")
+    names = sorted({name for trial in trials for name in trial.hyperparameters})
+    for name in names:
+        table.add_column(name, justify="right")
+    for trial in trials[:_BEST_TRIALS]:
+        objective = f"{trial.objective:.6f}" if trial.objective is not None else trial.status.lower()
+        table.add_row(objective, *(short_number(trial.hyperparameters.get(name, "-")) for name in names))
+    if more := len(trials) - _BEST_TRIALS:
+        table.caption = f"and {more} more" if more > 0 else None
     return table
 
 

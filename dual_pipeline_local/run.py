@@ -16,18 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from botocore.exceptions import ClientError
 from rich.console import Console
 
 from dual_pipeline.errors import DualPipelineError
-from dual_pipeline.loop_contract import GOLDEN_ROWS_FILE
 
 from . import lifecycle
 from .assembly import Assembly, read_assembly
 from .deployment import Deployment, Toolbox, check_templates, read_deployment
 from .diagnosis import diagnose
+from .findings import gather
 from .lifecycle import Emulator, EmulatorTrouble, MemoryMeter, Workplace
 from .narrator import Narrator
 from .observer import Observer, RunView
@@ -157,7 +155,6 @@ def release(request: Request, deployed: Deployed, narrator: Narrator, meter: Mem
     meter.include(deployed.emulator.process)
     execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
     view = _follow(execution, deployed.aws, observer, narrator)
-    findings = _findings(view, deployed.aws, deployment, observer)
     if notes := observer.notes(view):
         notes.write(request.workplace)
     report = Report(
@@ -170,7 +167,7 @@ def release(request: Request, deployed: Deployed, narrator: Narrator, meter: Mem
         peak_memory_mb=meter.peak_mb,
         endpoint_name=deployment["EndpointName"],
         failure=None if view.outcome == "released" else diagnose(view, logs=deployed.emulator.settings.logs),
-        **findings,
+        findings=gather(view, deployed.aws, deployment, folder=request.workplace.folder),
     )
     report.write(request.workplace.folder)
     return report
@@ -206,48 +203,6 @@ def _follow(execution: str, aws: LocalAws, observer: Observer, narrator: Narrato
                 )
                 narrator.say(("approver  ", "dim"), f"approved {view.package_arn}")
     return view
-
-
-def _findings(view: RunView, aws: LocalAws, deployment: Deployment, observer: Observer) -> dict[str, Any]:
-    """What the run wrote down: quality engine, metrics, baseline; and a prediction if it was released."""
-    found: dict[str, Any] = {}
-    bucket, _ = deployment.raw_data
-    if verdict := _document(aws, bucket, f"{deployment.project}/runs/{view.run_id}/verdict.json"):
-        found["quality_engine"] = verdict["engine"]
-    if view.package_arn is None:
-        return found
-    uri = observer.package(view.package_arn)["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    evaluation = _document(aws, bucket, key) or {}
-    metrics = evaluation.get("binary_classification_metrics", {})
-    found["metrics"] = {name: metric["value"] for name, metric in metrics.items() if _is_number(metric.get("value"))}
-    found["baseline"] = evaluation.get("baseline", {})
-    if view.outcome == "released":
-        golden = _document(aws, bucket, f"{key.rpartition('/')[0]}/{GOLDEN_ROWS_FILE}") or {}
-        found["prediction"] = _predict(aws, deployment["EndpointName"], golden)
-    return found
-
-
-def _predict(aws: LocalAws, endpoint: str, golden: Mapping[str, Any]) -> dict[str, Any]:
-    row = golden["body"].splitlines()[0]
-    answer = aws.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=endpoint, ContentType=golden["content_type"], Accept=golden["accept"], Body=row.encode()
-    )
-    return {"input": row, "output": json.loads(answer["Body"].read())}
-
-
-def _document(aws: LocalAws, bucket: str, key: str) -> dict[str, Any] | None:
-    try:
-        document = json.loads(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None
-        raise
-    return document if isinstance(document, dict) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def guarded(action: Callable[[], int], *, die_with_parent: bool = False) -> int:

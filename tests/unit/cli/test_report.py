@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dual_pipeline_local.diagnosis import diagnose
+from dual_pipeline_local.findings import Findings, Trial
 from dual_pipeline_local.observer import RunView, StateRecord, StepRecord
 from dual_pipeline_local.report import Failure, Report
 
@@ -55,10 +56,17 @@ REPORT = Report(
     duration_s=61.25,
     peak_memory_mb=900,
     endpoint_name="dev-census",
-    quality_engine="spark-sql",
-    metrics={"auc": 0.92},
-    baseline={"auc": 0.5, "description": "the prior"},
-    prediction={"input": "39,Private", "output": {"predictions": [0.1]}},
+    findings=Findings(
+        quality_engine="spark-sql",
+        metrics={"auc": 0.92},
+        baseline={"auc": 0.5, "description": "the prior"},
+        champion="better than the <champion>",
+        tuning="Tuning beat the default",
+        trials=(Trial(name="t-1", status="Completed", objective=0.93, hyperparameters={"eta": "0.0512345"}),),
+        warnings=("AUC fell for some", "Tuning beat the default"),
+        has_page=True,
+        prediction={"input": "39,Private", "output": {"predictions": [0.1]}},
+    ),
 )
 
 
@@ -85,6 +93,12 @@ def test_summary_holds_the_whole_run() -> None:
         "quality_engine": "spark-sql",
         "metrics": {"auc": 0.92},
         "baseline": {"auc": 0.5, "description": "the prior"},
+        "champion": "better than the <champion>",
+        "tuning": {
+            "sentence": "Tuning beat the default",
+            "trials": [{"status": "Completed", "objective": 0.93, "eta": "0.0512345"}],
+        },
+        "warnings": ["AUC fell for some", "Tuning beat the default"],
         "model_package_arn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/dev-census/1",
         "endpoint_name": "dev-census",
         "prediction": {"input": "39,Private", "output": {"predictions": [0.1]}},
@@ -93,7 +107,7 @@ def test_summary_holds_the_whole_run() -> None:
 
 
 def test_page_stands_alone(tmp_path: Path) -> None:
-    """report.html names every state and step, escapes what it is told, and asks nothing of the network."""
+    """report.html names every state and step, escapes what it is told, and links only the evaluation beside it."""
     REPORT.write(tmp_path)
     page = (tmp_path / "report.html").read_text()
     outside: list[str] = []
@@ -103,7 +117,7 @@ def test_page_stands_alone(tmp_path: Path) -> None:
             outside.extend(value for name, value in attrs if name in ("src", "href") and value)
 
     Reader().feed(page)
-    assert [] == outside
+    assert ["evaluation.html"] == outside
     assert "url(" not in page
     assert all(
         name in page for name in ("IngestData", "AwaitTraining", "Train", "Register", "the &lt;model&gt; answers")
@@ -120,6 +134,17 @@ def test_failure_is_told_on_the_terminal(tmp_path: Path) -> None:
     text = console.export_text()
     assert "FAILED  step Train: broke" in text
     assert all(part in text for part in ("AwaitTraining", "Train", "ValueError: no", "x.log", "    a\n    b"))
+
+
+def test_terminal_tells_comparisons_and_trials(tmp_path: Path) -> None:
+    """Champion and tuning are a sentence each, a warning is told once, trials stand with their hyperparameters."""
+    console = Console(record=True, width=120)
+    REPORT.show(console, tmp_path)
+    text = console.export_text()
+    assert all(
+        part in text for part in ("champion    better than the <champion>", "0.930000", "0.05123", "evaluation.html")
+    )
+    assert ("warning     AUC fell for some" in text, 1) == (True, text.count("Tuning beat the default"))
 
 
 def test_diagnosis_finds_the_failed_step_and_its_log(tmp_path: Path) -> None:
