@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -141,16 +142,28 @@ class Interpreter:
         """Run all steps that are to run; the reason if one failed. After a failure no further step starts."""
         shop = self._workshop(execution)
         reason: str | None = None
-        running: set[Future[str | None]] = set()
-        with ThreadPoolExecutor(_MOST_PARALLEL, thread_name_prefix="step") as pool:
-            while True:
-                if reason is None and not execution.stop.is_set():
-                    for step in islice(list(_ready(execution)), max(0, _most_parallel(execution) - len(running))):
-                        running.add(pool.submit(self._run_step, execution, self._begin(execution, step), shop))
-                if not running:
-                    return reason
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                reason = next((found for found in (task.result() for task in finished) if found), reason)
+        ended: SimpleQueue[str | None] = SimpleQueue()
+        running = 0
+        while True:
+            if reason is None and not execution.stop.is_set():
+                for step in islice(list(_ready(execution)), max(0, _most_parallel(execution) - running)):
+                    run = self._begin(execution, step)
+                    work = partial(self._run_and_tell, execution, run, shop, ended)
+                    self._control.start(work, name=f"{execution.arn.rpartition('/')[2]} {step.name}")
+                    running += 1
+            if not running:
+                return reason
+            reason = ended.get() or reason
+            running -= 1
+
+    def _run_and_tell(self, execution: Execution, run: Run, shop: Workshop, ended: "SimpleQueue[str | None]") -> None:
+        reason: str | None = None
+        try:
+            reason = self._run_step(execution, run, shop)
+        except Exception as error:  # a defect here is the service's own error, and the execution must end
+            reason = f"InternalServerError: {error!r}"
+        finally:
+            ended.put(reason)
 
     def _begin(self, execution: Execution, step: Step) -> Run:
         record = {"StepName": step.name, "StepStatus": "Starting", "StartTime": api.now(), "AttemptCount": 1}

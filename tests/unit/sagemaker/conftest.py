@@ -5,7 +5,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -66,8 +66,8 @@ class Functions:
         try:
             function = self.by_arn[FunctionName]
         except KeyError:
-            error = {"Code": "ResourceNotFoundException", "Message": f"Function not found: {FunctionName}"}
-            raise ClientError({"Error": error}, "Invoke") from None
+            message = f"Function not found: {FunctionName}"
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": message}}, "Invoke") from None
         try:
             return {"Payload": io.BytesIO(function(json.loads(Payload)).encode())}
         except Exception as error:
@@ -160,7 +160,8 @@ class Plane:
 
     def message(self, number: int = 1) -> dict[str, Any]:
         """Wait for so many messages in the queue and answer the last of them."""
-        return self.until(lambda: self.cloud.queue.messages[number - 1 :])[0]
+        found: dict[str, Any] = self.until(lambda: self.cloud.queue.messages[number - 1 :])[0]
+        return found
 
     @staticmethod
     def until(look: Callable[[], Any]) -> Any:
@@ -195,9 +196,11 @@ class Plane:
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Plane:
-    """A fake control plane."""
-    return Plane(tmp_path)
+def plane(tmp_path: Path) -> Iterator[Plane]:
+    """A fake control plane; what still runs in the end is stopped."""
+    plane = Plane(tmp_path)
+    yield plane
+    plane.pipelines.stop_all()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from dual_pipeline_local.errors import ApiError
 from pipeline_definitions import condition, define, fail, is_, process, report
 
 
@@ -112,25 +111,6 @@ def test_a_fail_step_ends_the_execution_with_its_message(plane: Any) -> None:
     execution, steps = plane.ended(arn)
     assert ("Failed", "no: p1") == (execution["PipelineExecutionStatus"], execution["FailureReason"])
     assert {"Gate", "Before", "End"} == set(steps)
-
-
-def test_retry_policies_are_followed(plane: Any, throttled: ApiError) -> None:
-    """A step is tried again for the errors its policy names, and only so often."""
-    refusals = [throttled, throttled]
-
-    def create(_request: dict[str, Any]) -> dict[str, Any]:
-        if refusals:
-            raise refusals.pop()
-        return {}
-
-    plane.answers["CreateProcessingJob"] = create
-    policy = {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 0, "BackoffRate": 1, "MaxAttempts": 2}
-    execution, steps = plane.run(define(process("Work", RetryPolicies=[policy])))
-    assert ("Succeeded", 3) == (execution["PipelineExecutionStatus"], steps["Work"]["AttemptCount"])
-    refusals += [throttled] * 3
-    execution, steps = plane.run(define(process("Work", RetryPolicies=[policy])))
-    assert "Failed" == execution["PipelineExecutionStatus"]
-    assert steps["Work"]["FailureReason"].startswith("ThrottlingException: Failed to invoke sagemaker:CreateProcessing")
 
 
 def test_events_follow_every_step(plane: Any) -> None:
