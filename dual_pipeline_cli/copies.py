@@ -127,7 +127,7 @@ class Copies:
         """Every copy, of whomever, in order of name."""
         prefix = self.name("")
         pages = self._sagemaker.get_paginator("list_pipelines").paginate(
-            PipelineNamePrefix=prefix, SortBy="Name", SortOrder="Ascending"
+            PipelineNamePrefix=self._production, SortBy="Name", SortOrder="Ascending"
         )
         for page in pages:
             for summary in page["PipelineSummaries"]:

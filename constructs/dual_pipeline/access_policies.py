@@ -72,12 +72,12 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
     groups = [workspace.name, copy_name(workspace.name, FOLDER)]
     kinds = ("processing-job", "training-job", "transform-job")
     return [
-        # The command line learns names and addresses from the outputs of stacks that it finds by their tags.
-        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
+        # The command line finds an environment's stacks by their tags, which takes a look at all of them:
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
         iam.PolicyStatement(
             sid="FindStacks",
-            actions=["cloudformation:DescribeStacks"],
-            resources=[f"arn:{stack.partition}:cloudformation:{stack.region}:{stack.account}:stack/*"],
+            actions=["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
+            resources=["*"],
         ),
         # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
         iam.PolicyStatement(

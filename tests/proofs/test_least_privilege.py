@@ -12,6 +12,8 @@ pytestmark = pytest.mark.xdist_group("synthesis")
 # Actions that IAM cannot scope to a resource, each with what keeps it small.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 ON_EVERY_RESOURCE = {
+    "cloudformation:DescribeStacks": "asked of all stacks; the command line finds an environment's by their tags",
+    "cloudformation:ListStacks": "has no resource; asked for by DescribeStacks of all stacks",
     "cloudwatch:PutMetricData": "has no resource; a condition names the namespace",
     "ec2:DescribeDhcpOptions": "has no resource; asked for by SageMaker in a VPC",
     "ec2:DescribeNetworkInterfaces": "has no resource; asked for by SageMaker in a VPC",
@@ -27,6 +29,7 @@ ON_EVERY_RESOURCE = {
     "logs:ListLogDeliveries": "has no resource; Step Functions sets up its vended logs",
     "logs:PutResourcePolicy": "has no resource; Step Functions sets up its vended logs",
     "logs:UpdateLogDelivery": "has no resource; Step Functions sets up its vended logs",
+    "sagemaker:ListPipelines": "has no resource; finds data scientists' copies",
     "sagemaker:ListEndpoints": "has no resource; tells whether an endpoint exists, which Describe does not",
 }
 WILDCARD_ACTIONS = {
