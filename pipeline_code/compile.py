@@ -53,11 +53,15 @@ def compile_project(folder: Path, *, project: ModelProject | None = None) -> str
     definition = canonical(document)
     if problems := definition_problems(document, definition):
         raise CompileError(f"{folder}/pipeline.py compiles to a definition that is not valid: " + "; ".join(problems))
+    return definition
+
+
+def check_code(folder: Path, definition: str) -> None:
+    """Require the code of every step that a definition runs."""
     for step, kind in steps_of(definition).items():
         wanted = folder / step / ("handler.py" if kind == "function" else "__main__.py")
         if not wanted.is_file():
             raise CompileError(f"{folder}/pipeline.py has a step {step!r}, whose code {wanted} does not exist")
-    return definition
 
 
 def project_of(folder: Path) -> ModelProject:
@@ -111,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         expected = {IMAGES_FILE: image_table(), INSTANCE_TYPES_FILE: instance_table()}
         for folder in folders:
             definition = compile_project(folder)
+            check_code(folder, definition)
             expected[folder / DEFINITION_FILE] = definition
             expected[folder / LOCK_FILE] = definition_lock(
                 project_of(folder), project_folder=folder, definition=definition

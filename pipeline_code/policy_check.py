@@ -50,7 +50,7 @@ _TIME_LIMIT: Mapping[str, Sequence[str]] = {
     "Training": ("StoppingCondition",),
     "Tuning": ("TrainingJobDefinition", "StoppingCondition"),
 }
-_SECRET_NAME = re.compile(r"passw|secret|token|api_?key|access_?key|credential|private_?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|secret|token|api[-_]?key|access[-_]?key|credential|private[-_]?key", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|gh[pousr]_[A-Za-z0-9]{36}")
 
 
