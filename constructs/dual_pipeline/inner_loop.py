@@ -94,7 +94,7 @@ class InnerLoop(Construct):
             job_roles=[job.role for job in jobs],
             definition=definition,
             check_queue=check_queue,
-            decide_function=decide and decide.function,
+            decide_function=decide.function if decide else None,
         )
         self.images: Mapping[str, str] = images
         self.definition = definition

@@ -98,6 +98,7 @@ def admission(setting: Setting) -> Fragment:
                 "execution": {},
                 "packageArn": "",
                 "evaluation": {},
+                "champion": {},
                 "approval": {},
                 **INITIAL,
             },

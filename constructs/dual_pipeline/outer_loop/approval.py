@@ -4,7 +4,7 @@ from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assi
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import EVALUATION_FILE
 from dual_pipeline.outer_loop.finish import publish
-from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting, seconds
+from dual_pipeline.outer_loop.setting import FAILED_AFTER_APPROVAL, Setting, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 
@@ -21,21 +21,19 @@ def approval(setting: Setting) -> Fragment:
         observe="{'status': $states.result.ModelApprovalStatus, 'words': $states.result.ApprovalDescription & '',"
         " 'by': ($u := $states.result.LastModifiedBy; $exists($u.UserProfileName) ? $u.UserProfileName"
         " : $exists($u.IamIdentity.Arn) ? $u.IamIdentity.Arn : ''),"
-        " 'at': $states.result.LastModifiedTime & ''}",
+        " 'at': $states.result.LastModifiedTime & '',"
+        " 'model': $states.result.InferenceSpecification.Containers[0].ModelDataUrl & '',"
+        " 'definition': $states.result.CustomerMetadataProperties.definition_hash & ''}",
         observed="approval",
         deadline_s=deadline_s,
         slice_s=setting.slice_s,
         table_name=setting.table_name,
         next_="JudgeApproval",
         on_deadline="ApprovalExpired",
-        catches=[FAILED],
+        catches=[FAILED_AFTER_APPROVAL],
     )
-    asks = setting.project.approval.mode == "manual"
     states: dict[str, State] = {
-        "ReadChampion": read_champion(
-            setting, variable="champion", next_="AskForApproval" if asks else "AwaitApproval"
-        ),
-        **({"AskForApproval": _ask(setting, deadline_s)} if asks else {}),
+        **({"AskForApproval": _ask(setting, deadline_s)} if setting.approval_state == "AskForApproval" else {}),
         **wait.fragment().states,
         "ApprovalExpired": assign(
             {
@@ -87,23 +85,6 @@ def approval(setting: Setting) -> Fragment:
                 source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
             ),
         ),
-    )
-
-
-def read_champion(setting: Setting, *, variable: str, next_: str) -> State:
-    """Read which model serves: its package ARN, or nothing before the first release."""
-    return task(
-        "aws-sdk:dynamodb:getItem",
-        arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
-        timeout_s=60,
-        retries=LEDGER,
-        catches=[FAILED],
-        assign={
-            variable: jsonata(
-                "{'package': $states.result.Item.model_package_arn.S & '', 'run': $states.result.Item.run_id.S & ''}"
-            )
-        },
-        next_=next_,
     )
 
 

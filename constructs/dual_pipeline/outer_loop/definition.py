@@ -29,8 +29,8 @@ def execution_deadline_s(setting: Setting) -> int:
     return (
         setting.training_lease_s
         + seconds(setting.project.approval.deadline)
-        + setting.release_lease_s
-        + 20 * 600
+        # standing in line for the release lock, at its longest, and holding it
+        + 3 * setting.release_lease_s
         + 24 * 3600
     )
 

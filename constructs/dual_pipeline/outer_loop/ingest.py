@@ -113,7 +113,7 @@ def ingest(setting: Setting) -> Fragment:
             next_="GateData",
         ),
         "GateData": choice(
-            ("$verdict.verdict in ['pass', 'warn']", "StartTraining"),
+            ("$verdict.verdict in ['pass', 'warn']", "ReadChampion"),
             (
                 "$verdict.verdict = 'block'",
                 "ChooseQuarantine",

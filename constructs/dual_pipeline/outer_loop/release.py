@@ -152,6 +152,10 @@ def release(setting: Setting) -> Fragment:
                             "Item": {
                                 **setting.champion_key,
                                 "model_package_arn": {"S": jsonata("$packageArn")},
+                                "model_uri": {"S": jsonata("$approval.model")},
+                                "snapshot_uri": {"S": jsonata("$snapshotUri")},
+                                "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
+                                "definition_hash": {"S": jsonata("$approval.definition")},
                                 "endpoint_config": {"S": jsonata("$configName")},
                                 "model_name": {"S": jsonata("$modelName")},
                                 "run_id": {"S": jsonata("$runId")},

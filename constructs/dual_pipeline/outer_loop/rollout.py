@@ -1,5 +1,6 @@
 """Puts the approved model on the endpoint under guard, and knows whether it really stayed there."""
 
+import math
 from collections.abc import Mapping
 
 from dual_pipeline.asl import (
@@ -18,15 +19,16 @@ from dual_pipeline.asl import (
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.outer_loop.admission import NOW_S, in_seconds
-from dual_pipeline.outer_loop.approval import read_champion
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, last_segment, seconds
-from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
+from dual_pipeline.outer_loop.setting import CAUSE, FAILED_AFTER_APPROVAL, LEDGER, Setting, last_segment, seconds
+from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, read_champion
 
 # A name that a lost answer may have used already is never asked for again.
 _NAME = (
     "'{prefix}-' & $id & '-' & $string($states.context.State.RetryCount)"
     " & ($exists($states.context.Execution.RedriveCount) ? $string($states.context.Execution.RedriveCount) : '0')"
 )
+# How long a release that stands in line waits at the most before it looks again.
+LINE_S = 600
 ENDPOINT_OVER = "$states.result.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed']"
 OBSERVE_ENDPOINT = (
     "{'status': $states.result.EndpointStatus, 'config': $states.result.EndpointConfigName & '',"
@@ -70,11 +72,22 @@ def rollout(setting: Setting) -> Fragment:
                 },
             },
             timeout_s=60,
-            retries=[*LEDGER, retry((CONDITION_FAILED,), attempts=20, interval_s=30, most_s=600)],
-            catches=[FAILED],
+            # With full jitter an attempt comes after half its interval on average.
+            retries=[
+                *LEDGER,
+                retry(
+                    (CONDITION_FAILED,),
+                    attempts=math.ceil(2 * setting.release_lease_s / LINE_S),
+                    interval_s=30,
+                    most_s=LINE_S,
+                ),
+            ],
+            catches=[FAILED_AFTER_APPROVAL],
             next_="CheckChampion",
         ),
-        "CheckChampion": read_champion(setting, variable="serving", next_="IsApprovalFresh"),
+        "CheckChampion": read_champion(
+            setting, variable="serving", next_="IsApprovalFresh", failed=FAILED_AFTER_APPROVAL
+        ),
         "IsApprovalFresh": choice(
             ("$serving.package = $champion.package", "FindEndpoint"),
             default="RejectPackage",
@@ -92,7 +105,7 @@ def rollout(setting: Setting) -> Fragment:
             arguments={"NameContains": setting.prefix, "MaxResults": 100},
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[FAILED_AFTER_APPROVAL],
             assign={
                 "endpointStatus": jsonata(
                     f"$states.result.Endpoints[EndpointName = {quote(setting.prefix)}].EndpointStatus & ''"
@@ -105,7 +118,7 @@ def rollout(setting: Setting) -> Fragment:
         "CanMove": choice(
             ("$endpointStatus = ''", "CreateModel"),
             ("$endpointStatus = 'InService'", "ReadEndpoint"),
-            default="FreeLocks",
+            default="RejectPackage",
             otherwise={
                 "outcome": "failed",
                 "failedState": "FindEndpoint",
@@ -120,7 +133,7 @@ def rollout(setting: Setting) -> Fragment:
             arguments={"EndpointName": setting.prefix},
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[FAILED_AFTER_APPROVAL],
             assign={
                 "previousConfig": jsonata("$states.result.EndpointConfigName"),
                 "liveCount": jsonata(
@@ -135,7 +148,7 @@ def rollout(setting: Setting) -> Fragment:
             arguments=model,
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[FAILED_AFTER_APPROVAL],
             assign={"modelName": jsonata(last_segment("$states.result.ModelArn"))},
             next_="CreateEndpointConfig",
         ),
@@ -169,7 +182,7 @@ def rollout(setting: Setting) -> Fragment:
             },
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
+            catches=[FAILED_AFTER_APPROVAL],
             assign={"configName": jsonata(last_segment("$states.result.EndpointConfigArn"))},
             next_="StartRollout",
         ),
@@ -204,7 +217,7 @@ def rollout(setting: Setting) -> Fragment:
             arguments={"EndpointName": setting.prefix},
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[catch(next_="FreeLocks", assign={"outcome": "failed"})],
+            catches=[catch(next_="RejectPackage", assign={"outcome": "failed"})],
             assign={"endpoint": jsonata(OBSERVE_ENDPOINT)},
             next_="DoesItMove",
         ),
@@ -215,10 +228,10 @@ def rollout(setting: Setting) -> Fragment:
                 "AwaitRollout",
                 {"failedState": "", "reason": ""},
             ),
-            default="FreeLocks",
+            default="RejectPackage",
             otherwise={"outcome": "failed"},
         ),
-        **_await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED),
+        **_await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED_AFTER_APPROVAL),
         "CheckRollout": choice(
             ("$endpoint.status = 'InService' and $endpoint.config = $configName", "ReadGoldenRows"),
             (
@@ -233,7 +246,7 @@ def rollout(setting: Setting) -> Fragment:
                     ),
                 },
             ),
-            default="FreeLocks",
+            default="RejectPackage",
             otherwise={
                 "outcome": "failed",
                 "failedState": "AwaitRollout",

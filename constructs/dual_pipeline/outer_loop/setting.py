@@ -24,6 +24,8 @@ FAILED = catch(
     next_="FreeLocks",
     assign={"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE},
 )
+# Approved means champion, or about to be: what fails in between leaves its package rejected.
+FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
 
 
 def decoded(body: str) -> str:
@@ -82,6 +84,11 @@ class Setting:
     def raw_prefix(self) -> str:
         """Where raw files arrive in the data bucket."""
         return f"{self.project.name}/raw/"
+
+    @property
+    def approval_state(self) -> str:
+        """The first state of the approval: people are asked unless the policy has approved already."""
+        return "AskForApproval" if self.project.approval.mode == "manual" else "AwaitApproval"
 
     @property
     def training_lease_s(self) -> int:

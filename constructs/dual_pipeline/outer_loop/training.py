@@ -1,17 +1,32 @@
-"""Starts the inner loop, waits for it, and lets only a model pass that it registered."""
+"""Starts the inner loop with the champion to beat, waits for it, and lets only a model pass that it registered."""
 
-from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, retry, task
+from dual_pipeline.asl import (
+    SAGEMAKER_ERRORS,
+    Fragment,
+    State,
+    Statement,
+    assign,
+    catch,
+    choice,
+    jsonata,
+    quote,
+    retry,
+    task,
+)
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import (
     EVALUATION_FILE,
     EVALUATION_FOLDER,
     PARAMETER_APPROVAL_STATUS,
+    PARAMETER_CHAMPION_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_REASON,
+    STEP_EVALUATE,
+    STEP_REFUSED,
 )
 from dual_pipeline.outer_loop.ingest import S3_RETRY
-from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded, last_segment, seconds
+from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, decoded, last_segment, seconds
 
 SAGEMAKER_RETRY = [retry(SAGEMAKER_ERRORS, attempts=4)]
 
@@ -37,8 +52,35 @@ def training(setting: Setting) -> Fragment:
         on_deadline="StopTraining",
         catches=[FAILED],
     )
-    folder = f"'{setting.project.name}/executions/' & {last_segment('$pipelineExecutionArn')} & '/{EVALUATION_FOLDER}/'"
     states: dict[str, State] = {
+        "ReadChampion": read_champion(setting, variable="champion", next_="HasChampion"),
+        "HasChampion": choice(("$champion.model != ''", "StartTraining"), default="ListApproved"),
+        # No pointer while a model is approved is a lost pointer: taken for a first run, it would let any model pass.
+        "ListApproved": task(
+            "aws-sdk:sagemaker:listModelPackages",
+            arguments={
+                "ModelPackageGroupName": setting.prefix,
+                "ModelApprovalStatus": "Approved",
+                "MaxResults": 1,
+            },
+            timeout_s=60,
+            retries=SAGEMAKER_RETRY,
+            catches=[FAILED],
+            assign={"approved": jsonata("$states.result.ModelPackageSummaryList[0].ModelPackageArn & ''")},
+            next_="IsFirstRun",
+        ),
+        "IsFirstRun": choice(
+            ("$approved = ''", "StartTraining"),
+            default="FreeLocks",
+            otherwise={
+                "outcome": "failed",
+                "failedState": "ReadChampion",
+                "reason": jsonata(
+                    "'ReadChampion: the ledger names no champion although ' & $approved & ' is Approved: reject that'"
+                    " & ' package if it does not serve, or restore the champion in the ledger, see the runbook'"
+                ),
+            },
+        ),
         "StartTraining": task(
             "aws-sdk:sagemaker:startPipelineExecution",
             arguments={
@@ -46,12 +88,7 @@ def training(setting: Setting) -> Fragment:
                 "ClientRequestToken": jsonata("$hash($me, 'SHA-256')"),
                 "PipelineExecutionDisplayName": jsonata("'run-' & $id"),
                 "PipelineExecutionDescription": jsonata("$runId"),
-                "PipelineParameters": [
-                    {"Name": PARAMETER_SNAPSHOT_URI, "Value": jsonata("$snapshotUri")},
-                    {"Name": PARAMETER_RUN_ID, "Value": jsonata("$runId")},
-                    {"Name": PARAMETER_TRIGGER_REASON, "Value": jsonata("$trigger.reason")},
-                    {"Name": PARAMETER_APPROVAL_STATUS, "Value": status},
-                ],
+                "PipelineParameters": jsonata(_parameters(status)),
             },
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
@@ -96,12 +133,16 @@ def training(setting: Setting) -> Fragment:
                     "$join([$states.result.PipelineExecutionSteps[StepStatus = 'Failed']"
                     ".('step ' & StepName & ': ' & $substring(FailureReason, 0, 1500))], '; ')"
                 ),
+                "refused": jsonata(
+                    f"{quote(STEP_REFUSED)} in $states.result.PipelineExecutionSteps[StepStatus = 'Failed'].StepName"
+                ),
+                "folder": jsonata(_folder(setting)),
             },
             next_="CheckTraining",
         ),
         "CheckTraining": choice(
-            ("$execution.status = 'Succeeded'", "ReadEvaluation"),
-            default="FreeLocks",
+            ("$execution.status = 'Succeeded' or $refused", "ReadEvaluation"),
+            default="IsRegistered",
             otherwise={
                 "outcome": "failed",
                 "failedState": "AwaitTraining",
@@ -116,18 +157,26 @@ def training(setting: Setting) -> Fragment:
             "aws-sdk:s3:getObject",
             arguments={
                 "Bucket": setting.artifact_bucket,
-                "Key": jsonata(f"{folder} & '{EVALUATION_FILE}'"),
+                "Key": jsonata(f"$folder & '{EVALUATION_FILE}'"),
             },
             timeout_s=60,
             retries=S3_RETRY,
-            catches=[FAILED],
+            catches=[
+                catch(
+                    next_="IsRegistered",
+                    assign={"outcome": "failed", "failedState": "ReadEvaluation", "reason": CAUSE},
+                )
+            ],
             assign={
                 "evaluation": jsonata(
                     f"($e := {decoded('$states.result.Body')}; {{"
-                    "'metrics': ($m := $e.binary_classification_metrics; $type($m) = 'object' ? $m : {}),"
+                    # Curves and matrices stay in the file: a state's variables are small.
+                    "'metrics': ($m := $e.binary_classification_metrics;"
+                    " $m := $type($m) = 'object' ? $sift($m, function($v) { $type($v.value) = 'number' });"
+                    " $exists($m) ? $m : {}),"
                     " 'passed': $e.gate.passed = true,"
                     " 'reasons': $substring($join([[$e.gate.reasons].$string()], '; '), 0, 1500),"
-                    f" 'folder': {folder}"
+                    " 'folder': $folder"
                     "})"
                 )
             },
@@ -154,6 +203,8 @@ def training(setting: Setting) -> Fragment:
                 ),
             },
         ),
+        # What failed after its registration must not stay approved.
+        "IsRegistered": choice(("$packageArn != ''", "RejectPackage"), default="FreeLocks"),
     }
     pipeline = setting.arn("sagemaker", f"pipeline/{setting.prefix}")
     return Fragment(
@@ -173,6 +224,56 @@ def training(setting: Setting) -> Fragment:
                 resources=(f"{pipeline}/execution/*",),
                 source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
             ),
+            Statement(
+                actions=("sagemaker:ListModelPackages",),
+                resources=("*",),
+                reason="AWS documents no resource type for it",
+                source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
+            ),
             *setting.reads(setting.artifact_bucket, f"{setting.project.name}/executions/*"),
         ),
+    )
+
+
+def read_champion(setting: Setting, *, variable: str, next_: str, failed: State = FAILED) -> State:
+    """Read which model serves: package, run and the model's file, or nothing before the first release."""
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[failed],
+        assign={
+            variable: jsonata(
+                "{'package': $states.result.Item.model_package_arn.S & '', 'run': $states.result.Item.run_id.S & '',"
+                " 'model': $states.result.Item.model_uri.S & ''}"
+            )
+        },
+        next_=next_,
+    )
+
+
+def _parameters(status: str) -> str:
+    given = {
+        PARAMETER_SNAPSHOT_URI: "$snapshotUri",
+        PARAMETER_RUN_ID: "$runId",
+        PARAMETER_TRIGGER_REASON: "$trigger.reason",
+        PARAMETER_APPROVAL_STATUS: quote(status),
+    }
+    listed = ", ".join(f"{{'Name': '{name}', 'Value': {value}}}" for name, value in given.items())
+    champion = f"{{'Name': '{PARAMETER_CHAMPION_URI}', 'Value': $champion.model}}"
+    # A first run leaves the default, which says that there is no champion.
+    return f"[{listed}, $champion.model != '' ? {champion} : []]"
+
+
+def _folder(setting: Setting) -> str:
+    """JSONata for where the evaluation lies: below the execution that really ran it.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CacheHitResult.html
+    """
+    source = "$states.result.PipelineExecutionSteps[StepName = " + quote(STEP_EVALUATE) + "].CacheHitResult"
+    return (
+        f"($source := {source}.SourcePipelineExecutionArn;"
+        f" $arn := $exists($source) ? $source : $pipelineExecutionArn;"
+        f" '{setting.project.name}/executions/' & {last_segment('$arn')} & '/{EVALUATION_FOLDER}/')"
     )

@@ -23,6 +23,7 @@ from dual_pipeline_local import definitions, integrations
 Definition = dict[str, Any]
 EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:dev-census-outer-loop:5f3a_9b1c"
 PACKAGE = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/dev-census/3"
+MODEL = "s3://artifact-bucket/census/executions/abc/evaluate/model/model.tar.gz"
 # Variables as they are on the way of a release.
 VARIABLES: dict[str, Any] = {
     "me": EXECUTION,
@@ -44,8 +45,17 @@ VARIABLES: dict[str, Any] = {
     "pipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/abc123def456",
     "packageArn": PACKAGE,
     "execution": {"status": "Succeeded", "reason": "", "version": 1},
-    "evaluation": {"metrics": {"auc": {"value": 0.9}}, "folder": "census/executions/abc/evaluate/"},
-    "approval": {"status": "Approved", "by": "ada", "words": "good", "at": "2026-11-20T10:00:00.000Z"},
+    "champion": {"package": PACKAGE, "run": "5f3a_0000", "model": MODEL},
+    "folder": "census/executions/abc/evaluate/evaluation/",
+    "evaluation": {"metrics": {"auc": {"value": 0.9}}, "folder": "census/executions/abc/evaluate/evaluation/"},
+    "approval": {
+        "status": "Approved",
+        "by": "ada",
+        "words": "good",
+        "at": "2026-11-20T10:00:00.000Z",
+        "model": MODEL,
+        "definition": "0123",
+    },
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
     "previousConfig": "config-old",
     "liveCount": 3,
@@ -282,11 +292,12 @@ def test_the_lease_outlives_training(setting: Setting) -> None:
 PICKS = {
     "CheckInput": ["ClaimEvent"],
     "CheckIngest": ["EvaluateDataQuality"],
-    "GateData": ["StartTraining"],
+    "GateData": ["ReadChampion"],
+    "HasChampion": ["StartTraining"],
     "AwaitTrainingDecide": ["AwaitTrainingSleep", "ListSteps"],
     "CheckTraining": ["ReadEvaluation"],
     "GateModel": ["FreeLocks"],
-    "FreeLocks": ["FreeTrainingLock", "ReadChampion", "FreeReleaseLock", "Record"],
+    "FreeLocks": ["FreeTrainingLock", "AskForApproval", "FreeReleaseLock", "Record"],
     "AwaitApprovalDecide": ["AwaitApprovalSleep", "JudgeApproval"],
     "JudgeApproval": ["TakeReleaseLock"],
     "IsApprovalFresh": ["FindEndpoint"],
