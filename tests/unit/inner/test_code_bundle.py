@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_pipeline.code_bundle import write_glue_library, write_processing_bundle, write_training_bundle
+from dual_pipeline.code_bundle import write_bundle, write_glue_library, write_processing_bundle, write_training_bundle
 
 
 @pytest.fixture
@@ -29,8 +29,12 @@ def project(tmp_path: Path) -> Path:
     (folder / "preprocess" / "__pycache__").mkdir()
     (folder / "preprocess" / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"not shipped")
     (folder / "contract.py").write_text("NAME = 'toy'\n")
+    (folder / "tables.py").write_text("")
     (folder / "inference.py").write_text("")
-    (folder / "pipeline.py").write_text("not shipped")
+    for name in ("pipeline.py", "project.py", "rules.py"):
+        (folder / name).write_text("not shipped")
+    (folder / "decide").mkdir()
+    (folder / "decide" / "handler.py").write_text("def handler(event, context):\n    return {}\n")
     (folder / "__init__.py").write_text("")
     (folder.parent / "__init__.py").write_text("")
     return folder
@@ -47,6 +51,7 @@ def test_processing_bundle_holds_only_what_the_step_needs(project: Path, tmp_pat
             "package/toy/preprocess/__init__.py",
             "package/toy/preprocess/__main__.py",
             "package/toy/preprocess/notes.txt",
+            "package/toy/tables.py",
         ] == archive.namelist()
 
 
@@ -65,6 +70,7 @@ def test_training_bundle_holds_inference_and_runs(project: Path, tmp_path: Path)
             "package/toy/__init__.py",
             "package/toy/contract.py",
             "package/toy/inference.py",
+            "package/toy/tables.py",
             "package/toy/train/__init__.py",
             "package/toy/train/__main__.py",
             "train.py",
@@ -72,6 +78,22 @@ def test_training_bundle_holds_inference_and_runs(project: Path, tmp_path: Path)
         archive.extractall(tmp_path / "code", filter="data")
     done = subprocess.run([sys.executable, tmp_path / "code" / "train.py"], capture_output=True, text=True, cwd="/")
     assert (3, "toy\n") == (done.returncode, done.stdout)
+
+
+def test_spark_bundle_is_a_zip_that_spark_submit_takes(project: Path, tmp_path: Path) -> None:
+    """It ends in .py, as spark-submit demands, and Python runs it as the zip that it is."""
+    bundle = write_bundle(project, step="preprocess", kind="spark", folder=tmp_path)
+    assert "preprocess.py" == bundle.name
+    done = subprocess.run([sys.executable, str(bundle), "--a"], capture_output=True, text=True, cwd="/")
+    assert (3, "toy --a\n") == (done.returncode, done.stdout)
+
+
+def test_function_bundle_holds_the_handler_at_its_root(project: Path, tmp_path: Path) -> None:
+    """Lambda finds handler.handler; a folder without it is refused."""
+    with zipfile.ZipFile(write_bundle(project, step="decide", kind="function", folder=tmp_path)) as archive:
+        assert ["handler.py"] == archive.namelist()
+    with pytest.raises(FileNotFoundError, match=r"a code bundle needs .*/train/handler.py, which does not exist"):
+        write_bundle(project, step="train", kind="function", folder=tmp_path)
 
 
 def test_bundles_do_not_depend_on_time_or_modes(project: Path, tmp_path: Path) -> None:

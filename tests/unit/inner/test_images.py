@@ -26,5 +26,5 @@ def test_a_region_without_image_is_refused() -> None:
 
 def test_an_unknown_framework_is_refused() -> None:
     """The error names what is known."""
-    with pytest.raises(ConfigError, match=r"framework 'torch'; known are \['sklearn', 'xgboost'\]"):
+    with pytest.raises(ConfigError, match=r"framework 'torch'; known are \['sklearn', 'spark', 'xgboost'\]"):
         image_uri("torch", region="eu-west-1")

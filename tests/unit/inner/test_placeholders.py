@@ -4,17 +4,24 @@ import json
 
 import pytest
 
-from dual_pipeline.placeholders import PLACEHOLDERS, canonical, fill
+from dual_pipeline.placeholders import (
+    PLACEHOLDERS,
+    canonical,
+    code_file,
+    code_uri,
+    fill,
+    placeholders_in,
+    without_placeholders,
+)
 
 DEFINITION = canonical(
     {
         "Parameters": [{"Name": "MinAuc", "Type": "Float", "DefaultValue": 0.5}],
-        "Steps": [
-            {"Arguments": {"Key": PLACEHOLDERS["kms_key_arn"], "Path": f"/in/{PLACEHOLDERS['train_code_file']}"}}
-        ],
+        "Steps": [{"Arguments": {"Key": PLACEHOLDERS["kms_key_arn"], "Path": f"/in/{code_file('train')}"}}],
     }
 )
 VALUES = {"kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:key/1", "train_code_file": "abc.tar.gz"}
+LITERALS = [*PLACEHOLDERS.values(), *(each(step) for step in ("train", "train_fast") for each in (code_uri, code_file))]
 
 
 def test_every_occurrence_is_replaced() -> None:
@@ -42,9 +49,11 @@ def test_an_unknown_value_is_refused() -> None:
 
 
 def test_parameter_defaults_are_set_by_name() -> None:
-    """An environment's own default replaces the compiled one."""
+    """An environment's own default replaces the compiled one, and may hold placeholders itself."""
     filled = json.loads(fill(DEFINITION, VALUES, parameter_defaults={"MinAuc": 0.9}))
     assert [{"Name": "MinAuc", "Type": "Float", "DefaultValue": 0.9}] == filled["Parameters"]
+    with pytest.raises(ValueError, match=r"no value given for placeholders \['data_bucket'\]"):
+        fill(DEFINITION, VALUES, parameter_defaults={"MinAuc": PLACEHOLDERS["data_bucket"]})
 
 
 def test_an_unknown_parameter_is_refused() -> None:
@@ -53,7 +62,13 @@ def test_an_unknown_parameter_is_refused() -> None:
         fill(DEFINITION, VALUES, parameter_defaults={"HyperLambda": 1})
 
 
+def test_any_step_folder_has_placeholders() -> None:
+    """A step's code has literals by its folder's name, found again in any text."""
+    text = f"{code_uri('train_fast')} and {code_file('train')}, {PLACEHOLDERS['region']}"
+    assert {"train_fast_code_uri", "train_code_file", "region"} == placeholders_in(text)
+    assert " and , " == without_placeholders(text)
+
+
 def test_no_placeholder_is_part_of_another() -> None:
     """Replacing one can never damage another."""
-    literals = list(PLACEHOLDERS.values())
-    assert [] == [(a, b) for a in literals for b in literals if a != b and a in b]
+    assert [] == [(a, b) for a in LITERALS for b in LITERALS if a != b and a in b]
