@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_pipeline.errors import ConfigError
-from dual_pipeline.model_project import Approval, Gates, Ingest, Instances, Limits, ModelProject, Rollout
+from dual_pipeline.model_project import (
+    Approval,
+    BatchScoring,
+    ExternalCheck,
+    Gates,
+    Ingest,
+    Instances,
+    Limits,
+    ModelProject,
+    OptionalSteps,
+    Rollout,
+    Training,
+)
 from pipeline_code.census.project import CENSUS
 
 
@@ -20,7 +32,18 @@ from pipeline_code.census.project import CENSUS
         (Gates, "min_auc", 1.2, "Gates.min_auc must be a number from 0.5 to 1, got 1.2"),
         (Gates, "min_auc", True, "Gates.min_auc must be a number from 0.5 to 1, got True"),
         (Gates, "min_accuracy", "0.8", "Gates.min_accuracy must be a number from 0 to 1, got '0.8'"),
-        (Instances, "training", "m5.large", "Instances.training must be a SageMaker instance type such as ml.m5.large, got 'm5.large'"),
+        (Gates, "max_auc_drop", 0.6, "Gates.max_auc_drop must be a number from 0 to 0.5, got 0.6"),
+        (Gates, "segments", ["gender"], "Gates.segments must be a tuple of column names, got ['gender']"),
+        (Gates, "segments", ("a", "a"), "Gates.segments must be without duplicate names, got ('a', 'a')"),
+        (Instances, "training", "m5.large", "Instances.training must be an instance type that SageMaker offers for training, such as ml.m5.large, got 'm5.large'"),
+        (Instances, "processing", "ml.trn1.2xlarge", "Instances.processing must be an instance type that SageMaker offers for processing, such as ml.m5.large, got 'ml.trn1.2xlarge'"),
+        (Instances, "processing_count", 0, "Instances.processing_count must be a whole number from 1 to 100, got 0"),
+        (Training, "device", "gpu", "Training.device must be one of cpu, cuda, got 'gpu'"),
+        (Training, "spot", 1, "Training.spot must be a bool, got 1"),
+        (ExternalCheck, "instructions", "", "ExternalCheck.instructions must be 1 to 1024 characters, got ''"),
+        (BatchScoring, "instance", "ml.t3.large", "BatchScoring.instance must be an instance type that SageMaker offers for transform, such as ml.m5.large, got 'ml.t3.large'"),
+        (OptionalSteps, "external_check", True, "OptionalSteps.external_check must be a ExternalCheck, got True"),
+        (OptionalSteps, "refused", "die", "OptionalSteps.refused must be one of fail, succeed, got 'die'"),
         (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
         (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
         (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
@@ -105,3 +128,30 @@ def test_parts_of_the_wrong_type_are_refused() -> None:
     """A part given as a plain dict is refused with the name of the type it must have."""
     with pytest.raises(ConfigError, match=r"^ModelProject\.gates must be a Gates, got \{"):
         ModelProject(name="x", contract=CENSUS.contract, ruleset=CENSUS.ruleset, gates={"min_auc": 1})  # type: ignore[arg-type]
+
+
+def test_a_gpu_device_needs_a_gpu() -> None:
+    """`device="cuda"` on an instance without a GPU is refused with one that has it."""
+    with pytest.raises(ConfigError, match=r"'cuda' needs a GPU, which ml\.m5\.xlarge lacks: .* such as ml\.g5\.xlarge"):
+        replace(CENSUS, training=Training(device="cuda"))
+    gpu = replace(CENSUS, training=Training(device="cuda"), instances=Instances(training="ml.g5.2xlarge"))
+    assert "cuda" == gpu.training.device
+
+
+def test_spot_waits_at_least_as_long_as_it_trains() -> None:
+    """A wait shorter than the job's own limit is refused, for SageMaker would refuse it."""
+    with pytest.raises(ConfigError, match=r"^Training\.max_wait must be at least Limits\.job \(2:00:00\), got 1:00:00"):
+        replace(CENSUS, training=Training(spot=True, max_wait=timedelta(hours=1)))
+
+
+def test_segments_are_columns_of_the_data() -> None:
+    """A segment that the data does not have is refused with the columns it has."""
+    with pytest.raises(ConfigError, match=r"^Gates\.segments must name columns of the data contract, got \['sex'\]"):
+        replace(CENSUS, gates=Gates(segments=("sex",)))
+
+
+def test_mlflow_is_refused_by_name() -> None:
+    """Experiments are SageMaker's; another tracker is not silently left out."""
+    wanted = r"^ModelProject\.experiments must be True .*; MLflow is not supported, got 'mlflow'"
+    with pytest.raises(ConfigError, match=wanted):
+        replace(CENSUS, experiments="mlflow")  # type: ignore[arg-type]
