@@ -133,9 +133,9 @@ def test_the_spark_image_submits_to_a_real_spark(corner: Any) -> None:
     """smspark-submit runs PySpark on local files under file://; a path without a scheme is one of HDFS, as on AWS."""
     corner.put("table/a.csv", "x\n1\n2\n")
     request = corner.processing(
-        "profile",
+        "rows",
         PROFILE,
-        "/opt/ml/processing/input/code/profile.py",
+        "/opt/ml/processing/input/code/rows.py",
         "--input-data=/opt/ml/processing/input/table",
         "--output-profile=/opt/ml/processing/output/profile",
         inputs=[corner.processing_input("table", "s3://corner/table/")],
