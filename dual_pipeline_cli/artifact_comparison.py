@@ -12,7 +12,7 @@ from typing import Any
 
 _CHUNK = 1 << 20
 _ARCHIVE = ".tar.gz"
-REPACKED = "the same files, packed at another time"
+REPACKED = "packed anew"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from dual_pipeline.definition import compact
@@ -20,7 +21,7 @@ from dual_pipeline_local import staging
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.observer import StepRecord
 
-from .artifact_comparison import Comparison, compare
+from .artifact_comparison import REPACKED, Comparison, compare
 from .copies import Copies
 from .environment import (
     EnvironmentClient,
@@ -41,7 +42,9 @@ _HASH = 12
 
 
 def replay(
-    run: Annotated[str, typer.Argument(help="A run id, the id or ARN of a pipeline execution, or last.")] = "last",
+    run: Annotated[
+        str, typer.Argument(help="A run id, the id or ARN of a pipeline execution (of a copy: its ARN), or last.")
+    ] = "last",
     environment: EnvironmentOption = "dev",
     project: ProjectOption = None,
     local: LocalOption = False,
@@ -59,7 +62,9 @@ def replay_run(environment: EnvironmentClient, run: str, *, narrator: Narrator) 
 
     Raises EnvironmentTrouble when there is no such run or it finished no job.
     """
-    copies, originals = Copies(environment), Executions(environment)
+    copies = Copies(environment)
+    copied = re.fullmatch(rf"arn:[^/]*:pipeline/({re.escape(copies.name(''))}[^/]+)/execution/.+", run)
+    originals = Executions(environment, pipeline=copied[1] if copied else None)
     arn = originals.find(run)
     finished = [step for step in originals.steps(arn) if step.status == _SUCCEEDED and _is_job(step)]
     if not finished:
@@ -147,11 +152,13 @@ def _outputs(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _tell(compared: Sequence[tuple[str, Comparison]], narrator: Narrator) -> int:
-    table = Table("step", "file", "", "SHA-256", "note")
+    table = Table("step", Column("file", overflow="fold"), "", "SHA-256", Column("note", overflow="fold"))
     for step, each in compared:
         verdict = Text("same", "green") if each.same else Text("differs", "bold red")
         table.add_row(step, each.name, verdict, each.sha256[:_HASH], Text(each.note))
     narrator.console.print(table)
+    if any(each.note == REPACKED for _, each in compared):
+        narrator.console.print(f"{REPACKED}: SageMaker packs a model with the time in it, so its files were compared")
     differing = sum(not each.same for _, each in compared)
     narrator.console.print(
         f"{differing} of {len(compared)} files differ" if differing else f"all {len(compared)} files are the same"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dual_pipeline.definition import all_steps, compact
 from dual_pipeline.loop_contract import (
@@ -97,7 +97,7 @@ def list_(environment: EnvironmentOption = "dev", project: ProjectOption = None,
 
     def action() -> int:
         found = connect(environment, project, local)
-        table = Table("owner", "pipeline", "updated", "expires", "last run")
+        table = Table("owner", Column("pipeline", overflow="fold"), "updated", "expires", "last run")
         for copy in Copies(found).all():
             last = next(Executions(found, pipeline=copy.pipeline).newest_first(), {})
             expires = _when(copy.expires) if copy.expires else "never: no schedule deletes it"
@@ -177,6 +177,7 @@ def run_copy(
         console.print(line)
     bucket, id_ = environment[output_name("artifact_bucket")], arn.rpartition("/")[2]
     console.print(f"artifacts: s3://{bucket}/{environment.project}/{FOLDER}/{id_}/")
+    console.print(f"execution: {arn}")
     if reason := executions.describe(arn).get("FailureReason"):
         console.print(f"{status}: {reason}", markup=False)
     return 0 if status == "Succeeded" else 1
