@@ -12,7 +12,6 @@ from .logic import COLUMNS, EXAMPLES, check_schema
 
 _BATCH = 2**16
 _ROW_GROUP = 2**18
-_PLAIN = pa.schema([(field.name, pa.string() if field.name in CATEGORICAL else field.type) for field in EXAMPLES])
 
 
 def read_snapshot(folder: Path) -> Iterator[pa.RecordBatch]:
@@ -26,8 +25,8 @@ def read_snapshot(folder: Path) -> Iterator[pa.RecordBatch]:
 class SplitFile:
     """One split as it is written, and the rows, positives and categories in it.
 
-    All row groups but the last are equally long and hold plain text: the bytes depend on the rows alone, not on how the
-    snapshot was cut into batches or encoded.
+    All row groups but the last are equally long, and a dictionary holds the categories of its row group in order: the
+    bytes depend on the rows alone, not on how the snapshot was cut into batches or encoded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +34,8 @@ class SplitFile:
         self.rows = 0
         self.positives = 0
         self.categories: dict[str, set[str]] = {name: set() for name in CATEGORICAL}
-        self._writer = pq.ParquetWriter(path, _PLAIN)
+        # Statistics help those who filter by value; every reader of a split wants all of it.
+        self._writer = pq.ParquetWriter(path, EXAMPLES, write_statistics=False)
         self._waiting = EXAMPLES.empty_table()
 
     def append(self, examples: pa.RecordBatch) -> None:
@@ -52,9 +52,19 @@ class SplitFile:
         self._writer.close()
 
     def _write(self, table: pa.Table) -> None:
-        table = table.combine_chunks()
+        table = table.unify_dictionaries().combine_chunks()
         self.rows += table.num_rows
         self.positives += pc.sum(table.column(LABEL)).as_py()
         for name, seen in self.categories.items():
-            seen.update(category for category in pc.unique(table.column(name)).to_pylist() if category is not None)
-        self._writer.write_table(table.cast(_PLAIN))
+            column = _in_order(table.column(name).chunk(0))
+            seen.update(column.dictionary.to_pylist())
+            table = table.set_column(table.column_names.index(name), name, column)
+        self._writer.write_table(table)
+
+
+def _in_order(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same values by a dictionary of just these, sorted."""
+    known = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
+    position_of = {value: at for at, value in enumerate(known)}
+    positions = pa.array([position_of.get(value) for value in column.dictionary.to_pylist()], pa.int32())
+    return pa.DictionaryArray.from_arrays(positions.take(column.indices), pa.array(known, pa.string()))

@@ -47,11 +47,11 @@ def split_of(examples: pa.RecordBatch, *, seed: int) -> np.ndarray:
     It is a hash of the features' values and the seed, nothing else: equal features share a split whatever their label,
     so no answer leaks into the holdout, and whichever batch, file or host they come in.
     """
-    hashes = np.full(examples.num_rows, seed % 2**64, dtype=np.uint64)
+    # Each value of each column stands for 64 random-looking bits; the row for their exclusive or, mixed with the seed.
+    bits = np.full(examples.num_rows, seed % 2**64, dtype=np.uint64)
     for name in FEATURES:
-        column = examples.column(name)
-        hashes = _mix(hashes ^ (_category_bits(column) if name in CATEGORICAL else _number_bits(column)))
-    return np.searchsorted(_ENDS, hashes, side="right")
+        bits ^= (_category_bits if name in CATEGORICAL else _number_bits)(name, examples.column(name))
+    return np.searchsorted(_ENDS, _mix(bits), side="right")
 
 
 def encoding_of(categories: Mapping[str, set[str]]) -> dict[str, Any]:
@@ -101,19 +101,20 @@ def _positions(column: pa.DictionaryArray) -> np.ndarray:
     return np.asarray(column.indices.fill_null(len(column.dictionary)))
 
 
-def _category_bits(column: pa.DictionaryArray) -> np.ndarray:
-    bits = np.array([*map(_text_bits, column.dictionary.to_pylist()), 0], dtype=np.uint64)
+def _category_bits(name: str, column: pa.DictionaryArray) -> np.ndarray:
+    bits = np.array([_text_bits(name, text) for text in [*column.dictionary.to_pylist(), None]], dtype=np.uint64)
     return np.asarray(bits[_positions(column)])
 
 
-def _number_bits(column: pa.Array) -> np.ndarray:
-    return np.asarray(column.to_numpy(zero_copy_only=False).view(np.uint64))
+def _number_bits(name: str, column: pa.Array) -> np.ndarray:
+    return _mix(column.to_numpy(zero_copy_only=False).view(np.uint64) ^ np.uint64(_text_bits(name, None)))
 
 
 @lru_cache(maxsize=2**16)
-def _text_bits(text: str) -> int:
+def _text_bits(name: str, text: str | None) -> int:
     # Python's own hash differs from process to process.
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    content = name if text is None else f"{name}={text}"
+    return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
