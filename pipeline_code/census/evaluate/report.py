@@ -24,7 +24,7 @@ th { color: var(--pale); font-weight: 500; font-size: 13px; } tr:last-child td {
 th:first-child, td:first-child, .left { text-align: left; }
 tr.bad td { background: #fef2f2; color: var(--bad); }
 .words td:last-child { text-align: left; color: var(--pale); font-size: 13px; }
-td:not(:last-child) { white-space: nowrap; }
+td { white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 12px; }
 .plots svg { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 8px; }
 """
@@ -79,7 +79,7 @@ def _segments(table: Sequence[Mapping[str, Any]]) -> str:
     rows, bad = [], []
     for row in table:
         ends = row["interval"]
-        verdict = row["note"] or ("regression" if row["regression"] else "")
+        verdict = (row["note"] or "").partition(":")[0] or ("regression" if row["regression"] else "")
         rows.append(
             [
                 f"{escape(row['column'])}: {escape(row['value'] or 'missing')}",
