@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,8 @@ def _local() -> tuple[Clients, str, str]:
 
 
 def _remote() -> tuple[Clients, str, str]:
-    session = boto3.Session()
+    # the other SDKs and the AWS CLI read AWS_REGION, boto3 does not
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     if session.region_name is None:
         raise NoRegionError
     account = session.client("sts").get_caller_identity()["Account"]

@@ -9,12 +9,11 @@ from typing import Any
 from dual_pipeline_local.observer import plain
 
 from .environment import EnvironmentClient
-from .registry import find_model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """The model that serves: its package, the run that made it, and the URI it is compared by."""
+    """The model that serves: its package, the run that made it, and the URI of its archive."""
 
     package_arn: str
     run_id: str
@@ -27,8 +26,11 @@ def read_champion(environment: EnvironmentClient) -> Champion | None:
     item = read_item(environment, name)
     if not item.get("model_package_arn"):
         return None
-    model = find_model(environment, str(item["model_package_arn"]))
-    return Champion(package_arn=model.arn, run_id=str(item.get("run_id", "")), uri=model.model_uri)
+    return Champion(
+        package_arn=str(item["model_package_arn"]),
+        run_id=str(item.get("run_id", "")),
+        uri=str(item.get("model_uri", "")),
+    )
 
 
 def read_item(environment: EnvironmentClient, sort_key: str) -> dict[str, Any]:

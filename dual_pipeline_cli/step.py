@@ -173,9 +173,7 @@ def run_again(
             step, from_run=from_run, environment=environment, project=project, local=local, keep=keep
         )
         command = replace(command, arguments=(*command.arguments, *(extra or ())))
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"{command.job.step} of {command.job.origin}", style="dim", markup=False
-        )
+        _note(f"{command.job.step} of {command.job.origin}")
         if debug or only_print:
             console.print(command.shell(), markup=False)
             console.print_json(data=command.launch_configuration())
@@ -205,6 +203,10 @@ def _run_and_compare(command: StepCommand, console: Console) -> int:
     return code
 
 
+def _note(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="dim", markup=False)
+
+
 def _find(
     step: str, *, from_run: str, environment: str | None, project: str | None, local: bool, root: Path
 ) -> PastJob:
@@ -212,6 +214,7 @@ def _find(
         workplace = Workplace(folder=root / LOCAL_FOLDER)
         if notes := remembered_run(workplace, from_run, project=project):
             return job_on_disk(workplace, notes, step)
+        _note(f"no local run {from_run!r} is on disk: looking for it in environment dev of your AWS account")
     return job_in_environment(connect(environment or "dev", project, local), from_run, step)
 
 
