@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from containers import IMAGES
+
 ROOT = Path(__file__).resolve().parents[3] / "pipeline_code"
-STEPS = ("preprocess", "train", "evaluate")
-# What the XGBoost image ships of what is not the standard library, and what Glue does.
-IMAGE = {"numpy", "pyarrow", "xgboost"}
+# What a step finds where it runs, beside the standard library.
+PACKAGES = {
+    "preprocess": IMAGES["xgboost"].packages,
+    "train": IMAGES["xgboost"].packages,
+    "evaluate": IMAGES["xgboost"].packages,
+    "baseline": IMAGES["sklearn"].packages,
+    "profile": IMAGES["spark"].packages,
+    "decide": {"boto3", "botocore"},  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
+}
+# Modules beside the steps that run in containers, and what the thinnest of these ships.
+SHARED = {"__init__": set(), "contract": set(), "tables": {"numpy", "pyarrow"}, "inference": {"numpy", "xgboost"}}
 GLUE = {"pyspark"}
 
 
@@ -21,8 +31,10 @@ def projects() -> list[Path]:
 
 def step_files(project: Path) -> list[Path]:
     """What containers run of a project."""
-    files = [file for step in STEPS for file in (project / step).rglob("*.py")]
-    return [*files, project / "contract.py", project / "inference.py"]
+    return [
+        *(file for step in PACKAGES for file in sorted((project / step).rglob("*.py"))),
+        *(project / f"{name}.py" for name in SHARED),
+    ]
 
 
 def imports(file: Path) -> set[str]:
@@ -31,10 +43,18 @@ def imports(file: Path) -> set[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ",".join(alias.name for alias in node.names)
-            found.add("." * node.level + module if node.level else module.partition(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {"." * node.level + name for name in names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
     return found
+
+
+@pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
+def test_every_step_is_known(project: Path) -> None:
+    """A new step's folder is to be named above, with what its image ships."""
+    assert set(PACKAGES) == {path.parent.name for path in project.glob("*/__init__.py")}
 
 
 @pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
@@ -52,14 +72,24 @@ def test_step_code_runs_on_the_containers_python(project: Path) -> None:
 
 
 @pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
-def test_step_code_imports_its_folder_the_contract_and_the_image(project: Path) -> None:
-    """Anything else would not be there; train may also import the inference that it packs."""
+def test_step_code_imports_its_folder_what_steps_share_and_the_image(project: Path) -> None:
+    """Anything else would not be there; train alone may also import the inference that it packs."""
     for file in step_files(project):
-        step = file.parent.name if file.parent != project else ""
-        allowed = {"..contract", ".logic"} | ({"..inference"} if step == "train" else set())
+        shared = file.parent == project
+        allowed = {".contract"} if shared else {"..contract", "..tables"}
+        allowed |= set() if shared else {f".{path.stem}" for path in file.parent.glob("*.py")}
+        allowed |= {"..inference"} if file.parent.name == "train" else set()
+        ships = SHARED[file.stem] if shared else PACKAGES[file.parent.name]
         foreign = {name for name in imports(file) if name.startswith(".")} - allowed
-        packages = {name for name in imports(file) if not name.startswith(".")} - IMAGE - sys.stdlib_module_names
+        packages = {name for name in imports(file) if not name.startswith(".")} - ships - sys.stdlib_module_names
         assert (set(), set()) == (foreign, packages), file
+
+
+@pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
+def test_the_contract_and_the_inference_stand_alone(project: Path) -> None:
+    """The contract is read where nothing is installed, and the inference travels in the model by itself."""
+    assert imports(project / "contract.py") <= sys.stdlib_module_names
+    assert not any(name.startswith(".") for name in imports(project / "inference.py"))
 
 
 def test_platform_jobs_import_themselves_and_spark() -> None:
