@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from . import iam, ministack, resources, stepfunctions
 from .errors import ApiError
+from .sagemaker.pipelines import tokens as callback_tokens
 
 Response = tuple[int, dict[str, str], bytes]
 Headers = Mapping[str, str]
@@ -117,7 +118,10 @@ def hook_authorization() -> None:
         if service in _resources:
             return _resources[service](method, path, query, body, region=region, account=account)
         if service == "sagemaker":
-            return resources.sagemaker_resource(*_call(path, headers, body), region=region, account=account)
+            operation, request = _call(path, headers, body)
+            if operation.startswith("SendPipelineExecutionStep"):
+                return callback_tokens.EXECUTIONS.get(str(request.get("CallbackToken")), "*")
+            return resources.sagemaker_resource(operation, request, region=region, account=account)
         if service == "monitoring":
             action = str(known_action(service, method, path, headers, body, query))
             if named := resources.alarm_resources(action, _values(body, query), region=region, account=account):

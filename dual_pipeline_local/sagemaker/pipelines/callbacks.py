@@ -17,6 +17,7 @@ from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker.api import Record, invalid
 from dual_pipeline_local.sagemaker.control import Operations
 from dual_pipeline_local.sagemaker.pipelines.parameters import read_outputs
+from dual_pipeline_local.sagemaker.pipelines.tokens import EXECUTIONS
 
 _LETTERS = string.ascii_letters + string.digits
 _NO_REASON = "The callback step was answered with SendPipelineExecutionStepFailure without a FailureReason"
@@ -51,16 +52,12 @@ class Callbacks:
             "SendPipelineExecutionStepFailure": self._fail,
         }
 
-    def execution_of(self, token: str) -> str | None:
-        """The ARN of the execution that a token belongs to."""
-        callback = self._callbacks.get(token)
-        return callback.execution_arn if callback else None
-
     def begin(self, execution_arn: str, declared: list[Record]) -> Callback:
         """A new callback with a token of its own."""
         token = "".join(secrets.choice(_LETTERS) for _ in range(10))
         with self._changed:
             callback = self._callbacks[token] = Callback(token, execution_arn, declared)
+            EXECUTIONS[token] = execution_arn
         return callback
 
     def wait(self, callback: Callback, given_up: Callable[[], bool], *, timeout_s: float) -> bool:

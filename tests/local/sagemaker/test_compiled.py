@@ -1,8 +1,8 @@
 """A definition as the SageMaker SDK 3.27 compiles it runs unchanged.
 
 `compiled_by_sdk.json` is `Pipeline.definition()` of two ScriptProcessor steps (one cached, one with DependsOn), a
-ConditionStep over a PropertyFile holding a nested ConditionStep (Not, Or, In), a ModelStep and a FailStep, with String,
-Float, Integer and Boolean parameters.
+ConditionStep (a PropertyFile, Not, Or, In), a ModelStep and a FailStep, with String, Float, Integer and Boolean
+parameters.
 """
 
 from pathlib import Path
@@ -29,11 +29,11 @@ def pipeline(corner: Any) -> str:
 
 
 def test_the_good_branch(corner: Any, pipeline: str) -> None:
-    """Both conditions hold: the model is made under a name of the pipeline's."""
+    """All conditions hold: the model is made under a name of the pipeline's."""
     execution = corner.execute(pipeline)
     assert "Succeeded" == execution["PipelineExecutionStatus"], corner.steps(execution)
     steps = corner.steps(execution)
-    assert {"One", "Two", "Gate", "Inner", "Create"} == set(steps)
+    assert {"One", "Two", "Gate", "Create"} == set(steps)
     model = corner.sagemaker.describe_model(ModelName=steps["Create"]["Metadata"]["Model"]["Arn"].rpartition("/")[2])
     assert "s3://corner/archives/sdk/model.tar.gz" == model["PrimaryContainer"]["ModelDataUrl"]
     execution_id = execution["PipelineExecutionArn"].rpartition("/")[2]

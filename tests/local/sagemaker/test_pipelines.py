@@ -350,9 +350,9 @@ def test_what_is_absent_is_refused_by_name(corner: Any) -> None:
     """Operations and step types that are not modelled say so before anything starts."""
     with pytest.raises(ClientError, match="sagemaker:CreateWorkteam is not modelled by the local emulator"):
         corner.sagemaker.create_workteam(WorkteamName="x", MemberDefinitions=[{}], Description="x")
-    tuning = {"Name": "Tune", "Type": "Tuning", "Arguments": {}}
-    with pytest.raises(ClientError, match="step Tune of type Tuning is not modelled by the local emulator"):
-        corner.pipeline("tuning", tuning)
+    absent = {"Name": "Cluster", "Type": "EMR", "Arguments": {}}
+    with pytest.raises(ClientError, match="step Cluster of type EMR is not modelled by the local emulator"):
+        corner.pipeline("absent", absent)
 
 
 def test_tags_of_a_pipeline(corner: Any, gated: str) -> None:

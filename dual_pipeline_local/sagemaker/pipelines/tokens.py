@@ -1,0 +1,3 @@
+"""Which execution each callback token belongs to: the gateway authorizes an answer by it."""
+
+EXECUTIONS: dict[str, str] = {}
