@@ -64,10 +64,13 @@ def job_on_disk(workplace: Workplace, notes: RunNotes, step: str) -> PastJob:
         ) from error
 
     def fetch(_uri: str, location: str, target: Path) -> None:
-        source = folder / "ml" / location.removeprefix(ROOT).lstrip("/")
-        if not source.is_dir() or not any(source.iterdir()):
-            raise staging.NothingStaged(str(source))
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        # the folders of further hosts lie in that of the first one
+        hosts = [folder, *sorted(folder.glob("algo-*"))]
+        sources = [host / "ml" / location.removeprefix(ROOT).lstrip("/") for host in hosts]
+        if not any(source.is_dir() and any(source.iterdir()) for source in sources):
+            raise staging.NothingStaged(str(sources[0]))
+        for source in filter(Path.is_dir, sources):
+            shutil.copytree(source, target, dirs_exist_ok=True)
 
     return PastJob(
         run=notes.execution_id,

@@ -142,6 +142,16 @@ def test_inputs_are_fetched_once(checkout: Path) -> None:
     assert 0 == step_command("prepare", root=checkout).run()
 
 
+def test_inputs_of_several_hosts_come_together(checkout: Path) -> None:
+    """A job that shared its input among hosts runs again as one process on all of it."""
+    job = checkout / "build/local/emulator/jobs/processing/prepare-1"
+    _write(job / "algo-2/ml/processing/input/numbers/more.txt", "30")
+    command = step_command("prepare", root=checkout)
+    assert {"numbers.txt", "more.txt"} == {
+        path.name for path in (command.folder / "ml/processing/input/numbers").iterdir()
+    }
+
+
 def test_training_gets_variables_and_hyperparameters(checkout: Path) -> None:
     """A training step has SM_* variables and its hyperparameters as arguments."""
     command = step_command("train", root=checkout)
