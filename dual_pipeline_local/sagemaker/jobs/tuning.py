@@ -114,16 +114,10 @@ class TuningJobs(Jobs):
         trials = self._trials.setdefault(job.record[self._name], [])
         longest = config["ResourceLimits"].get("MaxRuntimeInSeconds")
         deadline = None if longest is None else time.monotonic() + longest
-        while running := self._refill(job, search, trials):
-            in_time = wait_for(
-                self._control,
-                lambda before=running: job.stop.is_set() or _running(trials) < before,  # type: ignore[misc]
-                None if deadline is None else deadline - time.monotonic(),
-            )
-            self.change(job, **self._progress(job.record, trials))
-            if job.stop.is_set() or not in_time or _is_hopeless(trials):
-                self._end(trials)
-                break
+        try:
+            self._run_trials(job, search, trials, deadline)
+        finally:
+            self._end(trials)
         self.change(job, **self._progress(job.record, trials))
         if job.stop.is_set():
             raise JobStopped
@@ -142,6 +136,18 @@ class TuningJobs(Jobs):
     def not_found(self, name: str) -> ApiError:
         """See Jobs."""
         return ApiError("ResourceNotFound", f"Amazon SageMaker can't find a tuning job named {name}", 400)
+
+    def _run_trials(self, job: Job, search: Search, trials: list[TrialJob], deadline: float | None) -> None:
+        """Until none runs and none is left to start, or until those that run are no longer wanted."""
+        while running := self._refill(job, search, trials):
+            in_time = wait_for(
+                self._control,
+                lambda before=running: job.stop.is_set() or _running(trials) < before,  # type: ignore[misc]
+                None if deadline is None else deadline - time.monotonic(),
+            )
+            self.change(job, **self._progress(job.record, trials))
+            if job.stop.is_set() or not in_time or _is_hopeless(trials):
+                return
 
     def _refill(self, job: Job, search: Search, trials: list[TrialJob]) -> int:
         """Start training jobs up to the limits; how many run then."""
@@ -249,6 +255,8 @@ def _is_hopeless(trials: list[TrialJob]) -> bool:
 def _failure(trials: list[TrialJob], metric: str) -> JobFailed:
     """Why there is no best training job; AWS's sentence, then the first job's reason."""
     failed = [trial.job.record for trial in trials if trial.status == "Failed"]
+    if not failed and all(trial.status == "Stopped" for trial in trials):
+        return JobFailed("ClientError: No training job completed before the time limits of the tuning job or its own")
     if not failed:
         return JobFailed(
             f"ClientError: No training job emitted the objective metric {metric}; its regular expression in "

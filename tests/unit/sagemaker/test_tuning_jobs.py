@@ -99,6 +99,20 @@ def test_trials_without_the_objective_fail_the_job(tmp_path: Path) -> None:
     assert {"Succeeded": 0, "Pending": 0, "Failed": 2} == job["ObjectiveStatusCounters"]
 
 
+def test_trials_that_run_out_of_time_fail_the_job(tmp_path: Path) -> None:
+    """A tuning job without any training job that ended by itself has no best one."""
+    limits = {"StoppingCondition": {"MaxRuntimeInSeconds": 1}}
+    bench = Bench(tmp_path)
+    job = bench.run(
+        "HyperParameterTuning", bench.tuning("late", "import time; time.sleep(600)", jobs=1, definition=limits)
+    )
+    assert (
+        "ClientError: No training job completed before the time limits of the tuning job or its own"
+        == job["FailureReason"]
+    )
+    assert 1 == job["TrainingJobStatusCounters"]["Stopped"]
+
+
 def test_stopping_ends_the_trials_too(tmp_path: Path) -> None:
     """A stopped tuning job starts no further trial and leaves none running; so does the end of the service."""
     bench = Bench(tmp_path)
