@@ -47,6 +47,7 @@ class Execution:
     selected: frozenset[str] | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
+    abandoned: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -234,6 +235,7 @@ class Interpreter:
             cache=execution.cache,
             callbacks=self._callbacks,
             stop=execution.stop,
+            abandoned=execution.abandoned,
             stop_grace_s=self._stop_grace_s,
         )
 

@@ -52,6 +52,7 @@ class Executions:
         """Stop every execution; its jobs are stopped with it."""
         executions = self._store.executions()
         for execution in executions:
+            execution.abandoned.set()
             self._ask_to_stop(execution)
         for execution in executions:
             execution.done.wait(timeout=30)

@@ -35,9 +35,10 @@ def run_callback(run: Run, shop: Workshop) -> None:
         _send(callback, url, arguments, "Executing", shop)
         answered = shop.callbacks.wait(callback, shop.stop.is_set, timeout_s=CALLBACK_TIMEOUT_S)
         if not answered and shop.stop.is_set():
-            with suppress(StepFailed):  # the step stops all the same
-                _send(callback, url, arguments, "Stopping", shop)
-            shop.callbacks.wait(callback, lambda: False, timeout_s=shop.stop_grace_s)
+            if not shop.abandoned.is_set():
+                with suppress(StepFailed):  # the step stops all the same
+                    _send(callback, url, arguments, "Stopping", shop)
+            shop.callbacks.wait(callback, shop.abandoned.is_set, timeout_s=shop.stop_grace_s)
             raise StepStopped
     finally:
         shop.callbacks.end(callback)
@@ -62,7 +63,7 @@ def run_lambda(run: Run, shop: Workshop) -> None:
     shop.control.start(lambda: _invoke(arn, arguments, answer, shop), name=f"{run.step.name} {arn}")
     wait_for(shop.control, lambda: answer.done() or shop.stop.is_set(), LAMBDA_TIMEOUT_S)
     if not answer.done() and shop.stop.is_set():  # a function cannot be stopped
-        wait_for(shop.control, answer.done, shop.stop_grace_s)
+        wait_for(shop.control, lambda: answer.done() or shop.abandoned.is_set(), shop.stop_grace_s)
         raise StepStopped
     if not answer.done():
         raise StepFailed(f"ClientError: Lambda function {arn} did not answer within {LAMBDA_TIMEOUT_S} seconds")

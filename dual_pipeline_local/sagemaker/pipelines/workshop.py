@@ -24,7 +24,10 @@ _TUNING_NAME = 32
 
 @dataclass(frozen=True)
 class Workshop:
-    """An execution's names and role, its scope and cache, the answers it waits for, and the wish to stop."""
+    """An execution's names and role, its scope and cache, the answers it waits for, and the wish to stop.
+
+    `abandoned` is set besides `stop` when everything ends: then nothing is waited for or told any more.
+    """
 
     control: Control
     wait: Callable[[str, Callable[[], bool]], Record]
@@ -34,6 +37,7 @@ class Workshop:
     cache: Cache
     callbacks: Callbacks
     stop: threading.Event
+    abandoned: threading.Event
     stop_grace_s: float
 
     def call(self, operation: str, request: Record) -> Record:

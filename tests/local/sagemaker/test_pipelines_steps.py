@@ -299,3 +299,12 @@ def test_a_step_costs_little_beyond_its_script(corner: Any) -> None:
     whole = max(step["EndTime"] for step in ran).timestamp() - started
     print(f"interpreter overhead: {(whole - busy) / len(names):.3f} s a step")
     assert (whole - busy) / len(names) <= 0.3
+
+
+def test_the_emulator_does_not_wait_for_answers(corner: Any, queue: str, asker: str) -> None:
+    """It stops while a callback waits."""
+    start(corner, asker, "waits", define(callback("Check", url=queue)))
+    receive(corner, queue)
+    started = time.monotonic()
+    corner.emulator.stop()
+    assert time.monotonic() - started < 5

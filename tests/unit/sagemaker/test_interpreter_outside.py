@@ -122,6 +122,14 @@ def test_a_stop_is_told_to_the_queue(plane: Any, asking: str) -> None:
         answer(plane, grade="7", note="")
 
 
+def test_an_end_of_everything_waits_for_nothing(plane: Any, asking: str) -> None:
+    """No message is sent any more."""
+    plane.message()
+    plane.pipelines.stop_all()
+    assert "Stopped" == plane.ended(asking)[0]["PipelineExecutionStatus"]
+    assert 1 == len(plane.cloud.queue.messages)
+
+
 def test_a_callback_nobody_answers_times_out(plane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """After seven days the step fails, typed."""
     assert 7 * 24 * 3600 == outside.CALLBACK_TIMEOUT_S
