@@ -41,6 +41,8 @@ from .past_jobs import ROOT, PastJob, job_in_environment, job_on_disk, remembere
 
 STEPS_FOLDER = Path("build/steps")
 _ARCHIVE = "model.tar.gz"
+# Threads that spin while they wait make training many times slower where other processes want the cores, too.
+_SURROUNDINGS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,7 @@ def step_command(
         job=job,
         module=module,
         arguments=tuple(map(place.rewrite, plan.arguments)),
-        environment={name: place.rewrite(value) for name, value in plan.environment.items()},
+        environment=_SURROUNDINGS | {name: place.rewrite(value) for name, value in plan.environment.items()},
         root=root,
         folder=folder,
         output=place.output,

@@ -156,6 +156,7 @@ def test_training_gets_variables_and_hyperparameters(checkout: Path) -> None:
     """A training step has SM_* variables and its hyperparameters as arguments."""
     command = step_command("train", root=checkout)
     assert 0 == command.run("--eta", "0.2")
+    assert "PASSIVE" == command.environment["OMP_WAIT_POLICY"]
     assert "7 --eta 0.1 --eta 0.2 0.1" == (command.output / "model" / "model.txt").read_text()
     assert not (command.folder / "ml" / "input" / "data" / "code").exists()
 
