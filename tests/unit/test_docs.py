@@ -13,7 +13,21 @@ import pytest
 
 from dual_pipeline.data_contract import Column, DataContract
 from dual_pipeline.environment import Environment, VpcConfig
-from dual_pipeline.model_project import Approval, Gates, Ingest, Instances, Limits, ModelProject, Rollout
+from dual_pipeline.hyperparameters import Choices, FloatRange, Hyperparameter, IntegerRange
+from dual_pipeline.model_project import (
+    Approval,
+    BatchScoring,
+    ExternalCheck,
+    Gates,
+    Ingest,
+    Instances,
+    Limits,
+    ModelProject,
+    OptionalSteps,
+    Rollout,
+    Training,
+    Tuning,
+)
 from dual_pipeline.ruleset import Rule, Ruleset
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +37,15 @@ SETTINGS = (
     ModelProject,
     Gates,
     Instances,
+    Hyperparameter,
+    IntegerRange,
+    FloatRange,
+    Choices,
+    Training,
+    Tuning,
+    OptionalSteps,
+    ExternalCheck,
+    BatchScoring,
     Ingest,
     Approval,
     Rollout,
