@@ -75,25 +75,19 @@ class Copies:
 
     def exists(self, owner: str) -> bool:
         """Whether the owner has a copy."""
-        try:
-            self._sagemaker.describe_pipeline(PipelineName=self.name(owner))
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFound":
-                return False
-            raise
-        return True
+        return self._described(owner) is not None
 
     def definition(self, owner: str) -> dict[str, Any]:
         """What an owner's copy runs.
 
         Raises EnvironmentTrouble when there is no such copy.
         """
-        if not self.exists(owner):
+        described = self._described(owner)
+        if described is None:
             raise EnvironmentTrouble(
                 f"there is no copy {self.name(owner)}: make it with dual-pipeline sandbox up --name {owner}"
             )
-        found = self._sagemaker.describe_pipeline(PipelineName=self.name(owner))
-        definition: dict[str, Any] = json.loads(found["PipelineDefinition"])
+        definition: dict[str, Any] = json.loads(described["PipelineDefinition"])
         return definition
 
     def put(self, owner: str, definition: str, *, expires: datetime, description: str) -> bool:
@@ -139,6 +133,15 @@ class Copies:
                         modified=summary["LastModifiedTime"],
                         expires=self._expiry(name),
                     )
+
+    def _described(self, owner: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = self._sagemaker.describe_pipeline(PipelineName=self.name(owner))
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFound":
+                return None
+            raise
+        return described
 
     def _tags(self, expires: datetime) -> Mapping[str, str]:
         return {

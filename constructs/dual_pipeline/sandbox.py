@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from dual_pipeline.job_roles import PipelineRole, ProcessingRole, TrainingRole, Workspace
+from dual_pipeline.job_roles import PipelineRole, ProcessingRole, ScoringRole, TrainingRole, Workspace
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.sandbox_contract import FOLDER, copy_name, output_name
 from dual_pipeline.service_role import ServiceRole
@@ -54,13 +54,19 @@ class Sandbox(Construct):
         )
         processing = ProcessingRole(self, "Processing", workspace=apart, images=list(images.values()))
         training = TrainingRole(self, "Training", workspace=apart, image=images["xgboost_image"])
+        job_roles = [processing.role, training.role]
+        optional: dict[str, str] = {}
+        if "scoring_role_arn" in placeholders:
+            scoring = ScoringRole(self, "Scoring", workspace=apart, image=images["xgboost_image"])
+            job_roles.append(scoring.role)
+            optional["scoring_role_arn"] = scoring.role.role_arn
         pipeline = PipelineRole(
             self,
             "Execution",
             workspace=apart,
             images=list(images.values()),
             registry=registry,
-            job_roles=[processing.role, training.role],
+            job_roles=job_roles,
             definition=definition,
         )
         self.schedule_group = copy_name(workspace.name, FOLDER)
@@ -90,6 +96,7 @@ class Sandbox(Construct):
             "model_package_group": registry.group_name,
             "processing_role_arn": processing.role.role_arn,
             "training_role_arn": training.role.role_arn,
+            **optional,
             "executions_folder": FOLDER,
         }
         self.outputs: Mapping[str, str] = {
