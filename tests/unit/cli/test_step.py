@@ -34,7 +34,7 @@ from pathlib import Path
 numbers = (Path(os.environ["SM_CHANNEL_NUMBERS"]) / "numbers.txt").read_text()
 Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text(" ".join([numbers, *sys.argv[1:], os.environ["SM_HP_ETA"]]))
 """
-PROCESSING = {
+PROCESSING: dict[str, Any] = {
     "ProcessingJobName": "prepare-1",
     "AppSpecification": {
         "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/prepare.zip"],
@@ -150,6 +150,17 @@ def test_inputs_of_several_hosts_come_together(checkout: Path) -> None:
     assert {"numbers.txt", "more.txt"} == {
         path.name for path in (command.folder / "ml/processing/input/numbers").iterdir()
     }
+
+
+def test_spark_step_brings_java(checkout: Path) -> None:
+    """A step of Spark's image gets Java and the same small local Spark as in the local AWS."""
+    job = checkout / "build/local/emulator/jobs/processing/prepare-1/job.json"
+    entrypoint = ["smspark-submit", "/opt/ml/processing/input/code/prepare.py"]
+    application = {**PROCESSING["AppSpecification"], "ContainerEntrypoint": entrypoint}
+    job.write_text(json.dumps({**PROCESSING, "AppSpecification": application}))
+    command = step_command("prepare", root=checkout)
+    assert {"JAVA_HOME", "SPARK_LOCAL_IP", "PYSPARK_SUBMIT_ARGS"} <= command.environment.keys()
+    assert 0 == command.run()
 
 
 def test_training_gets_variables_and_hyperparameters(checkout: Path) -> None:
