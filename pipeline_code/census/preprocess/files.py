@@ -29,8 +29,9 @@ class SplitFile:
     bytes depend on the rows alone, not on how the snapshot was cut into batches or encoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, row_group: int = _ROW_GROUP) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.row_group = row_group
         self.rows = 0
         self.positives = 0
         self.categories: dict[str, set[str]] = {name: set() for name in CATEGORICAL}
@@ -41,9 +42,9 @@ class SplitFile:
     def append(self, examples: pa.RecordBatch) -> None:
         """Add examples behind those before."""
         self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([examples])])
-        while self._waiting.num_rows >= _ROW_GROUP:
-            self._write(self._waiting.slice(0, _ROW_GROUP))
-            self._waiting = self._waiting.slice(_ROW_GROUP)
+        while self._waiting.num_rows >= self.row_group:
+            self._write(self._waiting.slice(0, self.row_group))
+            self._waiting = self._waiting.slice(self.row_group)
 
     def close(self) -> None:
         """Write what waits, and the file's end."""

@@ -50,6 +50,7 @@ def fingerprint(hyperparameters: Mapping[str, Any], data: Sequence[Path]) -> str
     """Equal only for trainings that give the same model: of hyperparameters, the folders of data, code and library."""
     digest = hashlib.sha256(json.dumps([hyperparameters, xgb.__version__], sort_keys=True).encode())
     code = [*Path(__file__).parent.glob("*.py"), Path(contract.__file__), Path(tables.__file__)]
-    for path in [*sorted(code), *(path for folder in data for path in sorted(folder.iterdir()))]:
+    files = [path for folder in data for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in [*sorted(code), *files]:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]

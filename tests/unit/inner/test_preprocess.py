@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_code.census.contract import CATEGORICAL, FEATURES, LABEL, NEGATIVE, NUMERIC, POSITIVE, DataError
-from pipeline_code.census.preprocess.logic import split_of, to_examples
+from pipeline_code.census.preprocess.files import SplitFile
+from pipeline_code.census.preprocess.logic import EXAMPLES, split_of, to_examples
 from pipeline_code.census.tables import columns_to_matrix, read_encoding, read_split
 from snapshots import FOLDERS, census, preprocess, preprocess_arguments, write_snapshot
 
 ROOT = Path(__file__).resolve().parents[3]
 SPLITS = FOLDERS[:3]
+# Text without dictionaries.
+PLAIN = pa.schema([(field.name, pa.string() if field.name in CATEGORICAL else field.type) for field in EXAMPLES])
 
 TEXTS = st.one_of(st.none(), st.sampled_from(["Private", "Local-gov", "é ü"]), st.text(max_size=3))
 NUMBERS = st.one_of(st.none(), st.integers(-(2**40), 2**40), st.just(0))
@@ -142,6 +146,24 @@ def test_the_bytes_depend_on_rows_and_seed_alone(tmp_path: Path) -> None:
         subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": str(at)})
         results.append(written(tmp_path / f"work-{at}"))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 299, 300, 301, 1000, 5000])
+def test_row_groups_do_not_follow_batches(tmp_path: Path, batch_rows: int) -> None:
+    """Whatever comes at a time, all but the last hold the same number of rows, and the file the same bytes."""
+    examples = to_examples(batch(census().slice(0, 1000)))
+    names = ("whole", "cut")
+    files = {name: SplitFile(tmp_path / name, row_group=300) for name in names}
+    files["whole"].append(examples)
+    for start in range(0, 1000, batch_rows):
+        part = pa.Table.from_batches([examples.slice(start, batch_rows)]).cast(PLAIN).cast(EXAMPLES)
+        files["cut"].append(batch(part))
+    for file in files.values():
+        file.close()
+    metadata = pq.read_metadata(tmp_path / "cut")
+    assert [300, 300, 300, 100] == [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "cut").read_bytes()
+    assert (1000, files["whole"].positives) == (files["cut"].rows, files["cut"].positives)
 
 
 def test_hosts_share_the_work(tmp_path: Path) -> None:
