@@ -126,3 +126,8 @@ def test_stacks_have_groups_and_schedules(emulator: Any) -> None:
     cloudformation.delete_stack(StackName="schedules")
     cloudformation.get_waiter("stack_delete_complete").wait(StackName="schedules", WaiterConfig={"Delay": 1})
     assert ["default"] == [group["Name"] for group in scheduler.list_schedule_groups()["ScheduleGroups"]]
+
+
+def test_every_call_has_an_action(emulator: Any) -> None:
+    """IAM could be asked about every call of Scheduler above."""
+    assert [] == emulator.unmapped()
