@@ -1,5 +1,9 @@
 """What all projects of an environment share."""
 
+import math
+from collections.abc import Iterator
+from datetime import timedelta
+
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -12,6 +16,7 @@ from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.notifications import Notifications
 from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
+from dual_pipeline.sandbox_contract import FOLDER, MAX_LIFE
 from dual_pipeline.spending_budget import SpendingBudget
 from stacks.environment_stack import EnvironmentStack
 
@@ -34,7 +39,12 @@ class FoundationStack(EnvironmentStack):
             self, "Data", key=self.key, access_logs=access_logs, removal_policy=removal_policy, sends_events=True
         )
         self.artifact_bucket = DataStore(
-            self, "Artifacts", key=self.key, access_logs=access_logs, removal_policy=removal_policy
+            self,
+            "Artifacts",
+            key=self.key,
+            access_logs=access_logs,
+            removal_policy=removal_policy,
+            expirations=dict(_expirations(environment)),
         )
         self.ledger = Ledger(self, "Ledger", key=self.key, removal_policy=removal_policy)
         self.topic = Notifications(self, "Notifications", key=self.key, email=environment.notification_email)
@@ -44,7 +54,7 @@ class FoundationStack(EnvironmentStack):
             name=f"{environment.name}-resumer",
             ledger=self.ledger,
             key=self.key,
-            waiting_machines=f"{environment.name}-*-outer-loop",
+            prefix=f"{environment.name}-",
         )
         MachineAlarms(
             self,
@@ -81,3 +91,16 @@ class FoundationStack(EnvironmentStack):
             ("KeyArn", self.key.key_arn),
         ):
             cdk.CfnOutput(self, name, value=value)
+
+
+def _expirations(environment: Environment) -> Iterator[tuple[str, cdk.Duration]]:
+    """Prefixes and when their objects go; a step's output outlives its cache of 30 days, or hits would find nothing.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-caching.html
+    """
+    for project in environment.projects:
+        if project.training.spot:
+            wait = math.ceil(project.training.max_wait / timedelta(days=1))
+            yield f"{project.name}/checkpoints/", cdk.Duration.days(7 + wait)
+        if environment.sandboxes:
+            yield f"{project.name}/{FOLDER}/", cdk.Duration.days(MAX_LIFE.days)

@@ -1,5 +1,7 @@
 """Buckets as every environment wants them: versioned, private, encrypted in transit and at rest, kept by default."""
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -31,7 +33,8 @@ class AccessLogBucket(s3.Bucket):
 class DataStore(s3.Bucket):
     """A versioned bucket under the environment's key; `sends_events` reports every change of an object to EventBridge.
 
-    Versions are kept: a run is reproducible as long as the bytes it read are there.
+    Versions are kept: a run is reproducible as long as the bytes it read are there. Only what lies below a prefix of
+    `expirations` goes after its time, and its old versions a week later.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class DataStore(s3.Bucket):
         key: kms.IKey,
         access_logs: s3.IBucket,
         removal_policy: cdk.RemovalPolicy,
+        expirations: Mapping[str, cdk.Duration] | None = None,
         sends_events: bool = False,
     ) -> None:
         super().__init__(
@@ -52,7 +56,15 @@ class DataStore(s3.Bucket):
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(7))],
+            lifecycle_rules=[
+                s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(7)),
+                *(
+                    s3.LifecycleRule(
+                        prefix=prefix, expiration=after, noncurrent_version_expiration=cdk.Duration.days(7)
+                    )
+                    for prefix, after in (expirations or {}).items()
+                ),
+            ],
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             removal_policy=removal_policy,
             server_access_logs_bucket=access_logs,

@@ -52,7 +52,7 @@ class DecideFunction(Construct):
             handler="handler.handler",
             log_group=log_group,
             role=role.role.without_policy_updates() if isinstance(role.role, iam.Role) else role.role,
-            runtime=lambda_.Runtime.PYTHON_3_13,
+            runtime=lambda_.Runtime.PYTHON_3_14,
             timeout=cdk.Duration.minutes(5),
         )
         # A function must not be asked before its role may answer.

@@ -26,7 +26,7 @@ REGIONS = frozenset(
     us-gov-west-1 us-west-1 us-west-2
     """.split()
 )
-ROLE_KINDS = ("processing", "training", "pipeline", "ingest", "quality", "endpoint")
+ROLE_KINDS = ("processing", "training", "scoring", "pipeline", "code", "decide", "ingest", "quality", "endpoint")
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 
 
@@ -47,7 +47,7 @@ class VpcConfig:
 def _check_ids(owner: VpcConfig, name: str, prefix: str, *, most: int) -> None:
     ids = getattr(owner, name)
     ok = isinstance(ids, tuple) and 1 <= len(ids) <= most
-    ok = ok and all(id_.startswith(f"{prefix}-") and len(id_) > len(prefix) + 8 for id_ in ids)
+    ok = ok and all(isinstance(id_, str) and re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", id_) for id_ in ids)
     check(owner=owner, field=name, allowed=f"a tuple of 1 to {most} ids that start with {prefix}-", ok=ok)
 
 

@@ -12,25 +12,29 @@ from dual_pipeline.await_status import KEEP_S, wait_key
 from dual_pipeline.machine import Machine, Starter
 
 # Fields of the events: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
-# by rule: detail type, field of the status, values after which nothing more happens by itself, field of the key.
-SOURCES: Mapping[str, tuple[str, str, tuple[str, ...], str]] = {
+# by rule: detail type, field of the status, values after which nothing more happens by itself, field of the key, field
+# that begins with the environment's name, or with an ARN up to it.
+SOURCES: Mapping[str, tuple[str, str, tuple[str, ...], str, str]] = {
     "PipelineOver": (
         "SageMaker Model Building Pipeline Execution Status Change",
         "currentPipelineExecutionStatus",
         ("Succeeded", "Failed", "Stopped"),
         "pipelineExecutionArn",
+        "pipelineArn",
     ),
     "PackageDecided": (
         "SageMaker Model Package State Change",
         "ModelApprovalStatus",
         ("Approved", "Rejected"),
         "ModelPackageArn",
+        "ModelPackageGroupName",
     ),
     "EndpointSettled": (
         "SageMaker Endpoint State Change",
         "EndpointStatus",
         ("IN_SERVICE", "FAILED", "OUT_OF_SERVICE", "UPDATE_ROLLBACK_FAILED"),
         "EndpointArn",
+        "EndpointName",
     ),
 }
 
@@ -89,11 +93,11 @@ def resumer_definition(table_name: str) -> State:
 class Resumer(Construct):
     """One Express machine for every wait of an environment, started by SageMaker's status events.
 
-    `waiting_machines` is the name pattern of the machines it may resume, such as `dev-*`.
+    `prefix`, such as `dev-`, begins the names of all that is waited for, and of the outer loops that wait.
     """
 
     def __init__(
-        self, scope: Construct, id_: str, *, name: str, ledger: dynamodb.ITable, key: kms.IKey, waiting_machines: str
+        self, scope: Construct, id_: str, *, name: str, ledger: dynamodb.ITable, key: kms.IKey, prefix: str
     ) -> None:
         super().__init__(scope, id_)
         stack = cdk.Stack.of(self)
@@ -116,7 +120,7 @@ class Resumer(Construct):
                         stack.format_arn(
                             service="states",
                             resource="stateMachine",
-                            resource_name=waiting_machines,
+                            resource_name=f"{prefix}*-outer-loop",
                             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
                         ),
                     ),
@@ -133,11 +137,13 @@ class Resumer(Construct):
         )
         starter = Starter(self, "Events", machine=self.machine)
         self.dead_letters = starter.dead_letters
-        for rule, (detail_type, status, over, operation) in SOURCES.items():
+        for rule, (detail_type, status, over, operation, owned) in SOURCES.items():
+            own = stack.format_arn(service="sagemaker", resource="pipeline", resource_name=prefix)
+            detail = {status: list(over), owned: [{"prefix": own if owned.endswith("Arn") else prefix}]}
             starter.add_rule(
                 rule,
                 description=f"Wakes whoever waits: {detail_type}",
-                pattern={"source": ["aws.sagemaker"], "detail-type": [detail_type], "detail": {status: list(over)}},
+                pattern={"source": ["aws.sagemaker"], "detail-type": [detail_type], "detail": detail},
                 paths={"key": f"$.detail.{operation}", "status": f"$.detail.{status}", "time": "$.time"},
                 template='{"key": <key>, "status": <status>, "time": <time>}',
             )

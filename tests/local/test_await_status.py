@@ -77,7 +77,7 @@ class Waits:
         stack = cdk.Stack()
         table = dynamodb.Table.from_table_name(stack, "Table", TABLE)
         key = kms.Key.from_key_arn(stack, "Key", f"arn:aws:kms:eu-west-1:123456789012:key/{'0' * 36}")
-        Resumer(stack, "Resumer", name="dev-resumer", ledger=table, key=key, waiting_machines="dev-*")
+        Resumer(stack, "Resumer", name="dev-resumer", ledger=table, key=key, prefix="dev-")
         role = self.emulator.role(
             "starter",
             "events.amazonaws.com",

@@ -29,6 +29,7 @@ ON_EVERY_RESOURCE = {
     "logs:ListLogDeliveries": "has no resource; Step Functions sets up its vended logs",
     "logs:PutResourcePolicy": "has no resource; Step Functions sets up its vended logs",
     "logs:UpdateLogDelivery": "has no resource; Step Functions sets up its vended logs",
+    "sagemaker:ListModelPackages": "has no documented resource; tells whether a model is approved, by its ARN only",
     "sagemaker:ListPipelines": "has no resource; finds data scientists' copies",
     "sagemaker:ListEndpoints": "has no resource; tells whether an endpoint exists, which Describe does not",
 }

@@ -9,6 +9,9 @@ from synthesis import Synthesis
 pytestmark = pytest.mark.xdist_group("synthesis")
 
 LOGS = "a log stream's name is the job's, decided when it starts"
+HASHES = "a file's name is its hash, and old ones are kept"
+PIPELINES = "named by SageMaker Pipelines"
+COPIES = "named by whoever makes the copy"
 OBJECTS = "keys below the project's own folder are decided by the run"
 NO_RESOURCE = "holds only actions without resources, which test_least_privilege lists one by one"
 PACKAGES = "a version's number is decided when it is registered"
@@ -19,6 +22,37 @@ ERRORS_ONLY = "keeps its own history of every event, so that only errors are log
 
 _SCALABLE = "arn:aws:application-autoscaling:<here>:scalable-target/*"
 _TRACKING = "arn:aws:cloudwatch:<here>:alarm:TargetTracking-endpoint/<environment>-census/*"
+
+
+def artifacts(*folders: str) -> dict[str, str]:
+    """Objects below folders of the artifact bucket."""
+    return {
+        f"IAM5[Resource::<Artifacts>/census/{folder}/*]": HASHES if folder == "code" else OBJECTS for folder in folders
+    }
+
+
+def job(logs: str, *folders: str, interface: bool = False) -> dict[str, str]:
+    """What the role of every kind of job brings along, in a VPC its interfaces too."""
+    interfaces = "IAM5[Resource::arn:aws:ec2:<here>:network-interface/*]"
+    return {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        **artifacts("code", *folders),
+        f"IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/{logs}:*]": LOGS,
+        **({interfaces: "made by SageMaker; bound to the configured subnets"} if interface else {}),
+    }
+
+
+def execution(*folders: str) -> dict[str, str]:
+    """What the role of every pipeline brings along."""
+    sagemaker = "arn:aws:sagemaker:<here>"
+    return {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        **artifacts("code", *folders),
+        f"IAM5[Resource::{sagemaker}:hyper-parameter-tuning-job/*-Tune-*]": "too short a name for `pipelines-`",
+        f"IAM5[Resource::{sagemaker}:processing-job/pipelines-*]": PIPELINES,
+        f"IAM5[Resource::{sagemaker}:training-job/pipelines-*]": PIPELINES,
+    }
+
 
 # By construct, and there by finding; `<...>` stands for what differs between environments.
 ACKNOWLEDGED = {
@@ -38,35 +72,61 @@ ACKNOWLEDGED = {
         "IAM5[Resource::<Artifacts>/census/executions/*/evaluate/*]": OBJECTS,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
     },
+    # The CDK chooses the runtime of its own function.
+    "CensusInnerLoop/Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C": {"L1": "made by BucketDeployment"},
+    "CensusInnerLoop/InnerLoop/Code/Copying": {"IAM5[Resource::<Artifacts>/census/code/*]": HASHES},
+    "CensusInnerLoop/InnerLoop/Decide/Deciding": {
+        "IAM5[Resource::<Artifacts>/census/executions/*/evaluate/*]": OBJECTS,
+    },
     "CensusInnerLoop/InnerLoop/Processing": {
-        "IAM5[Resource::*]": NO_RESOURCE,
-        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+        **job("ProcessingJobs", "executions", interface=True),
         "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
-        "IAM5[Resource::arn:aws:ec2:<here>:network-interface/*]": "made by SageMaker; bound to the configured subnets",
-        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/ProcessingJobs:*]": LOGS,
     },
     "CensusInnerLoop/InnerLoop/Training": {
-        "IAM5[Resource::*]": NO_RESOURCE,
-        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
-        "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
-        "IAM5[Resource::arn:aws:ec2:<here>:network-interface/*]": "made by SageMaker; bound to the configured subnets",
-        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/TrainingJobs:*]": LOGS,
+        **job("TrainingJobs", "executions", interface=True),
+        "IAM5[Resource::<Artifacts>/census/checkpoints/*]": OBJECTS,
+    },
+    "CensusInnerLoop/InnerLoop/Scoring": {
+        **job("TransformJobs", "executions", interface=True),
+        "IAM5[Resource::<Data>/census/scoring/*]": OBJECTS,
     },
     "CensusInnerLoop/InnerLoop/Execution": {
-        "IAM5[Resource::*]": NO_RESOURCE,
-        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+        **execution("executions"),
+        "IAM5[Resource::arn:aws:sagemaker:<here>:experiment-trial-component/pipelines-*]": PIPELINES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:experiment-trial/*]": "named by the execution's id",
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:processing-job/pipelines-*]": "named by SageMaker Pipelines",
-        "IAM5[Resource::arn:aws:sagemaker:<here>:training-job/pipelines-*]": "named by SageMaker Pipelines",
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model/pipelines-*]": PIPELINES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:transform-job/pipelines-*]": PIPELINES,
+    },
+    "CensusInnerLoop/Sandbox/Processing": {
+        **job("ProcessingJobs", "executions", "sandbox"),
+        "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
+    },
+    "CensusInnerLoop/Sandbox/Training": job("TrainingJobs", "executions", "sandbox"),
+    "CensusInnerLoop/Sandbox/Execution": {
+        **execution("executions", "sandbox"),
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census--sandbox/*]": PACKAGES,
+    },
+    "CensusInnerLoop/Sandbox/Janitor": {
+        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
     },
     "CensusInnerLoop/DataScientists": {
-        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+        "IAM5[Resource::*]": NO_RESOURCE,
+        **artifacts("code", "executions", "sandbox"),
         "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
-        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/ProcessingJobs:*]": LOGS,
-        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/TrainingJobs:*]": LOGS,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": "named by whoever makes the copy",
-        "IAM5[Resource::arn:aws:sagemaker:<here>:processing-job/pipelines-*]": "named by SageMaker Pipelines",
-        "IAM5[Resource::arn:aws:sagemaker:<here>:training-job/pipelines-*]": "named by SageMaker Pipelines",
+        **{
+            f"IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/{kind}:*]": LOGS
+            for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")
+        },
+        **{
+            f"IAM5[Resource::arn:aws:sagemaker:<here>:{kind}/*]": "jobs are read only, and their logs name them"
+            for kind in ("hyper-parameter-tuning-job", "processing-job", "training-job", "transform-job")
+        },
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census--sandbox/*]": PACKAGES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/*]": RUN_NAMES,
+        "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census--sandbox/*]": COPIES,
     },
     "CensusOuterLoop/Data/IngestRole": {
         "IAM5[Resource::*]": NO_RESOURCE,

@@ -43,7 +43,7 @@ def template() -> Template:
         model_role=iam.Role.from_role_arn(stack, "Model", "arn:aws:iam::111122223333:role/model"),
         rollback_alarms=[alarm],
     )
-    Resumer(stack, "Resumer", name="dev-resumer", ledger=ledger, key=key, waiting_machines="dev-*")
+    Resumer(stack, "Resumer", name="dev-resumer", ledger=ledger, key=key, prefix="dev-")
     Reaper(stack, "Reaper", environment=environment, ledger=ledger, key=key, topic=topic)
     return Template.from_stack(stack)
 

@@ -1,10 +1,13 @@
 """What an environment's stacks hold, read from the templates."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from dual_pipeline.definition import all_steps
+from dual_pipeline.sandbox_contract import output_name
 from synthesis import Synthesis
 
 pytestmark = pytest.mark.xdist_group("synthesis")
@@ -24,6 +27,13 @@ def joined(value: Any) -> str:
     return str(value)
 
 
+def job_steps(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The steps of a pipeline that make jobs or models."""
+    definition = json.loads(joined(pipeline["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]))
+    kinds = ("Processing", "Training", "Tuning", "Transform", "Model")
+    return (step for step in all_steps(definition["Steps"]) if step["Type"] in kinds)
+
+
 def test_stacks_of_a_project(synthesis: Synthesis) -> None:
     """An environment has one foundation and four stacks for each project, under the names that operators know."""
     kinds = ("Registry", "InnerLoop", "OuterLoop", "Monitoring")
@@ -39,7 +49,33 @@ def test_stacks_of_a_project(synthesis: Synthesis) -> None:
             {"DataBucketName", "ArtifactBucketName", "LedgerTableName", "NotificationTopicArn", "KeyArn"},
         ),
         ("CensusRegistry", {"ModelPackageGroupName"}),
-        ("CensusInnerLoop", {"PipelineName"}),
+        (
+            "CensusInnerLoop",
+            {
+                "PipelineName",
+                *(
+                    output_name(name)
+                    for name in (
+                        "environment",
+                        "cost_center",
+                        "region",
+                        "artifact_bucket",
+                        "data_bucket",
+                        "executions_folder",
+                        "no_champion_uri",
+                        "kms_key_arn",
+                        "model_package_group",
+                        "processing_role_arn",
+                        "training_role_arn",
+                        "xgboost_image",
+                        "sklearn_image",
+                        "pipeline_role_arn",
+                        "janitor_role_arn",
+                        "schedule_group",
+                    )
+                ),
+            },
+        ),
         ("CensusOuterLoop", {"StateMachineArn", "RawDataUri", "EndpointName"}),
     ],
 )
@@ -68,6 +104,7 @@ def test_names_that_operators_type(synthesis: Synthesis) -> None:
         "dev-reaper",
         "dev-census-outer-loop",
         "dev-census",
+        "dev-census--sandbox",
         "dev-census-ingest",
         "dev-census-quality",
         "dev-census-5xx-rate",
@@ -87,11 +124,13 @@ def test_templates_differ_by_configuration_only(synthesis: Synthesis) -> None:
         }
         for stage in ("Dev", "Staging", "Prod", "Least", "Most")
     }
-    assert kinds["Dev"] == kinds["Staging"] == kinds["Prod"]
-    assert {"AWS::Budgets::Budget"} == kinds["Dev"] - kinds["Least"]
-    assert {"AWS::KMS::Key"} == kinds["Dev"] - kinds["Most"]
-    assert {"AWS::SNS::Subscription"} == kinds["Most"] - kinds["Dev"]
-    assert not any("Lambda" in kind or "Custom" in kind for kind in set().union(*kinds.values()))
+    assert {"AWS::Scheduler::ScheduleGroup"} == kinds["Dev"] - kinds["Staging"]
+    assert kinds["Staging"] == kinds["Prod"]
+    assert {"AWS::Budgets::Budget"} == kinds["Prod"] - kinds["Least"]
+    assert {"AWS::KMS::Key"} == kinds["Prod"] - kinds["Most"]
+    assert {"AWS::SNS::Subscription"} == kinds["Most"] - kinds["Prod"]
+    custom = {kind for kind in set().union(*kinds.values()) if "Lambda" in kind or "Custom" in kind}
+    assert {"AWS::Lambda::Function", "AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment"} == custom
 
 
 def test_pipeline_definition_parses(synthesis: Synthesis) -> None:
@@ -105,11 +144,10 @@ def test_pipeline_definition_parses(synthesis: Synthesis) -> None:
 
 
 def test_jobs_are_tagged(synthesis: Synthesis) -> None:
-    """Every processing and training job carries environment, project, run and cost centre."""
+    """Every job and model carries environment, project, run and cost centre."""
     for path, resource in synthesis.resources("AWS::SageMaker::Pipeline").items():
-        definition = json.loads(joined(resource["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]))
-        jobs = [step for step in definition["Steps"] if step["Type"] in ("Processing", "Training")]
-        assert 3 == len(jobs)
+        jobs = list(job_steps(resource))
+        assert (8 if path.startswith("Most/CensusTwo") else 5) == len(jobs)
         for job in jobs:
             tags = {tag["Key"].removeprefix("dual-pipeline:"): tag["Value"] for tag in job["Arguments"]["Tags"]}
             assert {"environment", "project", "run", "cost-center"} == set(tags), path
@@ -117,19 +155,21 @@ def test_jobs_are_tagged(synthesis: Synthesis) -> None:
 
 
 def test_jobs_run_in_the_vpc(synthesis: Synthesis) -> None:
-    """With a VPC configured, every processing and training step runs in it, and nowhere else in one."""
+    """With a VPC configured, every job and model is in it; a transform job runs where its model does."""
     network = {
         "Subnets": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
         "SecurityGroupIds": ["sg-0123456789abcdef0"],
     }
     for path, resource in synthesis.resources("AWS::SageMaker::Pipeline").items():
-        definition = json.loads(joined(resource["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]))
         found = [
-            step["Arguments"].get("NetworkConfig", step["Arguments"]).get("VpcConfig")
-            for step in definition["Steps"]
-            if step["Type"] in ("Processing", "Training")
+            next(
+                (arguments[part] for part in ("NetworkConfig", "TrainingJobDefinition") if part in arguments), arguments
+            ).get("VpcConfig")
+            for step in job_steps(resource)
+            if step["Type"] != "Transform"
+            for arguments in [step["Arguments"]]
         ]
-        assert 3 == len(found)
+        assert (7 if path.startswith("Most/CensusTwo") else 5) == len(found)
         assert all(vpc == (network if path.startswith("Most/") else None) for vpc in found), path
 
 
