@@ -143,6 +143,15 @@ def _secrets(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
             yield f"{label} looks like a secret in clear text: let the step read it from AWS Secrets Manager"
 
 
+def _metrics(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/xgboost-tuning.html lists the metrics that its image defines."""
+    del parameters
+    definition = step["Arguments"].get("TrainingJobDefinition", step["Arguments"])
+    algorithm = definition.get("AlgorithmSpecification", {})
+    if "MetricDefinitions" in algorithm and algorithm.get("TrainingImage") == PLACEHOLDERS["xgboost_image"]:
+        yield "SageMaker refuses MetricDefinitions for its own XGBoost image: print one of the image's metrics"
+
+
 def _message(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
     del parameters
     if step["Type"] == "Fail":
@@ -162,6 +171,7 @@ _CHECKS: Sequence[Check] = (
     _own_prefix,
     _retries,
     _secrets,
+    _metrics,
     _message,
 )
 

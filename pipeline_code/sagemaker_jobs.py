@@ -50,7 +50,7 @@ from sagemaker.mlops.workflow.retry import (
 )
 from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, Step, TrainingStep, TransformStep, TuningStep
 from sagemaker.train import ModelTrainer
-from sagemaker.train.configs import Compute, InputData, MetricDefinition, Networking, StoppingCondition, Tag
+from sagemaker.train.configs import Compute, InputData, Networking, StoppingCondition, Tag
 from sagemaker.train.tuner import HyperparameterTuner
 
 from dual_pipeline.hyperparameters import Choices, IntegerRange, Limits
@@ -77,8 +77,9 @@ _TYPES = {
     "Boolean": ParameterBoolean,
 }
 _CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
+# One of the metrics that the XGBoost image defines itself; AWS refuses MetricDefinitions for its own image:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/xgboost-tuning.html
 _OBJECTIVE = "validation:auc"
-_OBJECTIVE_REGEX = "validation_auc=([0-9.]+)"
 _KMS_KEY = PLACEHOLDERS["kms_key_arn"]
 _AS_IN_TRAINING = (
     "CheckpointConfig",
@@ -211,7 +212,6 @@ class SageMakerJobs:
             model_trainer=trainer,
             objective_metric_name=_OBJECTIVE,
             objective_type="Maximize",
-            metric_definitions=[{"Name": _OBJECTIVE, "Regex": _OBJECTIVE_REGEX}],
             hyperparameter_ranges={each: _tuned(limits) for each, limits in sorted(tuning.ranges.items())},
             strategy=tuning.strategy,
             max_jobs=tuning.max_jobs,
@@ -332,7 +332,7 @@ class SageMakerJobs:
         limits = {"max_runtime_in_seconds": self.parameters["MaxRuntimeInSeconds"]}
         if training.spot:
             limits["max_wait_time_in_seconds"] = self.parameters["MaxWaitTimeInSeconds"]
-        trainer = ModelTrainer(
+        return ModelTrainer(
             role=PLACEHOLDERS["training_role_arn"],
             training_image=PLACEHOLDERS["xgboost_image"],
             hyperparameters={
@@ -364,7 +364,6 @@ class SageMakerJobs:
             tags=[Tag.model_construct(key=each["Key"], value=each["Value"]) for each in self.tags()],
             sagemaker_session=self.session,
         )
-        return trainer.with_metric_definitions([MetricDefinition(name=_OBJECTIVE, regex=_OBJECTIVE_REGEX)])
 
     def _project_uri(self) -> str:
         return f"s3://{PLACEHOLDERS['artifact_bucket']}/{self.project.name}"

@@ -22,6 +22,7 @@ from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped, algorithm_error, script_error
 from dual_pipeline_local.sagemaker.jobs.instances import check_volume_key
 from dual_pipeline_local.sagemaker.jobs.job import STAGING_ERRORS, Job, Jobs
+from dual_pipeline_local.sagemaker.jobs.metric_definitions import check_metric_definitions, metric_definitions
 from dual_pipeline_local.sagemaker.jobs.script_mode import Script, resource_config
 from dual_pipeline_local.sagemaker.jobs.spot import Interruption, SpotClock
 
@@ -56,6 +57,7 @@ class TrainingJobs(Jobs):
             if request.get(member):
                 raise not_modelled(f"CreateTrainingJob with {member}")
         algorithm = request["AlgorithmSpecification"]
+        check_metric_definitions(algorithm)
         script = Script.of(request.get("HyperParameters", {}))
         if "ContainerEntrypoint" not in algorithm and not (script.program and script.submit_directory):
             raise not_modelled("CreateTrainingJob without script mode or ContainerEntrypoint (built-in algorithms)")
@@ -90,7 +92,7 @@ class TrainingJobs(Jobs):
             self.update(job, **_moved(record, "Starting", "Starting the training job on another Spot instance"))
             attempt = self._attempt(job, clock, is_interrupted=interruptions > 0)
         result = attempt.result
-        metrics = _metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []), container.log)
+        metrics = _metrics(metric_definitions(record["AlgorithmSpecification"]), container.log)
         if result.timed_out and clock.has_waited_out:
             self.update(job, **_moved(record, "Stopping", "Stopping the training job"), **metrics)
             return {"TrainingJobStatus": "Stopped", "SecondaryStatus": _WAITED_OUT}

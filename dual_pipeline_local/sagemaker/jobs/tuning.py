@@ -15,6 +15,7 @@ from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
 from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs, wait_for
+from dual_pipeline_local.sagemaker.jobs.metric_definitions import check_metric_definitions, metric_definitions
 from dual_pipeline_local.sagemaker.jobs.script_mode import TUNING_METRIC
 from dual_pipeline_local.sagemaker.jobs.search import STRATEGIES, Search, Trial, Values, combinations, ranges
 from dual_pipeline_local.sagemaker.jobs.training import TrainingJobs
@@ -273,7 +274,8 @@ def _check_objective(config: Record, definition: Record) -> None:
     objective = config.get("HyperParameterTuningJobObjective")
     if objective is None:
         raise invalid("HyperParameterTuningJobObjective is required")
-    metrics = [each["Name"] for each in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    check_metric_definitions(definition["AlgorithmSpecification"])
+    metrics = [each["Name"] for each in metric_definitions(definition["AlgorithmSpecification"])]
     if objective["MetricName"] not in metrics:
         raise invalid(
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "

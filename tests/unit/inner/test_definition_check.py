@@ -110,6 +110,7 @@ def test_what_sagemaker_would_refuse_is_found(document: Json, name: str, path: s
         ("Train", "Arguments.StoppingCondition.MaxRuntimeInSeconds", None, "nothing ends it if it hangs: set StoppingCondition.MaxRuntimeInSeconds"),
         ("Tune", "Arguments.TrainingJobDefinition.StoppingCondition.MaxWaitTimeInSeconds", None, "it waits for Spot capacity for ever: set StoppingCondition.MaxWaitTimeInSeconds"),
         ("Train", "Arguments.CheckpointConfig", None, "an interruption of Spot capacity loses its work: set CheckpointConfig"),
+        ("Tune", "Arguments.TrainingJobDefinition.AlgorithmSpecification.MetricDefinitions", [{"Name": "auc", "Regex": "auc=(.*)"}], "SageMaker refuses MetricDefinitions for its own XGBoost image: print one of the image's metrics"),
         ("Score", "CacheConfig", None, 'its results are not reused: set CacheConfig to {"Enabled": true, "ExpireAfter": "P30D"}'),
         ("Evaluate", "Arguments.ProcessingInputs.1.S3Input.S3Uri", {"Std:Join": {"On": "/", "Values": ["s3://placeholder-artifact-bucket", {"Get": "Execution.PipelineExecutionId"}]}}, "it would never be taken from the cache: Execution.PipelineExecutionId in its inputs differs from run to run"),
         ("Train", "Arguments.HyperParameters.run", {"Get": "Parameters.RunId"}, "it would never be taken from the cache: RunId in its inputs differs from run to run"),
