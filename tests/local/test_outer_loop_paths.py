@@ -36,6 +36,7 @@ ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:people"
 STATES = f"arn:aws:states:{REGION}:{ACCOUNT}"
 PACKAGE = f"{ARN}:model-package/dev-census/7"
+MODEL = "s3://artifact-bucket/census/executions/abc123/evaluate/model/model.tar.gz"
 GOLDEN = {
     "content_type": "text/csv",
     "accept": "application/json",
@@ -60,7 +61,12 @@ def throw(error: str, cause: str = "") -> dict[str, Any]:
 
 
 def approval(status: str, **more: object) -> dict[str, Any]:
-    return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status, **more}
+    container = {"ModelDataUrl": MODEL}
+    registered = {
+        "InferenceSpecification": {"Containers": [container]},
+        "CustomerMetadataProperties": {"definition_hash": "0123"},
+    }
+    return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status, **registered, **more}
 
 
 def endpoint(config: str, status: str = "InService", **more: object) -> dict[str, Any]:
@@ -89,6 +95,7 @@ HAPPY: dict[str, Any] = {
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
     "ReadVerdict": {"Body": base64.b64encode(b'{"verdict": "warn", "reasons": ["few rows"]}').decode()},
+    "ListApproved": {"ModelPackageSummaryList": []},
     "StartTraining": {"PipelineExecutionArn": EXECUTION},
     "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded"},
     "StopTraining": {"PipelineExecutionArn": EXECUTION},
@@ -163,6 +170,16 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "below-gate": {
         "ListSteps": steps(),
         "ReadEvaluation": body({"gate": {"passed": False, "reasons": ["auc 0.5 is below 0.88"]}}),
+    },
+    "refused": {
+        "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Failed"},
+        "ListSteps": steps({"StepName": "Refused", "StepStatus": "Failed", "FailureReason": "no"}),
+        "ReadEvaluation": body({"gate": {"passed": False, "reasons": ["auc 0.5 is below 0.88"]}}),
+    },
+    "lost-champion": {"ListApproved": {"ModelPackageSummaryList": [{"ModelPackageArn": PACKAGE}]}},
+    "scoring-fails": {
+        "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Failed"},
+        "ListSteps": steps(REGISTERED, FAILED_STEP),
     },
     "unregistered": {"ListSteps": steps()},
     "rejected": {"AwaitApproval": approval("Rejected", ApprovalDescription="biased against the young")},
@@ -398,6 +415,9 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("training-fails", "failed", "the pipeline execution failed; step Evaluate: ValueError: no rows"),
         ("slow-training", "failed", "was stopped, for it took longer than"),
         ("below-gate", "below-gate", "the model is below its gate: auc 0.5 is below 0.88"),
+        ("refused", "below-gate", "the model is below its gate: auc 0.5 is below 0.88"),
+        ("lost-champion", "failed", f"the ledger names no champion although {PACKAGE} is Approved"),
+        ("scoring-fails", "failed", "the pipeline execution failed; step Evaluate: ValueError: no rows"),
         ("unregistered", "failed", "passed its gate but no step registered a model"),
         ("rejected", "rejected", "the model was rejected: biased against the young"),
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
@@ -450,8 +470,9 @@ def test_only_a_release_moves_the_champion(world: World, runs: dict[str, dict[st
     assert champions["update"]["model_package_arn"] == PACKAGE
     assert champions["update"]["endpoint_config"] == "config-new"
     assert champions["update"]["evaluation_uri"] == (
-        "s3://artifact-bucket/update/executions/abc123/evaluate/evaluation.json"
+        "s3://artifact-bucket/update/executions/abc123/evaluate/evaluation/evaluation.json"
     )
+    assert (champions["update"]["model_uri"], champions["update"]["definition_hash"]) == (MODEL, "0123")
 
 
 def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
@@ -466,6 +487,10 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("blocked-among", ["GateData", "ChooseQuarantine", "FreeLocks"]),
         ("rejected-files", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
         ("spoiled", ["CheckIngest", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
+        ("scoring-fails", ["CheckTraining", "IsRegistered", "RejectPackage", "FreeLocks"]),
+        ("updating", ["CanMove", "RejectPackage", "FreeLocks"]),
+        ("never-up", ["CheckRollout", "RejectPackage", "FreeLocks"]),
+        ("no-create", ["LookAtEndpoint", "RejectPackage", "FreeLocks"]),
         ("expired", ["ApprovalExpired", "RejectPackage", "FreeLocks"]),
         ("alarm-rang", ["CheckRollout", "RejectPackage", "FreeLocks"]),
         ("wrong-answers", ["JudgeAnswers", "ChooseWayBack", "RollBack", "AwaitRollBack"]),
