@@ -74,7 +74,8 @@ class Waits:
 
     def _rule(self) -> None:
         # PutEvents refuses sources of AWS, in the emulator as there: the template's rule listens to another source here.
-        stack = cdk.Stack()
+        app = cdk.App(context={"@aws-cdk/core:enablePartitionLiterals": True})
+        stack = cdk.Stack(app, "Stack", env=cdk.Environment(account="123456789012", region="eu-west-1"))
         table = dynamodb.Table.from_table_name(stack, "Table", TABLE)
         key = kms.Key.from_key_arn(stack, "Key", f"arn:aws:kms:eu-west-1:123456789012:key/{'0' * 36}")
         Resumer(stack, "Resumer", name="dev-resumer", ledger=table, key=key, prefix="dev-")
@@ -105,7 +106,13 @@ class Waits:
                 {
                     "Source": "test.sagemaker",
                     "DetailType": "SageMaker Model Building Pipeline Execution Status Change",
-                    "Detail": json.dumps({"pipelineExecutionArn": name, "currentPipelineExecutionStatus": status}),
+                    "Detail": json.dumps(
+                        {
+                            "pipelineArn": "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/dev-census",
+                            "pipelineExecutionArn": name,
+                            "currentPipelineExecutionStatus": status,
+                        }
+                    ),
                 }
             ]
         )

@@ -38,7 +38,7 @@ def machine(emulator: Any) -> str:
     states: Any = outer_loop_definition(setting)["States"]
     ends = {
         name: {"Type": "Pass", "Output": {"next": name, "reason": "{% $reason %}"}, "End": True}
-        for name in ("StartTraining", "ChooseQuarantine", "FreeLocks")
+        for name in ("ReadChampion", "ChooseQuarantine", "FreeLocks")
     }
     start = {"Start": assign({"runId": "{% $states.input.run %}", "reason": ""}, next_="ReadVerdict")}
     kept = {name: states[name] for name in ("ReadVerdict", "GateData")}
@@ -58,8 +58,8 @@ def machine(emulator: Any) -> str:
 @pytest.mark.parametrize(
     ("run", "body", "next_", "reason"),
     [
-        ("passes", '{"verdict": "pass", "reasons": []}', "StartTraining", ""),
-        ("warns", '\n{"verdict": "warn"}', "StartTraining", ""),
+        ("passes", '{"verdict": "pass", "reasons": []}', "ReadChampion", ""),
+        ("warns", '\n{"verdict": "warn"}', "ReadChampion", ""),
         ("blocks", '{"verdict": "block", "reasons": ["é"]}', "ChooseQuarantine", "failed its quality rules: é"),
         ("garbage", "{garbage", "FreeLocks", "ReadVerdict failed with States.QueryEvaluationError"),
         ("empty", "", "FreeLocks", "ReadVerdict failed with States.QueryEvaluationError"),
