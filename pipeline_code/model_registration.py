@@ -1,6 +1,7 @@
 """Registering a model with its memory: metrics, drift baseline, sample payload, model card and lineage."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_CHAMPION_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
+    PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
     SAMPLE_PAYLOAD_FILE,
 )
@@ -122,6 +124,7 @@ def _model_card(jobs: SageMakerJobs, *, model_uri: Uri, evaluation_uri: Uri) -> 
         "snapshot": jobs.parameters[PARAMETER_SNAPSHOT_URI],
         "run": jobs.parameters[PARAMETER_RUN_ID],
         "reason": jobs.parameters[PARAMETER_TRIGGER_REASON],
+        "detail": jobs.parameters[PARAMETER_TRIGGER_DETAIL],
     }
     card: dict[str, Any] = {
         "model_overview": {"model_creator": f"dual-pipeline {jobs.project.name}", "model_artifact": ["<model>"]},
@@ -135,7 +138,12 @@ def _model_card(jobs: SageMakerJobs, *, model_uri: Uri, evaluation_uri: Uri) -> 
             }
         ],
         "additional_information": {
-            "custom_details": {"run": "<run>", "reason": "<reason>", "pipeline execution": "<execution>"}
+            "custom_details": {
+                "run": "<run>",
+                "reason": "<reason>",
+                "detail": "<detail>",
+                "pipeline execution": "<execution>",
+            }
         },
     }
     return _joined_json(card, variables)
@@ -143,13 +151,6 @@ def _model_card(jobs: SageMakerJobs, *, model_uri: Uri, evaluation_uri: Uri) -> 
 
 def _joined_json(document: Any, variables: Mapping[str, Uri]) -> Join:
     """JSON text with every string `<name>` replaced by a variable; who starts an execution passes JSON-safe text."""
-    values: list[Uri] = []
     text = json.dumps(document, sort_keys=True, ensure_ascii=False)
-    while text:
-        places = [(text.find(f'"<{name}>"'), name) for name in variables if f'"<{name}>"' in text]
-        if not places:
-            return Join(on="", values=[*values, text])
-        at, name = min(places)
-        values += [text[: at + 1], variables[name]]
-        text = text[at + len(name) + 3 :]
-    return Join(on="", values=values)
+    parts = re.split(f'(?<=")<({"|".join(variables)})>(?=")', text)
+    return Join(on="", values=[variables[part] if at % 2 else part for at, part in enumerate(parts)])

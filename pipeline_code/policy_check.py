@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import (
     PARAMETER_RUN_ID,
+    PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
     TAG_COST_CENTER,
     TAG_ENVIRONMENT,
@@ -21,6 +22,8 @@ Check: TypeAlias = Callable[[Json, Mapping[str, Json]], Iterator[str]]
 
 CACHE = {"Enabled": True, "ExpireAfter": "P30D"}
 TAGS = frozenset({TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN, TAG_COST_CENTER})
+# Given anew to every execution.
+_OF_THE_RUN = (PARAMETER_RUN_ID, PARAMETER_TRIGGER_REASON, PARAMETER_TRIGGER_DETAIL)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribePipelineExecution.html: FailureReason
 _LONGEST_MESSAGE = 1300
 _LONGEST_VALUE = 24
@@ -112,7 +115,7 @@ def _caching(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
         yield f"its results are not reused: set CacheConfig to {json.dumps(CACHE)}"
     text = json.dumps(_without_outputs(step["Arguments"]))
     changing = sorted(set(re.findall(r'"Get": "(Execution\.\w+)"', text)))
-    changing += [name for name in (PARAMETER_RUN_ID, PARAMETER_TRIGGER_REASON) if f'"Get": "Parameters.{name}"' in text]
+    changing += [name for name in _OF_THE_RUN if f'"Get": "Parameters.{name}"' in text]
     if changing:
         yield f"it would never be taken from the cache: {', '.join(changing)} in its inputs differs from run to run"
 

@@ -3,6 +3,7 @@
 PARAMETER_SNAPSHOT_URI = "SnapshotUri"
 PARAMETER_RUN_ID = "RunId"
 PARAMETER_TRIGGER_REASON = "TriggerReason"
+PARAMETER_TRIGGER_DETAIL = "TriggerDetail"  # free text, as the inside of a JSON string
 PARAMETER_APPROVAL_STATUS = "ModelApprovalStatus"
 PARAMETER_CHAMPION_URI = "ChampionUri"
 PARAMETER_COMPARE_WITH_CHAMPION = "CompareWithChampion"

@@ -13,6 +13,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_RUN_ID,
     PARAMETER_SCORING_URI,
     PARAMETER_SNAPSHOT_URI,
+    PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
 )
 from dual_pipeline.model_project import ModelProject
@@ -45,6 +46,7 @@ def pipeline_parameters(project: ModelProject) -> tuple[PipelineParameter, ...]:
         PipelineParameter(name=PARAMETER_SNAPSHOT_URI, type="String"),
         PipelineParameter(name=PARAMETER_RUN_ID, type="String", default="none"),
         PipelineParameter(name=PARAMETER_TRIGGER_REASON, type="String", default="person"),
+        PipelineParameter(name=PARAMETER_TRIGGER_DETAIL, type="String", default=""),
         PipelineParameter(
             name=PARAMETER_APPROVAL_STATUS,
             type="String",

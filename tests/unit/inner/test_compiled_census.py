@@ -158,13 +158,25 @@ def test_the_model_card_is_json_of_amazons_schema(steps: dict[str, Json]) -> Non
     """Joined with an execution's values it parses, fits the SDK's model of a card and the API's limit."""
     card = steps["Register"]["Arguments"]["ModelCard"]
     assert "Draft" == card["ModelCardStatus"]
-    text = resolve(card["ModelCardContent"], {"Parameters.TriggerReason": "person: a café opened"})
+    told = {"Parameters.TriggerReason": "person", "Parameters.TriggerDetail": r"a café opened,\n\"at last\""}
+    text = resolve(card["ModelCardContent"], told)
     content = ModelCardContent.model_validate_json(text)
     assert content.additional_information is not None
-    assert "person: a café opened" == (content.additional_information.custom_details or {})["reason"]
+    details = content.additional_information.custom_details or {}
+    assert ("person", 'a café opened,\n"at last"') == (details["reason"], details["detail"])
     # A package's card knows no other members: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-details.html
     assert {"model_artifact", "model_creator"} == json.loads(text)["model_overview"].keys()
     assert len(text) < 100_000
+
+
+def test_free_text_reaches_the_model_card_alone(
+    definition: str, steps: dict[str, Json], parameters: dict[str, Json]
+) -> None:
+    """What people write fits no metadata; no execution needs to give it."""
+    free = '"Parameters.TriggerDetail"'
+    card = json.dumps(steps["Register"]["Arguments"]["ModelCard"])
+    assert (1, 1) == (definition.count(free), card.count(free))
+    assert "" == parameters["TriggerDetail"]["DefaultValue"]
 
 
 def test_numbers_out_of_range_end_in_one_sentence(steps: dict[str, Json], parameters: dict[str, Json]) -> None:
