@@ -21,6 +21,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_CHAMPION_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
+    PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
     STEP_EVALUATE,
     STEP_REFUSED,
@@ -29,6 +30,13 @@ from dual_pipeline.outer_loop.ingest import S3_RETRY
 from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, decoded, last_segment, seconds
 
 SAGEMAKER_RETRY = [retry(SAGEMAKER_ERRORS, attempts=4)]
+
+# The inside of a JSON string, for the model card; a parameter's value has at most 1,024 characters, and a cut must not
+# leave half an escape at the end. JSONata itself trips over a backslash before a bracket, so it is \x5c here.
+_DETAIL = (
+    "($escaped := $string([$trigger.detail]); $cut := $substring($escaped, 2, $min([$length($escaped) - 4, 1000]));"
+    r" $replace($cut, /(^|[^\x5c])((\x5c\x5c)*)\x5c(u[0-9a-f]{0,3})?$/, '$1$2'))"
+)
 
 
 def training(setting: Setting) -> Fragment:
@@ -258,6 +266,7 @@ def _parameters(status: str) -> str:
         PARAMETER_SNAPSHOT_URI: "$snapshotUri",
         PARAMETER_RUN_ID: "$runId",
         PARAMETER_TRIGGER_REASON: "$trigger.reason",
+        PARAMETER_TRIGGER_DETAIL: _DETAIL,
         PARAMETER_APPROVAL_STATUS: quote(status),
     }
     listed = ", ".join(f"{{'Name': '{name}', 'Value': {value}}}" for name, value in given.items())

@@ -63,7 +63,7 @@ def test_the_champion_is_passed_on(definition: Definition, evaluate: Any, model:
     variables = {
         "snapshotUri": "s3://data/1/",
         "runId": "r",
-        "trigger": {"reason": "data"},
+        "trigger": {"reason": "data", "detail": ""},
         "champion": {"model": model},
     }
     asked = evaluate(definition["States"]["StartTraining"]["Arguments"]["PipelineParameters"], variables=variables)
@@ -71,9 +71,38 @@ def test_the_champion_is_passed_on(definition: Definition, evaluate: Any, model:
         "SnapshotUri": "s3://data/1/",
         "RunId": "r",
         "TriggerReason": "data",
+        "TriggerDetail": "",
         "ModelApprovalStatus": "PendingManualApproval",
         **given,
     } == {parameter["Name"]: parameter["Value"] for parameter in asked}
+
+
+@pytest.mark.parametrize(
+    ("detail", "kept"),
+    [
+        ("", ""),
+        ('a café opened,\n"at last" \\o/', 'a café opened,\n"at last" \\o/'),
+        ("x" * 1024, "x" * 1000),
+        ("x" * 999 + '"quoted"', "x" * 999),
+        ("x" * 998 + "\\u00", "x" * 998 + "\\"),
+        ("x" * 997 + "\x07", "x" * 997),
+        ("\\" * 1024, "\\" * 500),
+    ],
+)
+def test_free_text_fits_a_parameter_and_into_json(
+    definition: Definition, evaluate: Any, detail: str, kept: str
+) -> None:
+    """Escaped and cut, never within an escape, it is the inside of a JSON string of at most 1,000 characters."""
+    variables = {
+        "snapshotUri": "s3://data/1/",
+        "runId": "r",
+        "trigger": {"reason": "person", "detail": detail},
+        "champion": {"model": ""},
+    }
+    asked = evaluate(definition["States"]["StartTraining"]["Arguments"]["PipelineParameters"], variables=variables)
+    given = next(each["Value"] for each in asked if each["Name"] == "TriggerDetail")
+    assert kept == json.loads(f'"{given}"')
+    assert len(given) <= 1000
 
 
 def listed(definition: Definition, evaluate: Any, *steps: dict[str, Any]) -> dict[str, Any]:
