@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from sagemaker.core.shapes.model_card_shapes import ModelCardContent
 
-from compiled import compile_census
+from compiled import compile_census, compile_everything
 from dual_pipeline.code_bundle import write_bundle
 from dual_pipeline.definition import all_steps, steps_of
 from dual_pipeline.instance_types import takes_volume_key
+from dual_pipeline.model_project import Instances, Training
 from dual_pipeline.placeholders import canonical
 from pipeline_code.census.evaluate.logic import Holdout, Policy, evaluation
+from pipeline_code.census.project import CENSUS
 from pipeline_code.definition_check import definition_problems, sample
 from pipeline_code.request_check import check_request
 
@@ -30,7 +33,7 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def definition() -> str:
     """The definition with every optional step."""
-    return compile_census()
+    return compile_everything()
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +122,11 @@ def test_tuning_trains_exactly_as_training_does(steps: dict[str, Json]) -> None:
     assert {"max_depth", "eta", "subsample", "min_child_weight"} == searched
 
 
-def test_a_gpu_class_gets_its_image_device_and_no_volume_key(tmp_path: Path) -> None:
+def test_a_gpu_class_gets_its_image_device_and_no_volume_key() -> None:
     """XGBoost's image is one for both; local disks take no key, and the definition has no problem."""
-    (tmp_path / "on_gpu.py").write_text(
-        "from dataclasses import replace\n"
-        "from dual_pipeline.model_project import Instances, Training\n"
-        "from pipeline_code.census.project import CENSUS\n"
-        "GPU = replace(CENSUS, instances=Instances(training='ml.g5.xlarge'), training=Training(device='cuda'))\n"
+    text = compile_census(
+        replace(CENSUS, instances=Instances(training="ml.g5.xlarge"), training=Training(device="cuda"))
     )
-    text = compile_census("on_gpu:GPU", cwd=tmp_path)
     train = next(step for step in json.loads(text)["Steps"] if step["Name"] == "Train")["Arguments"]
     assert not takes_volume_key("ml.g5.xlarge")
     assert "VolumeKmsKeyId" not in train["ResourceConfig"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from compiled import compile_census
+from compiled import compile_everything
 from dual_pipeline.definition import (
     all_steps,
     compact,
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.xdist_group("compile")
 @pytest.fixture(scope="module")
 def everything() -> str:
     """The definition with every optional step."""
-    return compile_census()
+    return compile_everything()
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 import copy
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from compiled import compile_census
+from compiled import compile_everything
 from dual_pipeline.definition import all_steps
 from dual_pipeline.placeholders import canonical
 from pipeline_code.definition_check import definition_problems
@@ -17,13 +16,15 @@ pytestmark = pytest.mark.xdist_group("compile")
 
 Json = dict[str, Any]
 KMS = "with the environment's key: set"
+CHANNEL = "Arguments.InputDataConfig.1.DataSource.S3DataSource.S3Uri"
+INPUT = "Arguments.ProcessingInputs.1.S3Input.S3Uri"
 TRAIN_OUTPUT = "Steps.Preprocess.ProcessingOutputConfig.Outputs['train'].S3Output.S3Uri"
 
 
 @pytest.fixture(scope="module")
 def everything() -> Json:
     """A definition with every type of step, as the SDK compiles it."""
-    parsed: Json = json.loads(compile_census())
+    parsed: Json = json.loads(compile_everything())
     return parsed
 
 
@@ -112,7 +113,7 @@ def test_what_sagemaker_would_refuse_is_found(document: Json, name: str, path: s
         ("Train", "Arguments.CheckpointConfig", None, "an interruption of Spot capacity loses its work: set CheckpointConfig"),
         ("Tune", "Arguments.TrainingJobDefinition.AlgorithmSpecification.MetricDefinitions", [{"Name": "auc", "Regex": "auc=(.*)"}], "SageMaker refuses MetricDefinitions for its own XGBoost image: print one of the image's metrics"),
         ("Score", "CacheConfig", None, 'its results are not reused: set CacheConfig to {"Enabled": true, "ExpireAfter": "P30D"}'),
-        ("Evaluate", "Arguments.ProcessingInputs.1.S3Input.S3Uri", {"Std:Join": {"On": "/", "Values": ["s3://placeholder-artifact-bucket", {"Get": "Execution.PipelineExecutionId"}]}}, "it would never be taken from the cache: Execution.PipelineExecutionId in its inputs differs from run to run"),
+        ("Evaluate", INPUT, {"Std:Join": {"On": "/", "Values": ["s3://placeholder-artifact-bucket", {"Get": "Execution.PipelineExecutionId"}]}}, "it would never be taken from the cache: Execution.PipelineExecutionId in its inputs differs from run to run"),
         ("Train", "Arguments.HyperParameters.run", {"Get": "Parameters.RunId"}, "it would never be taken from the cache: RunId in its inputs differs from run to run"),
         ("Train", "Arguments.OutputDataConfig.S3OutputPath", "s3://placeholder-artifact-bucket/census", "two executions would write to one place: begin its outputs with jobs.output_uri"),
         ("Register", "RetryPolicies", None, "throttling would fail it: give it retry_policies"),
@@ -127,116 +128,40 @@ def test_the_platforms_own_rules_are_held(document: Json, name: str, path: str, 
     assert [f"step {name}: {problem}"] == problems(document)
 
 
-def _dangle(document: Json) -> None:
-    put(
-        step_of(document, "Train"),
-        "Arguments.InputDataConfig.1.DataSource.S3DataSource.S3Uri",
-        {"Get": TRAIN_OUTPUT.replace("Preprocess", "Prepare")},
-    )
-
-
-def _undeclared_output(document: Json) -> None:
-    put(
-        step_of(document, "Train"),
-        "Arguments.InputDataConfig.1.DataSource.S3DataSource.S3Uri",
-        {"Get": TRAIN_OUTPUT.replace("'train'", "'trane'")},
-    )
-
-
-def _unknown_property(document: Json) -> None:
-    put(
-        step_of(document, "Evaluate"),
-        "Arguments.ProcessingInputs.1.S3Input.S3Uri",
-        {"Get": "Steps.Train.ModelArtifacts.S3Uri"},
-    )
-
-
-def _whole_structure(document: Json) -> None:
-    put(
-        step_of(document, "Evaluate"),
-        "Arguments.ProcessingInputs.1.S3Input.S3Uri",
-        {"Get": "Steps.Train.ModelArtifacts"},
-    )
-
-
-def _undeclared_parameter(document: Json) -> None:
-    put(step_of(document, "Train"), "Arguments.HyperParameters.eta", {"Get": "Parameters.Eta"})
-
-
-def _unknown_variable(document: Json) -> None:
-    put(step_of(document, "Train"), "Arguments.Tags.0.Value", {"Get": "Execution.Id"})
-
-
-def _unknown_property_file(document: Json) -> None:
-    get = step_of(document, "Gate")["Arguments"]["Conditions"][0]["LeftValue"]["Std:JsonGet"]["PropertyFile"]
-    get["Get"] = "Steps.Evaluate.PropertyFiles.Report"
-
-
-def _property_file_without_output(document: Json) -> None:
-    put(step_of(document, "Evaluate"), "PropertyFiles.0.OutputName", "report")
-
-
-def _callback_output(document: Json) -> None:
-    put(step_of(document, "Decide"), "Arguments.run_id", {"Get": "Steps.ExternalCheck.OutputParameters['answer']"})
-
-
-def _fail_has_no_properties(document: Json) -> None:
-    put(step_of(document, "Train"), "Arguments.Tags.0.Value", {"Get": "Steps.BadParameters.FailureReason"})
-
-
-def _other_branch(document: Json) -> None:
-    put(step_of(document, "Refused"), "Arguments.ErrorMessage", {"Get": "Steps.Register.ModelPackageArn"})
-
-
-def _depends_on_nobody(document: Json) -> None:
-    put(step_of(document, "Register"), "DependsOn", ["Nobody"])
-
-
-def _depends_on_condition(document: Json) -> None:
-    put(step_of(document, "Train"), "DependsOn", ["CheckParameters"])
-
-
-def _nested_condition(document: Json) -> None:
-    gate = document["Steps"].pop()
-    step_of(document, "CheckParameters")["Arguments"]["IfSteps"].append(gate)
-
-
-def _cycle(document: Json) -> None:
-    put(step_of(document, "Preprocess"), "DependsOn", ["Evaluate"])
-
-
-def _same_name(document: Json) -> None:
-    put(step_of(document, "Baseline"), "Name", "Train")
-
-
 @pytest.mark.parametrize(
-    ("spoil", "problem"),
+    ("name", "path", "value", "problem"),
     [
-        (_dangle, f"step Train: {TRAIN_OUTPUT.replace('Preprocess', 'Prepare')!r} refers to step 'Prepare', which does not exist"),
-        (_undeclared_output, "refers to output 'trane', which that step does not declare"),
-        (_unknown_property, "step Evaluate: 'Steps.Train.ModelArtifacts.S3Uri' is not in what DescribeTrainingJob returns"),
-        (_whole_structure, "step Evaluate: 'Steps.Train.ModelArtifacts' is a structure, not one value"),
-        (_undeclared_parameter, "step Train: parameter 'Eta' is not declared"),
-        (_unknown_variable, "step Train: 'Execution.Id' is no variable of an execution"),
-        (_unknown_property_file, "step Gate: 'Steps.Evaluate.PropertyFiles.Report' is no property file of that step, which has ['EvaluationReport']"),
-        (_property_file_without_output, "step Evaluate: its property file lies in output 'report', which it does not declare"),
-        (_callback_output, "is no output of that step, which has [\"OutputParameters['note']\"]"),
-        (_fail_has_no_properties, "'Steps.BadParameters.FailureReason' refers to a Fail step, which has no properties"),
-        (_other_branch, "refers to a step of the other branch, which never runs in the same execution"),
-        (_depends_on_nobody, "step Register: depends on step 'Nobody', which does not exist"),
-        (_depends_on_condition, "step Train: SageMaker allows no DependsOn a Condition step, CheckParameters"),
-        (_nested_condition, "step Gate: SageMaker allows no Condition step inside another, CheckParameters"),
-        (_cycle, "steps wait for each other in a circle: Preprocess -> Evaluate -> Baseline -> Preprocess"),
-        (_same_name, "two steps are named 'Train'; names are unique"),
+        ("Train", CHANNEL, {"Get": TRAIN_OUTPUT.replace("Preprocess", "Prepare")}, f"step Train: {TRAIN_OUTPUT.replace('Preprocess', 'Prepare')!r} refers to step 'Prepare', which does not exist"),
+        ("Train", CHANNEL, {"Get": TRAIN_OUTPUT.replace("'train'", "'trane'")}, "refers to output 'trane', which that step does not declare"),
+        ("Evaluate", INPUT, {"Get": "Steps.Train.ModelArtifacts.S3Uri"}, "step Evaluate: 'Steps.Train.ModelArtifacts.S3Uri' is not in what DescribeTrainingJob returns"),
+        ("Evaluate", INPUT, {"Get": "Steps.Train.ModelArtifacts"}, "step Evaluate: 'Steps.Train.ModelArtifacts' is a structure, not one value"),
+        ("Train", "Arguments.HyperParameters.eta", {"Get": "Parameters.Eta"}, "step Train: parameter 'Eta' is not declared"),
+        ("Train", "Arguments.Tags.0.Value", {"Get": "Execution.Id"}, "step Train: 'Execution.Id' is no variable of an execution"),
+        ("Train", "Arguments.Tags.0.Value", {"Get": "Steps.BadParameters.FailureReason"}, "'Steps.BadParameters.FailureReason' refers to a Fail step, which has no properties"),
+        ("Gate", "Arguments.Conditions.0.LeftValue.Std:JsonGet.PropertyFile.Get", "Steps.Evaluate.PropertyFiles.Report", "step Gate: 'Steps.Evaluate.PropertyFiles.Report' is no property file of that step, which has ['EvaluationReport']"),
+        ("Evaluate", "PropertyFiles.0.OutputName", "report", "step Evaluate: its property file lies in output 'report', which it does not declare"),
+        ("Decide", "Arguments.run_id", {"Get": "Steps.ExternalCheck.OutputParameters['answer']"}, "is no output of that step, which has [\"OutputParameters['note']\"]"),
+        ("Refused", "Arguments.ErrorMessage", {"Get": "Steps.Register.ModelPackageArn"}, "refers to a step of the other branch, which never runs in the same execution"),
+        ("Register", "DependsOn", ["Nobody"], "step Register: depends on step 'Nobody', which does not exist"),
+        ("Train", "DependsOn", ["CheckParameters"], "step Train: SageMaker allows no DependsOn a Condition step, CheckParameters"),
+        ("Preprocess", "DependsOn", ["Evaluate"], "steps wait for each other in a circle: Preprocess -> Evaluate -> Baseline -> Preprocess"),
+        ("Baseline", "Name", "Train", "two steps are named 'Train'; names are unique"),
     ],
 )  # fmt: skip
 def test_references_resolve_and_steps_have_an_order(
-    document: Json, spoil: Callable[[Json], None], problem: str
+    document: Json, name: str, path: str, value: Any, problem: str
 ) -> None:
     """Whatever dangles, crosses branches or goes in a circle is named."""
-    spoil(document)
+    put(step_of(document, name), path, value)
     found = problems(document)
     assert any(problem in each for each in found), found
+
+
+def test_conditions_are_not_nested(document: Json) -> None:
+    """SageMaker takes no Condition step in a branch of another."""
+    gate = document["Steps"].pop()
+    step_of(document, "CheckParameters")["Arguments"]["IfSteps"].append(gate)
+    assert "step Gate: SageMaker allows no Condition step inside another, CheckParameters" in problems(document)
 
 
 @pytest.mark.parametrize(
