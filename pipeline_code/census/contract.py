@@ -40,6 +40,7 @@ POSITIVE = ">50K"
 # Files that one step writes and another reads. Of splits and encoding each host writes a `part-<host>`.
 ENCODING_FILE = "encoding.json"
 MODEL_FILE = "model.json"
+INFERENCE_FILE = "code/inference.py"
 MODEL_ARCHIVE = "model.tar.gz"
 SCORES_FILE = "scores.parquet"
 BASELINE_FILE = "baseline.json"

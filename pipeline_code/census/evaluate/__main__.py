@@ -5,28 +5,51 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..contract import CATEGORICAL, EVALUATION_FILE, FEATURES, GOLDEN_ROWS_FILE, DataError
+from ..contract import (
+    BASELINE_FILE,
+    CATEGORICAL,
+    DRIFT_BASELINE_FILE,
+    EVALUATION_FILE,
+    FEATURES,
+    GOLDEN_ROWS_FILE,
+    MODEL_ARCHIVE,
+    REPORT_FILE,
+    SAMPLE_PAYLOAD_FILE,
+    SCORES_FILE,
+    DataError,
+)
 from ..tables import labels_of, read_split
 from .logic import Holdout, Policy, Tuning, check_baseline, check_classes, choose, evaluation
 from .memory import drift_baseline, feature_distributions, golden_rows, sample_payload
 from .metrics import auc
-from .packed import ARCHIVE, NoAnswer, PackedModel
+from .packed import NoAnswer, PackedModel
 from .plots import draw_all
 from .report import render
 
 Load = Callable[[Path, str], PackedModel]
 
 
-def main() -> None:
+class Challenger(NamedTuple):
+    """The model that is judged, its scores of the holdout, and how it came to be chosen if there were two."""
+
+    source: str
+    archive: Path
+    model: PackedModel
+    scores: np.ndarray
+    tuning: Tuning | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the step; a mistake in its inputs ends it with one sentence, a model below its gate does not end it."""
-    options = arguments()
+    options = parser().parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as work:
             run(options, lambda archive, name: PackedModel(archive, folder=Path(work) / name, name=name))
@@ -36,7 +59,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def arguments() -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     """What the step is called with."""
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
     for name in ("model", "champion", "train", "validation", "holdout", "baseline"):
@@ -50,92 +73,104 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--segments", default="", help="columns, by comma, whose values are judged one by one")
     parser.add_argument("--compare-with-champion", type=str.lower, choices=("true", "false"), required=True)
     parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
-    return parser.parse_args()
+    return parser
 
 
 def run(options: argparse.Namespace, load: Load) -> None:
     """Read, judge, write."""
+    table = read_split(options.input_holdout, "holdout")
+    labels, rows = labels_of(table), table.select(FEATURES)
+    check_classes(labels, "holdout split")
+    policy = policy_of(options, rows)
+    baseline, description = read_baseline(options.input_baseline, rows=len(labels))
+    challenger = pick_challenger(options, rows, load)
+    champion, trouble = score_champion(options.input_champion, rows, load)
+
+    holdout = Holdout(labels, challenger.scores, baseline=baseline, champion=champion, champion_trouble=trouble)
+    report = evaluation(
+        holdout,
+        policy=policy,
+        source=challenger.source,
+        baseline_description=description,
+        tuning=challenger.tuning,
+        importance=challenger.model.importance(),
+    )
+    golden = golden_rows(rows, challenger.scores, lambda body: challenger.model.answer(body, "text/csv"))
+    train = read_split(options.input_train, "train")
+    features = feature_distributions(train, challenger.model.encoding)
+    drift = drift_baseline(features, train_rows=len(train), labels=labels, scores=challenger.scores)
+    plots = draw_all(holdout, report)
+    files = {
+        EVALUATION_FILE: as_json(report),
+        GOLDEN_ROWS_FILE: as_json(golden),
+        DRIFT_BASELINE_FILE: as_json(drift),
+        SAMPLE_PAYLOAD_FILE: sample_payload(golden["body"]),
+        REPORT_FILE: render(report, plots).encode(),
+        **{f"plots/{name}.svg": drawing.encode() for name, drawing in plots.items()},
+    }
+    (options.output_evaluation / "plots").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (options.output_evaluation / name).write_bytes(content)
+    options.output_model.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(challenger.archive, options.output_model / MODEL_ARCHIVE)
+    tell(report)
+
+
+def policy_of(options: argparse.Namespace, rows: pa.Table) -> Policy:
+    """What the run asks of a challenger."""
     segments = [name for name in options.segments.split(",") if name]
     if unknown := sorted(set(segments) - set(CATEGORICAL)):
         raise DataError(f"segments must be among the columns {list(CATEGORICAL)}, got {unknown}")
-    table = read_split(options.input_holdout, "holdout")
-    labels = labels_of(table)
-    check_classes(labels, "holdout split")
-    rows = table.select(FEATURES)
-    baseline, description = read_baseline(options.input_baseline, rows=len(labels))
+    return Policy(
+        floors={"auc": options.min_auc, "accuracy": options.min_accuracy},
+        max_auc_drop=options.max_auc_drop,
+        compare_with_champion=options.compare_with_champion == "true",
+        segments={name: rows.column(name).to_pylist() for name in segments},
+        seed=options.seed,
+    )
 
-    candidates = {"default": load(options.input_model / ARCHIVE, "default model")}
+
+def pick_challenger(options: argparse.Namespace, rows: pa.Table, load: Load) -> Challenger:
+    """The default model, or the tuned one if that is better on the validation split; the holdout has no say in it."""
+    archives = {"default": options.input_model / MODEL_ARCHIVE}
     if options.input_tuned:
-        candidates["tuned"] = load(options.input_tuned / ARCHIVE, "tuned model")
-    scores = {name: model.scores(rows) for name, model in candidates.items()}
+        archives["tuned"] = options.input_tuned / MODEL_ARCHIVE
+    models = {name: load(archive, f"{name} model") for name, archive in archives.items()}
+    scores = {name: model.scores(rows) for name, model in models.items()}
     source, tuning = "default", None
     if options.input_tuned:
-        validation_auc = judge_on_validation(options.input_validation, candidates)
+        validation_auc = judge_on_validation(options.input_validation, models)
         source = choose(validation_auc)
         tuning = Tuning(default=scores["default"], tuned=scores["tuned"], validation_auc=validation_auc)
-    challenger = candidates[source]
-    champion, trouble = score_champion(options.input_champion, rows, load)
-
-    holdout = Holdout(labels, scores[source], baseline=baseline, champion=champion, champion_trouble=trouble)
-    report = evaluation(
-        holdout,
-        policy=Policy(
-            floors={"auc": options.min_auc, "accuracy": options.min_accuracy},
-            max_auc_drop=options.max_auc_drop,
-            compare_with_champion=options.compare_with_champion == "true",
-            segments={name: rows.column(name).to_pylist() for name in segments},
-            seed=options.seed,
-        ),
-        source=source,
-        baseline_description=description,
-        tuning=tuning,
-        importance=challenger.importance(),
-    )
-    golden = golden_rows(rows, scores[source], lambda body: challenger.answer(body, "text/csv"))
-    train = read_split(options.input_train, "train")
-    drift = drift_baseline(
-        feature_distributions(train, challenger.encoding), train_rows=len(train), labels=labels, scores=scores[source]
-    )
-    plots = draw_all(holdout, report)
-    write(options.output_evaluation / EVALUATION_FILE, as_json(report))
-    write(options.output_evaluation / GOLDEN_ROWS_FILE, as_json(golden))
-    write(options.output_evaluation / "drift_baseline.json", as_json(drift))
-    write(options.output_evaluation / "sample_payload.tar.gz", sample_payload(golden["body"]))
-    write(options.output_evaluation / "report.html", render(report, plots).encode())
-    for name, drawing in plots.items():
-        write(options.output_evaluation / "plots" / f"{name}.svg", drawing.encode())
-    options.output_model.mkdir(parents=True, exist_ok=True)
-    chosen = options.input_model if source == "default" else options.input_tuned
-    shutil.copyfile(chosen / ARCHIVE, options.output_model / ARCHIVE)
-    tell(report)
+    return Challenger(source, archives[source], models[source], scores[source], tuning)
 
 
 def read_baseline(folder: Path, *, rows: int) -> tuple[np.ndarray, str]:
     """The baseline's scores of the holdout, and what it is."""
     try:
-        scores = pq.read_table(folder / "scores.parquet").column("score").to_numpy()
-        description = json.loads((folder / "baseline.json").read_text(encoding="utf-8"))["description"]
+        scores = pq.read_table(folder / SCORES_FILE).column("score").to_numpy()
+        description = json.loads((folder / BASELINE_FILE).read_text(encoding="utf-8"))["description"]
     except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are ValueErrors
         raise DataError(f"the baseline cannot be read ({error}); run the baseline step again") from error
     return check_baseline(scores, rows=rows), str(description)
 
 
-def judge_on_validation(folder: Path, candidates: dict[str, PackedModel]) -> dict[str, float]:
-    """The AUC of each candidate on the validation split."""
+def judge_on_validation(folder: Path, models: dict[str, PackedModel]) -> dict[str, float]:
+    """The AUC of each model on the validation split."""
     table = read_split(folder, "validation")
     labels = labels_of(table)
     check_classes(labels, "validation split")
     rows = table.select(FEATURES)
-    return {name: auc(labels, model.scores(rows)) for name, model in candidates.items()}
+    return {name: auc(labels, model.scores(rows)) for name, model in models.items()}
 
 
-def score_champion(folder: Path, rows: Any, load: Load) -> tuple[np.ndarray | None, str | None]:
+def score_champion(folder: Path, rows: pa.Table, load: Load) -> tuple[np.ndarray | None, str | None]:
     """The champion's scores, or neither on a first run, or the trouble it has with these rows."""
-    if not (folder / ARCHIVE).is_file():
+    if not (folder / MODEL_ARCHIVE).is_file():
         check_first_run(folder)
         return None, None
     try:
-        return load(folder / ARCHIVE, "champion").scores(rows), None
+        return load(folder / MODEL_ARCHIVE, "champion").scores(rows), None
     except NoAnswer as error:
         return None, str(error)
 
@@ -149,7 +184,7 @@ def check_first_run(folder: Path) -> None:
     except ValueError:
         pass
     raise DataError(
-        f'the champion must be {ARCHIVE}, or one .json file saying {{"champion": null}} on a first run, '
+        f'the champion must be {MODEL_ARCHIVE}, or one .json file saying {{"champion": null}} on a first run, '
         f"got {[path.name for path in found]}; check ChampionUri"
     )
 
@@ -157,12 +192,6 @@ def check_first_run(folder: Path) -> None:
 def as_json(content: Any) -> bytes:
     """JSON, the same bytes for the same content; NaN is refused."""
     return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file, and its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def tell(report: dict[str, Any]) -> None:

@@ -13,11 +13,9 @@ import numpy as np
 import pyarrow as pa
 import xgboost as xgb
 
-from ..contract import ENCODING_FILE, DataError
+from ..contract import ENCODING_FILE, INFERENCE_FILE, DataError
 from ..tables import columns_to_matrix
 
-ARCHIVE = "model.tar.gz"
-CODE = Path("code") / "inference.py"
 ROWS_A_REQUEST = 10_000
 PROOF_ROWS = 500
 _JSON = "application/json"
@@ -38,7 +36,7 @@ class PackedModel:
             self.encoding: dict[str, Any] = json.loads((folder / ENCODING_FILE).read_text(encoding="utf-8"))
             self._features: list[str] = self.encoding["features"]
             self._kinds = ["c" if feature in self.encoding["categories"] else "q" for feature in self._features]
-            self._inference = _load(folder / CODE, "inference_of_the_" + name.replace(" ", "_"))
+            self._inference = _load(folder / INFERENCE_FILE, "inference_of_the_" + name.replace(" ", "_"))
             self._model = self._inference.model_fn(str(folder))
         except Exception as error:  # whatever code of another day may raise
             raise NoAnswer(f"the {name} cannot be loaded: {_first_line(error)}") from error
@@ -108,7 +106,7 @@ def unpack(archive: Path, *, folder: Path, name: str) -> None:
             opened.extractall(folder, filter="data")
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"the {name}'s {archive.name} is no whole tar.gz ({error}); train it again") from error
-    if absent := [str(path) for path in (CODE, Path(ENCODING_FILE)) if not (folder / path).is_file()]:
+    if absent := [path for path in (INFERENCE_FILE, ENCODING_FILE) if not (folder / path).is_file()]:
         raise DataError(f"the {name}'s {archive.name} lacks {absent}; it must hold what the train step packs")
 
 

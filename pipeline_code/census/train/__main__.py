@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .. import inference
-from ..contract import ENCODING_FILE, MODEL_FILE, DataError
+from ..contract import ENCODING_FILE, INFERENCE_FILE, MODEL_FILE, DataError
 from ..tables import read_encoding, read_split
 from .checkpoints import FolderCheckpoints, fingerprint
 from .hyperparameters import parser
@@ -36,10 +36,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
     booster, score = fit(train, validation, checkpoints=checkpoints, **hyperparameters)
     model = Path(os.environ["SM_MODEL_DIR"])
-    (model / "code").mkdir(parents=True, exist_ok=True)
+    (model / INFERENCE_FILE).parent.mkdir(parents=True, exist_ok=True)
     booster.save_model(model / MODEL_FILE)
     (model / ENCODING_FILE).write_text(json.dumps(encoding, indent=1, sort_keys=True), encoding="utf-8")
-    shutil.copyfile(inference.__file__, model / "code" / "inference.py")
+    shutil.copyfile(inference.__file__, model / INFERENCE_FILE)
     rounds = booster.num_boosted_rounds()
     print(f"kept {rounds} rounds")
     # The tuner's objective, in the only words it knows for this image: requests cannot define metrics of their own.

@@ -117,7 +117,7 @@ Step = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def evaluate(monkeypatch: pytest.MonkeyPatch) -> Step:
+def evaluate() -> Step:
     """Runs the step on a folder of inputs and reads its report."""
 
     def run(work: Path, *, tuned: bool = False, output: str = "", **changes: str) -> dict[str, Any]:
@@ -134,8 +134,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch) -> Step:
             "seed": "17",
             **changes,
         }
-        monkeypatch.setattr("sys.argv", ["evaluate", *(f"--{name}={value}" for name, value in settings.items())])
-        main()
+        main([f"--{name}={value}" for name, value in settings.items()])
         report: dict[str, Any] = json.loads((work / f"{output}evaluation" / "evaluation.json").read_text())
         return report
 
