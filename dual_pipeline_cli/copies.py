@@ -17,6 +17,7 @@ from dual_pipeline.placeholders import PLACEHOLDERS
 from dual_pipeline.sandbox_contract import TAG_EXPIRES, copy_name, output_name
 
 from .environment import EnvironmentClient, EnvironmentTrouble
+from .working_tree import StepCode
 
 _DELETE = "arn:aws:scheduler:::aws-sdk:sagemaker:deletePipeline"
 # Names of schedules have 64 characters at most, those of pipelines up to here 39.
@@ -68,6 +69,23 @@ class Copies:
         if any(output_name(name) not in outputs for name in names):
             return None
         return {name: outputs[output_name(name)].split(",") for name in names}
+
+    def code_uri(self, code: StepCode) -> str:
+        """Where a copy's step finds its code."""
+        return f"s3://{self._environment[output_name('artifact_bucket')]}/{self._code_key(code)}"
+
+    def keep(self, code: StepCode) -> None:
+        """Upload a step's code under its hash, which nobody may write twice: what is there has the same bytes."""
+        try:
+            self._environment.client("s3").put_object(
+                Bucket=self._environment[output_name("artifact_bucket")],
+                Key=self._code_key(code),
+                Body=code.content,
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
 
     def name(self, owner: str) -> str:
         """The name of an owner's copy."""
@@ -133,6 +151,9 @@ class Copies:
                         modified=summary["LastModifiedTime"],
                         expires=self._expiry(name),
                     )
+
+    def _code_key(self, code: StepCode) -> str:
+        return f"{self._environment.project}/code/{code.file}"
 
     def _described(self, owner: str) -> dict[str, Any] | None:
         try:

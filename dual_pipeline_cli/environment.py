@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from rich.console import Console
 
 from dual_pipeline.errors import DualPipelineError
-from dual_pipeline_local import lifecycle
+from dual_pipeline_local import lifecycle, staging
 from dual_pipeline_local.deployment import Clients, Deployment, read_deployments
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
@@ -36,6 +36,7 @@ LocalOption = Annotated[
     bool, typer.Option("--local", help="Use the local AWS that `dual-pipeline local up` started, not your AWS account.")
 ]
 
+_NO_OBJECT = ("NoSuchKey", "NoSuchBucket", "404")
 _STALE_KEYS = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 
 
@@ -70,6 +71,15 @@ class EnvironmentClient:
     def client(self, service: str) -> Any:
         """The boto3 client of a service."""
         return self.aws.client(service)
+
+    def read(self, uri: str) -> bytes | None:
+        """The bytes of an S3 object; None when there is none."""
+        try:
+            return staging.read(self.client("s3"), uri)
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _NO_OBJECT:
+                return None
+            raise
 
 
 def connect(

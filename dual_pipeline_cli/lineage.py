@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +20,6 @@ from dual_pipeline.loop_contract import (
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_REASON,
 )
-from dual_pipeline_local import staging
 
 from .environment import (
     EnvironmentClient,
@@ -212,7 +210,7 @@ def _data(environment: EnvironmentClient, snapshot_uri: str) -> dict[str, Any]:
     if not snapshot_uri:
         return {}
     uri = f"{snapshot_uri.rstrip('/')}/manifest.json"
-    content = _read(environment, uri)
+    content = environment.read(uri)
     if content is None:
         return {"snapshot": snapshot_uri, "manifest": "gone"}
     manifest = json.loads(content)
@@ -226,7 +224,7 @@ def _data(environment: EnvironmentClient, snapshot_uri: str) -> dict[str, Any]:
 
 def _evaluation(environment: EnvironmentClient, model: Model) -> dict[str, Any]:
     """Metrics with the champion it beat and what tuning brought, in the report's words."""
-    content = _read(environment, model.evaluation_uri) if model.evaluation_uri else None
+    content = environment.read(model.evaluation_uri) if model.evaluation_uri else None
     if content is None:
         return {}
     report = json.loads(content)
@@ -249,15 +247,6 @@ def _artifacts(model: Model, executions: Executions, execution_arn: str) -> dict
         if step.type.endswith("Job") and step.resource:
             told[step.name] = f"{step.resource}{' (from the cache)' if step.cached else ''}"
     return {name: value for name, value in told.items() if value}
-
-
-def _read(environment: EnvironmentClient, uri: str) -> bytes | None:
-    try:
-        return staging.read(environment.client("s3"), uri)
-    except ClientError as error:
-        if error.response["Error"].get("Code") in ("NoSuchKey", "404"):
-            return None
-        raise
 
 
 def _title(name: str) -> str:

@@ -22,6 +22,7 @@ from dual_pipeline_local.sagemaker.pipelines.cache import expiry_s
 from dual_pipeline_local.sagemaker.pipelines.definition import Definition
 from dual_pipeline_local.sagemaker.pipelines.jobs import named
 
+from .deployed_definition import as_deployed
 from .environment import (
     EnvironmentClient,
     EnvironmentOption,
@@ -34,7 +35,7 @@ from .environment import (
 from .executions import Executions
 from .forecast import PastExecution, PastStep, StepForecast, Verdict, duration, forecast
 from .ledger import read_champion
-from .rendering import render_checkout
+from .working_tree import WorkingTree
 
 _MOST_EXECUTIONS = 50
 _STYLES = {Verdict.HIT: "green", Verdict.MISS: "yellow", Verdict.UNCACHED: "dim"}
@@ -67,7 +68,7 @@ def plan_next(
     moment = now or datetime.now(UTC)
     text = executions.deployed()
     if working_tree is not None:
-        text = render_checkout(environment, text, root=working_tree)
+        text = as_deployed(environment, WorkingTree(root=working_tree), text)
     definition = parse(text)
     assumed = dict(_assume(environment, executions, definition, given))
     values = _values(definition, {**{name: value for name, (value, _) in assumed.items()}, **given})

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from dual_pipeline.definition import all_steps, compact
+from dual_pipeline.definition import all_steps, compact, in_network
 from dual_pipeline.loop_contract import (
     EVALUATION_FILE,
     PARAMETER_CHAMPION_URI,
@@ -131,13 +131,19 @@ def put_copy(environment: EnvironmentClient, *, name: str | None, life: timedelt
     copies, tree = Copies(environment), WorkingTree(root=root)
     owner = clean_owner(name) if name else owner_of(environment)
     project = tree.project(environment.project, environment=environment.environment)
+    code = tree.code(project)
     definition = tree.render(
-        project, placeholders=copies.placeholders, network=copies.network, s3=environment.client("s3")
+        project, placeholders=copies.placeholders, code={step: copies.code_uri(each) for step, each in code.items()}
     )
+    if copies.network:
+        definition = in_network(definition, **copies.network)
+    document = as_copy(json.loads(definition))
+    for each in code.values():
+        copies.keep(each)
     expires = datetime.now(UTC) + life
     new = copies.put(
         owner,
-        compact(json.dumps(as_copy(json.loads(definition)))),
+        compact(json.dumps(document)),
         expires=expires,
         description=f"{owner}'s copy, of commit {tree.commit()}",
     )

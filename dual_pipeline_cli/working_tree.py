@@ -6,19 +6,27 @@ import hashlib
 import importlib
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from dual_pipeline.code_bundle import write_bundle
-from dual_pipeline.definition import in_network, load_definition, render_definition, steps_of
+from dual_pipeline.definition import load_definition, render_definition, steps_of
+from dual_pipeline.errors import DualPipelineError
 from dual_pipeline.model_project import ModelProject
 
 from .environment import EnvironmentTrouble
+
+
+@dataclass(frozen=True)
+class StepCode:
+    """A step's code, packed: the file name, made of its hash, and the bytes."""
+
+    file: str
+    content: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +40,7 @@ class WorkingTree:
 
         Raises EnvironmentTrouble when the checkout knows no such environment or project.
         """
-        module = self._environments()
-        configured = [each for each in module.ENVIRONMENTS if each.name == environment]
+        configured = [each for each in self._environments() if each.name == environment]
         found = [project for each in configured for project in each.projects if project.name == name]
         if not found:
             raise EnvironmentTrouble(
@@ -54,55 +61,54 @@ class WorkingTree:
         )
         return described.stdout.strip() or "unknown"
 
-    def render(
-        self,
-        project: ModelProject,
-        *,
-        placeholders: Mapping[str, str],
-        network: Mapping[str, list[str]] | None,
-        s3: Any,
-    ) -> str:
-        """The committed definition with a copy's values in it, its step code uploaded under its hash.
+    def definition(self, project: ModelProject) -> str:
+        """The compiled definition of a project.
 
-        Raises StaleDefinition when it must be compiled again, before anything is uploaded.
+        Raises StaleDefinition when it must be compiled again.
+        """
+        return load_definition(self.root / project.folder)
+
+    def code(self, project: ModelProject) -> dict[str, StepCode]:
+        """The code of each step that the project's definition runs, packed as its kind of job wants it.
+
+        Raises StaleDefinition, and EnvironmentTrouble when a file of a step is not there.
         """
         folder = self.root / project.folder
-        kinds = steps_of(load_definition(folder))
+        found = {}
         with TemporaryDirectory() as name:
-            bundles = {
-                step: write_bundle(folder, step=step, kind=kind, folder=Path(name)) for step, kind in kinds.items()
-            }
-            files = {
-                step: (f"{_hash(path)}{''.join(path.suffixes)}", path.read_bytes()) for step, path in bundles.items()
-            }
-        bucket, prefix = placeholders["artifact_bucket"], f"{project.name}/code"
-        code = {f"{step}_code_uri": f"s3://{bucket}/{prefix}/{file}" for step, (file, _) in files.items()}
-        code |= {f"{step}_code_file": file for step, (file, _) in files.items()}
-        rendered = render_definition(
-            project, project_folder=folder, placeholders={"commit": self.commit(), **placeholders, **code}
-        )
-        for file, content in files.values():
-            _add(s3, bucket, f"{prefix}/{file}", content)
-        return in_network(rendered, **network) if network else rendered
+            for step, kind in steps_of(self.definition(project)).items():
+                try:
+                    bundle = write_bundle(folder, step=step, kind=kind, folder=Path(name))
+                except FileNotFoundError as error:
+                    raise EnvironmentTrouble(str(error)) from error
+                content = bundle.read_bytes()
+                found[step] = StepCode(f"{hashlib.sha256(content).hexdigest()}{''.join(bundle.suffixes)}", content)
+        return found
+
+    def render(self, project: ModelProject, *, placeholders: Mapping[str, str], code: Mapping[str, str]) -> str:
+        """The definition with an environment's values in it; `code` is where each step's code lies, as URIs.
+
+        Raises StaleDefinition when it must be compiled again.
+        """
+        files = {f"{step}_code_file": uri.rpartition("/")[2] for step, uri in code.items()}
+        uris = {f"{step}_code_uri": uri for step, uri in code.items()}
+        values = {**placeholders, "commit": self.commit(), **files, **uris}
+        return render_definition(project, project_folder=self.root / project.folder, placeholders=values)
 
     def _environments(self) -> Any:
         if not (self.root / "environments.py").is_file():
             raise EnvironmentTrouble(f"{self.root} holds no environments.py: call dual-pipeline in the checkout")
         sys.path.insert(0, str(self.root))
         try:
-            return importlib.import_module("environments")
+            return importlib.import_module("environments").ENVIRONMENTS
+        except DualPipelineError:
+            raise
+        except Exception as error:
+            # whatever a person's own configuration raises
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise EnvironmentTrouble(
+                f"environments.py of {self.root} cannot be imported: {type(error).__name__}: {error}"
+                f" ({place.filename}, line {place.lineno})"
+            ) from error
         finally:
             sys.path.remove(str(self.root))
-
-
-def _add(s3: Any, bucket: str, key: str, content: bytes) -> None:
-    """Write an object that nobody may write twice: what is there has the same hash."""
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "PreconditionFailed":
-            raise
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dual_pipeline_local.observer import count_transitions, read_states
+from dual_pipeline_local.observer import count_transitions, find_pipeline_execution, read_states
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -68,3 +68,17 @@ def test_transitions_count_states_and_retries() -> None:
         _entered("A"), SCHEDULED, FAILED, SCHEDULED, _exited("A"), _entered("B"), SCHEDULED, _exited("B")
     )
     assert 3 == count_transitions(history)
+
+
+def test_the_pipeline_execution_is_the_one_that_was_started() -> None:
+    """An execution that the run only read about, the champion's, is not its own."""
+
+    def answered(resource: str, output: str) -> tuple[str, dict[str, Any]]:
+        return "TaskSucceeded", {"taskSucceededEventDetails": {"resource": resource, "output": output}}
+
+    read = answered("getItem", '{"Item": {"execution": {"S": "arn:aws:sagemaker:r:1:pipeline/p/execution/old"}}}')
+    started = answered(
+        "startPipelineExecution", '{"PipelineExecutionArn": "arn:aws:sagemaker:r:1:pipeline/p/execution/new"}'
+    )
+    assert find_pipeline_execution(_history(read)) is None
+    assert "arn:aws:sagemaker:r:1:pipeline/p/execution/new" == find_pipeline_execution(_history(read, started))
