@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from .deployment import Deployment
 from .run_notes import NotedStep, RunNotes
 from .safety import LocalAws
 
-_PIPELINE_EXECUTION = re.compile(r'arn:aws[a-z-]*:sagemaker:[^":/]*:\d*:pipeline/[^"/\\]+/execution/[A-Za-z0-9]+')
 _STARTED_AGAIN = ("TaskScheduled", "TaskSubmitFailed")
 _PIPELINE_ENDED = ("Succeeded", "Failed", "Stopped")
 
@@ -112,7 +110,7 @@ class Observer:
         # described first: a history read after the end is complete
         execution = self._states.describe_execution(executionArn=execution_arn)
         history = self._history(execution_arn)
-        pipeline_execution = _pipeline_execution(history)
+        pipeline_execution = find_pipeline_execution(history)
         ended = execution["status"] != "RUNNING"
         return RunView(
             execution_arn=execution_arn,
@@ -242,11 +240,12 @@ def count_transitions(history: list[dict[str, Any]]) -> int:
     return entered
 
 
-def _pipeline_execution(history: list[dict[str, Any]]) -> str | None:
+def find_pipeline_execution(history: list[dict[str, Any]]) -> str | None:
+    """The pipeline execution that a run started; the champion's, which a run reads about, is another one."""
     for event in history:
-        details: dict[str, Any] = event.get("stateExitedEventDetails") or event.get("taskSucceededEventDetails") or {}
-        if found := _PIPELINE_EXECUTION.search(details.get("output", "")):
-            return found.group()
+        details: dict[str, Any] = event.get("taskSucceededEventDetails", {})
+        if details.get("resource") == "startPipelineExecution":
+            return str(json.loads(details["output"])["PipelineExecutionArn"])
     return None
 
 
