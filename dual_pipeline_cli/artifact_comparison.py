@@ -7,25 +7,47 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from rich.text import Text
 
 _CHUNK = 1 << 20
 _ARCHIVE = ".tar.gz"
 REPACKED = "packed anew"
 
 
+class Verdict(Enum):
+    """What a file is, compared with the earlier run's; the value is the style it is shown in."""
+
+    SAME = "green"
+    DIFFERS = "yellow"
+    NEW = "cyan"
+    MISSING = "red"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One file: whether it is the same, and otherwise where the first difference is; hashes are SHA-256."""
+class FileComparison:
+    """One file that either of two runs wrote; `note` tells where a file that differs does so first.
+
+    Sizes are in bytes and None where there is no file; `sha256` is that of the present file, else of the earlier one.
+    """
 
     name: str
-    same: bool
+    verdict: Verdict
     sha256: str
+    size_then: int | None
+    size_now: int | None
     note: str = ""
 
+    @property
+    def shown(self) -> Text:
+        """The verdict as a word for the terminal."""
+        return Text(self.verdict.name.lower(), self.verdict.value)
 
-def compare(then: Path, now: Path) -> list[Comparison]:
+
+def compare_folders(then: Path, now: Path) -> list[FileComparison]:
     """Every file of two folders in order of name.
 
     An archive is the same when its members are: SageMaker packs a training job's model.tar.gz, with times in it.
@@ -75,17 +97,25 @@ def _files(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
-def _compare(name: str, then: Path | None, now: Path | None) -> Comparison:
-    if then is None or now is None:
-        note = "the run had no such file" if then is None else "the replay wrote no such file"
-        return Comparison(name=name, same=False, sha256=_hash(now or then), note=note)
+def _compare(name: str, then: Path | None, now: Path | None) -> FileComparison:
     before, after = _hash(then), _hash(now)
-    if before == after:
-        return Comparison(name=name, same=True, sha256=after)
-    if name.endswith(_ARCHIVE):
+    if then is None or now is None:
+        verdict, note = Verdict.NEW if then is None else Verdict.MISSING, ""
+    elif before == after:
+        verdict, note = Verdict.SAME, ""
+    elif name.endswith(_ARCHIVE):
         difference = _archive_difference(then, now)
-        return Comparison(name=name, same=difference is None, sha256=after, note=difference or REPACKED)
-    return Comparison(name=name, same=False, sha256=after, note=_difference(then, now))
+        verdict, note = Verdict.DIFFERS if difference else Verdict.SAME, difference or REPACKED
+    else:
+        verdict, note = Verdict.DIFFERS, _difference(then, now)
+    return FileComparison(
+        name=name,
+        verdict=verdict,
+        sha256=after or before,
+        size_then=then.stat().st_size if then else None,
+        size_now=now.stat().st_size if now else None,
+        note=note,
+    )
 
 
 def _difference(then: Path, now: Path) -> str:

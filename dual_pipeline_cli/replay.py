@@ -21,7 +21,7 @@ from dual_pipeline_local import staging
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.observer import StepRecord
 
-from .artifact_comparison import REPACKED, Comparison, compare
+from .artifact_comparison import REPACKED, FileComparison, Verdict, compare_folders
 from .copies import Copies
 from .environment import (
     EnvironmentClient,
@@ -128,7 +128,7 @@ def _winner(environment: EnvironmentClient, step: StepRecord) -> dict[str, Any]:
 
 def _compare_step(
     environment: EnvironmentClient, then: tuple[Executions, StepRecord], now: tuple[Executions, StepRecord]
-) -> list[Comparison]:
+) -> list[FileComparison]:
     s3 = environment.client("s3")
     with TemporaryDirectory() as name:
         folders = Path(name, "then"), Path(name, "now")
@@ -140,7 +140,7 @@ def _compare_step(
                     staging.download(s3, uri, folder / output)
                 except staging.NothingStaged:
                     continue
-        return compare(*folders)
+        return compare_folders(*folders)
 
 
 def _outputs(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -151,15 +151,14 @@ def _outputs(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield output["OutputName"], output["S3Output"]["S3Uri"].rstrip("/") + "/"
 
 
-def _tell(compared: Sequence[tuple[str, Comparison]], narrator: Narrator) -> int:
-    table = Table("step", Column("file", overflow="fold"), "", "SHA-256", Column("note", overflow="fold"))
+def _tell(compared: Sequence[tuple[str, FileComparison]], narrator: Narrator) -> int:
+    table = Table("step", Column("file", overflow="fold"), "is", "SHA-256", Column("note", overflow="fold"))
     for step, each in compared:
-        verdict = Text("same", "green") if each.same else Text("differs", "bold red")
-        table.add_row(step, each.name, verdict, each.sha256[:_HASH], Text(each.note))
+        table.add_row(step, each.name, each.shown, each.sha256[:_HASH], Text(each.note))
     narrator.console.print(table)
     if any(each.note == REPACKED for _, each in compared):
         narrator.console.print(f"{REPACKED}: SageMaker packs a model with the time in it, so its files were compared")
-    differing = sum(not each.same for _, each in compared)
+    differing = sum(each.verdict is not Verdict.SAME for _, each in compared)
     narrator.console.print(
         f"{differing} of {len(compared)} files differ" if differing else f"all {len(compared)} files are the same"
     )

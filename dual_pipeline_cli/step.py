@@ -28,15 +28,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from dual_pipeline_local import staging
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.sagemaker.jobs.container import HOST
 
-from .comparison import REPORT, compare_folders, compare_reports, files_table, metrics_table
+from .artifact_comparison import FileComparison, compare_folders
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, ProjectOption, answer, connect
 from .executions import LAST
 from .job_plan import Place, Plan, plan_of
+from .metric_comparison import REPORT, compare_reports, metrics_table
 from .past_jobs import ROOT, PastJob, job_in_environment, job_on_disk, remembered_run
 
 STEPS_FOLDER = Path("build/steps")
@@ -198,12 +201,23 @@ def _run_and_compare(command: StepCommand, console: Console) -> int:
     if command.expected is None:
         console.print("the run's own step left no outputs to compare with", style="yellow")
         return code
-    console.print(files_table(compare_folders(command.expected, command.output)))
+    console.print(_files_table(compare_folders(command.expected, command.output)))
     for report in sorted(command.output.rglob(REPORT)):
         then = command.expected / report.relative_to(command.output)
         if differences := compare_reports(then, report):
             console.print(metrics_table(differences))
     return code
+
+
+def _files_table(files: Sequence[FileComparison]) -> Table:
+    sizes = (Column(name, justify="right") for name in ("bytes then", "bytes now"))
+    note = Column("first difference", overflow="fold")
+    columns = [Column("file", overflow="fold"), "is", *sizes, *([note] if any(file.note for file in files) else [])]
+    table = Table(*columns, title="Outputs, compared with the run's own", title_justify="left")
+    for file in files:
+        numbers = ("-" if size is None else f"{size:,}" for size in (file.size_then, file.size_now))
+        table.add_row(Text(file.name), file.shown, *numbers, *([Text(file.note)] if len(columns) > 4 else []))
+    return table
 
 
 def _note(text: str) -> None:

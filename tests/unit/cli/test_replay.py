@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dual_pipeline_cli.artifact_comparison import REPACKED, Comparison, compare, first_difference
+from dual_pipeline_cli.artifact_comparison import REPACKED, FileComparison, Verdict, compare_folders, first_difference
 from dual_pipeline_cli.environment import EnvironmentTrouble
 from dual_pipeline_cli.replay_definition import Roles, replay_definition
 
@@ -201,13 +201,13 @@ def archive(members: dict[str, bytes], *, mtime: int) -> bytes:
     return buffer.getvalue()
 
 
-def compared(tmp_path: Path, then: dict[str, bytes], now: dict[str, bytes]) -> list[Comparison]:
+def compared(tmp_path: Path, then: dict[str, bytes], now: dict[str, bytes]) -> list[FileComparison]:
     for folder, files in (("then", then), ("now", now)):
         for name, content in files.items():
             path = tmp_path / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    return compare(tmp_path / "then", tmp_path / "now")
+    return compare_folders(tmp_path / "then", tmp_path / "now")
 
 
 @pytest.mark.parametrize(
@@ -225,19 +225,19 @@ def compared(tmp_path: Path, then: dict[str, bytes], now: dict[str, bytes]) -> l
 def test_files_are_compared(tmp_path: Path, name: str, then: bytes, now: bytes, same: bool, note: str) -> None:
     """Files are the same byte for byte, archives member by member, and the first difference is told."""
     (found,) = compared(tmp_path, {name: then}, {name: now})
-    assert (name, same, note) == (found.name, found.same, found.note)
+    assert (name, same, note) == (found.name, found.verdict is Verdict.SAME, found.note)
 
 
 def test_missing_files_differ(tmp_path: Path) -> None:
     """A file that only one of the two runs wrote differs."""
     found = compared(tmp_path, {"a/old": b"1"}, {"a/new": b"1"})
-    assert [("a/new", "the run had no such file"), ("a/old", "the replay wrote no such file")] == [
-        (each.name, each.note) for each in found if not each.same
+    assert [("a/new", Verdict.NEW, None, 1), ("a/old", Verdict.MISSING, 1, None)] == [
+        (each.name, each.verdict, each.size_then, each.size_now) for each in found
     ]
 
 
 def test_a_broken_archive_differs(tmp_path: Path) -> None:
     """What is no archive is not taken for one."""
     (found,) = compared(tmp_path, {"m.tar.gz": archive({"x": b"1"}, mtime=1)}, {"m.tar.gz": b"nonsense"})
-    assert not found.same
+    assert Verdict.DIFFERS is found.verdict
     assert found.note.startswith("no archive: ")
