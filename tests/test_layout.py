@@ -92,23 +92,19 @@ def test_configuration_loads_without_cdk() -> None:
 
 
 def test_step_code_imports_only_its_own_project() -> None:
-    """A step imports its own folder and its project's contract; the platform's jobs ship as one library."""
+    """A step imports its own folder and what its project's steps share; the platform's jobs ship as one library."""
     steps = list((ROOT / "pipeline_code").glob("*/*/*.py"))
     assert steps
     for path in steps:
         _, project, step, _ = path.relative_to(ROOT).parts
-        own = f"pipeline_code.{project}.{step}"
-        shared = {f"pipeline_code.{project}", f"pipeline_code.{project}.contract"}
-        allowed_prefixes: tuple[str, ...] = (
-            own,
-            f"pipeline_code.{project}.contract.",
-            f"pipeline_code.{project}.inference",
-        )
-        if project == "platform_jobs":
-            allowed_prefixes = ("pipeline_code.platform_jobs.",)
-        for name in _imports(path):
+        package = f"pipeline_code.{project}"
+        modules = (step, "contract", "tables", "inference")
+        ours = (package,) if project == "platform_jobs" else tuple(f"{package}.{module}" for module in modules)
+        for name in set(_imports(path)) - {package}:
             if name.split(".")[0] in FIRST_PARTY | AWS_CDK | SDK:
-                assert name in shared or name.startswith(allowed_prefixes), f"{path.relative_to(ROOT)} imports {name}"
+                assert any(f"{name}.".startswith(f"{each}.") for each in ours), (
+                    f"{path.relative_to(ROOT)} imports {name}"
+                )
 
 
 def test_python_is_the_pinned_one() -> None:

@@ -1,15 +1,14 @@
-"""The census steps on the real data, as bundles, one process each."""
+"""The census steps on the real data, as bundles, each a process with just the libraries of its image."""
 
 import json
-import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from containers import interpreter, run_step
 from dual_pipeline.code_bundle import write_processing_bundle, write_training_bundle
 from pipeline_code.census.project import CENSUS
 from snapshots import census, preprocess_arguments, shuffled_labels, write_snapshot
@@ -20,35 +19,36 @@ pytestmark = pytest.mark.xdist_group("census")
 def run_steps(snapshot: Path, work: Path, bundles: Path, *, hash_seed: int = 0) -> dict[str, Any]:
     """Preprocess, train, fit the baseline and evaluate as SageMaker would run them; returns the evaluation."""
 
-    def run(*command: object, **environment: object) -> None:
-        # Spinning threads make training several times slower when tests share the cores.
-        variables = {
-            **os.environ,
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "PYTHONHASHSEED": str(hash_seed),
-            **{name: str(value) for name, value in environment.items()},
-        }
-        done = subprocess.run([sys.executable, *map(str, command)], env=variables, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    def run(image: str, bundle: str, *arguments: str, **environment: str) -> None:
+        run_step(image, bundles / bundle, *arguments, environment={"PYTHONHASHSEED": str(hash_seed), **environment})
 
-    run(bundles / "preprocess.zip", *preprocess_arguments(snapshot, work))
-    hyperparameters = [
-        text for name, value in CENSUS.declared_hyperparameters.items() for text in (f"--{name}", value.default)
-    ]
-    channels = {f"SM_CHANNEL_{name.upper()}": work / name for name in ("train", "validation", "encoding")}
-    run(bundles / "source" / "train.py", *hyperparameters, SM_MODEL_DIR=work / "model", **channels)
+    def inputs(*names: str) -> list[str]:
+        return [f"--input-{name}={work / name}" for name in names]
+
+    run("xgboost", "preprocess.zip", *preprocess_arguments(snapshot, work))
+    hyperparameters = [f"--{name}={each.default}" for name, each in CENSUS.declared_hyperparameters.items()]
+    channels = {f"SM_CHANNEL_{name.upper()}": str(work / name) for name in ("train", "validation", "encoding")}
+    run("xgboost", "source/train.py", *hyperparameters, SM_MODEL_DIR=str(work / "model"), **channels)
     with tarfile.open(work / "model.tar.gz", "w:gz") as archive:
         archive.add(work / "model", arcname=".")
-    inputs = [f"--input-{name}={work / name}" for name in ("train", "holdout", "encoding")]
-    run(bundles / "baseline.zip", *inputs, f"--output-baseline={work / 'baseline'}")
+    run("sklearn", "baseline.zip", *inputs("train", "holdout", "encoding"), f"--output-baseline={work / 'baseline'}")
     (work / "champion").mkdir()
     (work / "champion" / "none.json").write_text('{"champion": null}')
-    inputs = [f"--input-{name}={work / name}" for name in ("champion", "train", "validation", "holdout", "baseline")]
-    gates = [f"--min-auc={CENSUS.gates.min_auc}", f"--min-accuracy={CENSUS.gates.min_accuracy}"]
-    gates += [f"--max-auc-drop={CENSUS.gates.max_auc_drop}", f"--segments={','.join(CENSUS.gates.segments)}"]
-    outputs = [f"--output-evaluation={work / 'evaluate'}", f"--output-model={work / 'judged'}"]
-    settings = [*gates, "--compare-with-champion=true", "--seed=17"]
-    run(bundles / "evaluate.zip", f"--input-model={work}", *inputs, *outputs, *settings)
+    gates = CENSUS.gates
+    run(
+        "xgboost",
+        "evaluate.zip",
+        f"--input-model={work}",
+        *inputs("champion", "train", "validation", "holdout", "baseline"),
+        f"--output-evaluation={work / 'evaluate'}",
+        f"--output-model={work / 'judged'}",
+        f"--min-auc={gates.min_auc}",
+        f"--min-accuracy={gates.min_accuracy}",
+        f"--max-auc-drop={gates.max_auc_drop}",
+        f"--segments={','.join(gates.segments)}",
+        "--compare-with-champion=true",
+        "--seed=17",
+    )
     report: dict[str, Any] = json.loads((work / "evaluate" / "evaluation.json").read_text())
     return report
 
@@ -101,7 +101,7 @@ def test_the_model_folder_answers_its_golden_rows(first: tuple[Path, dict[str, A
         "print(i.output_fn(i.predict_fn(i.input_fn(sys.stdin.read(), 'text/csv'), m), 'application/json')[0])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [interpreter("xgboost"), "-c", script],
         input=golden["body"],
         cwd=work / "model" / "code",
         capture_output=True,
