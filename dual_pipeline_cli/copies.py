@@ -103,7 +103,7 @@ class Copies:
         described = self._described(owner)
         if described is None:
             raise EnvironmentTrouble(
-                f"there is no copy {self.name(owner)}: make it with dual-pipeline sandbox up --name {owner}"
+                f"there is no copy {self.name(owner)}: dual-pipeline sandbox up makes one, sandbox list shows all"
             )
         definition: dict[str, Any] = json.loads(described["PipelineDefinition"])
         return definition

@@ -141,7 +141,8 @@ def _choose(deployments: Mapping[str, Deployment], *, environment: str, project:
     names = ", ".join(sorted(deployments))
     if not deployments:
         raise EnvironmentTrouble(
-            f"no environment named {environment!r} in {where}: no stack there has that name in its tags"
+            f"no environment named {environment!r} in {where}: no stack there has that name in its tags;"
+            " name another with --env, or deploy it"
         )
     if project is None and len(deployments) > 1:
         raise EnvironmentTrouble(f"{environment} has several projects: choose one with --project, of {names}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dual_pipeline_local.observer import StepRecord, read_steps
@@ -16,6 +16,14 @@ _DESCRIBE = {
     "TuningJob": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
     "TransformJob": ("describe_transform_job", "TransformJobName"),
 }
+
+
+def outputs_of(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and URIs of what a processing or training job wrote; a model's name is empty."""
+    if "ModelArtifacts" in job:
+        yield "", job["ModelArtifacts"]["S3ModelArtifacts"]
+    for output in job.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        yield output["OutputName"], output["S3Output"]["S3Uri"].rstrip("/") + "/"
 
 
 class Executions:
@@ -44,7 +52,7 @@ class Executions:
             if run in (LAST, arn, arn.rpartition("/")[2], summary.get("PipelineExecutionDescription")):
                 return arn
         if run == LAST:
-            raise EnvironmentTrouble(f"pipeline {self.pipeline} has no executions yet")
+            raise EnvironmentTrouble(f"pipeline {self.pipeline} has no executions yet: start a run first")
         raise EnvironmentTrouble(
             f"pipeline {self.pipeline} has no run {run!r}: give a run id of the outer loop, the id or ARN of a "
             "pipeline execution, or last"

@@ -23,7 +23,9 @@ from dual_pipeline_local.run import (
 
 app = typer.Typer(help="Run an environment on this machine, with no AWS account.", no_args_is_help=True)
 
-Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of an environment of environments.py.")]
+Environment = Annotated[
+    str, typer.Option("--env", "--environment", "-e", help="Name of an environment of environments.py.")
+]
 Project = Annotated[str, typer.Option("--project", "-p", help="Model project to give the data to.")]
 Data = Annotated[Path, typer.Option("--data", "-d", help="CSV file to upload.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the local AWS; any free one by default.")]

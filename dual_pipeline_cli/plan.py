@@ -35,6 +35,7 @@ from .environment import (
 from .executions import Executions
 from .forecast import PastExecution, PastStep, StepForecast, Verdict, duration, forecast
 from .ledger import read_champion
+from .parameter_values import ParameterOption, check_values, parse_values
 from .working_tree import WorkingTree
 
 _MOST_EXECUTIONS = 50
@@ -70,6 +71,7 @@ def plan_next(
     if working_tree is not None:
         text = as_deployed(environment, WorkingTree(root=working_tree), text)
     definition = parse(text)
+    check_values(environment, definition.parameters, given)
     assumed = dict(_assume(environment, executions, definition, given))
     values = _values(definition, {**{name: value for name, (value, _) in assumed.items()}, **given})
 
@@ -92,9 +94,7 @@ def show_plan(
     snapshot: Annotated[
         str | None, typer.Option("--snapshot", help="Snapshot URI to train on; by default the last execution's.")
     ] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", help="Value of a pipeline parameter, Name=Value; repeatable.")
-    ] = None,
+    parameter: ParameterOption = None,
     working_tree: Annotated[
         bool, typer.Option("--working-tree", help="Ask about the pipeline and code of this checkout, not the deployed.")
     ] = False,
@@ -105,7 +105,7 @@ def show_plan(
     console = Console(highlight=False, soft_wrap=as_json)
 
     def action() -> int:
-        given = dict(map(_named_value, parameter or ())) | ({PARAMETER_SNAPSHOT_URI: snapshot} if snapshot else {})
+        given = parse_values(parameter or [], snapshot=snapshot)
         client = connect(environment, project, local)
         outlook = plan_next(client, given=given, working_tree=Path.cwd() if working_tree else None)
         if as_json:
@@ -135,13 +135,6 @@ def _values(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:
         raise EnvironmentTrouble(error.message) from error
 
 
-def _named_value(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not name or not sign:
-        raise EnvironmentTrouble(f"a parameter is given as Name=Value, got {text!r}")
-    return name, value
-
-
 def _assume(
     environment: EnvironmentClient, executions: Executions, definition: Definition, given: Mapping[str, str]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -154,7 +147,9 @@ def _assume(
         return
     last = next(executions.newest_first(), None)
     if last is None:
-        raise EnvironmentTrouble(f"pipeline {executions.pipeline} has no executions yet: give a --snapshot")
+        raise EnvironmentTrouble(
+            f"pipeline {executions.pipeline} has no executions yet: give a snapshot with --snapshot"
+        )
     parameters = executions.parameters(last["PipelineExecutionArn"])
     if PARAMETER_SNAPSHOT_URI in parameters:
         run = parameters.get(PARAMETER_RUN_ID) or last["PipelineExecutionArn"]

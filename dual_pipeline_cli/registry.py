@@ -77,7 +77,9 @@ def _served(environment: EnvironmentClient, endpoint: str) -> str:
     try:
         described = sagemaker.describe_endpoint(EndpointName=endpoint)
     except ClientError as error:
-        raise _missing(error, f"no endpoint {endpoint} in {environment.where}: was a model released?") from error
+        raise _missing(
+            error, f"no endpoint {endpoint} in {environment.where}: name a package's ARN or version, or release a model"
+        ) from error
     config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     containers = [model.get("PrimaryContainer", {}), *model.get("Containers", [])]

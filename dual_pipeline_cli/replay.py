@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ from .environment import (
     answer,
     connect,
 )
-from .executions import Executions
+from .executions import Executions, outputs_of
 from .replay_definition import Roles, replay_definition
 from .sandbox import follow, start_copy, stop_all
 
@@ -135,20 +135,12 @@ def _compare_step(
         for (executions, step), folder in zip((then, now), folders, strict=True):
             folder.mkdir()
             job = _winner(environment, step) if _is_tuning(step) else executions.job(step)
-            for output, uri in _outputs(job):
+            for output, uri in outputs_of(job):
                 try:
                     staging.download(s3, uri, folder / output)
                 except staging.NothingStaged:
                     continue
         return compare_folders(*folders)
-
-
-def _outputs(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and places of what a job wrote."""
-    if "ModelArtifacts" in job:
-        yield "", job["ModelArtifacts"]["S3ModelArtifacts"]
-    for output in job.get("ProcessingOutputConfig", {}).get("Outputs", []):
-        yield output["OutputName"], output["S3Output"]["S3Uri"].rstrip("/") + "/"
 
 
 def _tell(compared: Sequence[tuple[str, FileComparison]], narrator: Narrator) -> int:

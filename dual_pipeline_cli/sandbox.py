@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from dual_pipeline.definition import all_steps, compact, in_network
 from dual_pipeline.loop_contract import (
@@ -39,6 +40,8 @@ from .environment import (
     connect,
 )
 from .executions import Executions
+from .forecast import duration
+from .parameter_values import ParameterOption, check_values, parse_values
 from .working_tree import WorkingTree
 
 app = typer.Typer(help="Run a personal copy of the inner loop, made of the working tree.", no_args_is_help=True)
@@ -76,17 +79,15 @@ def start(
     snapshot: Annotated[
         str | None, typer.Option(help="Snapshot to run on; by default that of the deployed pipeline's last run.")
     ] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", help="A pipeline parameter as Name=Value; may be repeated.")
-    ] = None,
+    parameter: ParameterOption = None,
     local: LocalOption = False,
 ) -> None:
     """Start your copy and follow it to its end; the exit code is 0 when it succeeded."""
 
     def action() -> int:
-        given = parse_parameters(parameter or [])
+        given = parse_values(parameter or [], snapshot=snapshot)
         found = connect(environment, project, local)
-        return run_copy(found, name=name, snapshot=snapshot, given=given, narrator=Narrator())
+        return run_copy(found, name=name, given=given, narrator=Narrator())
 
     raise typer.Exit(answer(action))
 
@@ -98,9 +99,10 @@ def list_(environment: EnvironmentOption = "dev", project: ProjectOption = None,
     def action() -> int:
         found = connect(environment, project, local)
         table = Table("owner", Column("pipeline", overflow="fold"), "updated", "expires", "last run")
+        now = datetime.now(UTC)
         for copy in Copies(found).all():
             last = next(Executions(found, pipeline=copy.pipeline).newest_first(), {})
-            expires = _when(copy.expires) if copy.expires else "never: no schedule deletes it"
+            expires = f"in {duration(copy.expires - now)}" if copy.expires else "never: no schedule deletes it"
             status = last.get("PipelineExecutionStatus", "none")
             table.add_row(copy.owner, copy.pipeline, _when(copy.modified), expires, status)
         Console(soft_wrap=True).print(table if table.row_count else "there are no copies")
@@ -156,27 +158,29 @@ def run_copy(
     environment: EnvironmentClient,
     *,
     name: str | None,
-    snapshot: str | None,
     given: Mapping[str, str],
     narrator: Narrator,
 ) -> int:
-    """Start an owner's copy, tell how it goes and what it came to; 0 when it succeeded."""
+    """Start an owner's copy, tell how it goes and what it came to: 0 when it succeeded, else 1, 130 after Ctrl-C."""
     copies = Copies(environment)
     owner = clean_owner(name) if name else owner_of(environment)
     definition = copies.definition(owner)
     values = {**_last_values(environment), PARAMETER_RUN_ID: f"{FOLDER}-{owner}", PARAMETER_TRIGGER_REASON: FOLDER}
-    values |= {PARAMETER_SNAPSHOT_URI: snapshot} if snapshot else {}
-    declared = {each["Name"] for each in definition["Parameters"]}
+    declared = {each["Name"]: each for each in definition["Parameters"]}
+    check_values(environment, declared, given)
     values = {key: value for key, value in values.items() if key in declared} | dict(given)
-    check_parameters(definition, values)
     if PARAMETER_SNAPSHOT_URI not in values:
         raise EnvironmentTrouble(
             f"pipeline {environment['PipelineName']} has no runs yet to take the snapshot of: give one with --snapshot"
         )
     narrator.say("starting ", (copies.name(owner), "bold"), f" on {values[PARAMETER_SNAPSHOT_URI]}")
     executions, arn = start_copy(environment, copies.name(owner), values)
-    status = follow(executions, arn, narrator)
     console = narrator.console
+    try:
+        status = follow(executions, arn, narrator)
+    except KeyboardInterrupt:
+        console.print(f"no longer watching {arn}, which goes on: dual-pipeline sandbox down stops and deletes the copy")
+        return 130
     steps = executions.steps(arn)
     console.print(_steps_table(steps))
     for line in _metrics(environment, executions, steps):
@@ -284,36 +288,6 @@ def parse_life(text: str) -> timedelta:
     return life
 
 
-def parse_parameters(given: Sequence[str]) -> dict[str, str]:
-    """Pipeline parameters from `Name=Value`. Raises EnvironmentTrouble for anything else."""
-    for text in given:
-        if not re.fullmatch(r"\w+=.*", text, re.DOTALL):
-            raise EnvironmentTrouble(f"--parameter must be Name=Value, got {text!r}")
-    return dict(text.split("=", 1) for text in given)
-
-
-def check_parameters(definition: Mapping[str, Any], values: Mapping[str, str]) -> None:
-    """Require that a definition declares these parameters and takes these values, before anything is started."""
-    declared = {each["Name"]: each for each in definition["Parameters"]}
-    for name, value in values.items():
-        if name not in declared:
-            raise EnvironmentTrouble(f"the pipeline has no parameter {name!r}: it has {', '.join(sorted(declared))}")
-        kind, allowed = declared[name]["Type"], declared[name].get("EnumValues")
-        if not re.fullmatch(_VALUES[kind], value):
-            raise EnvironmentTrouble(f"parameter {name} must be {_WORDS[kind]}, got {value!r}")
-        if allowed and value not in [str(each) for each in allowed]:
-            raise EnvironmentTrouble(f"parameter {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
-
-
-_VALUES = {
-    "String": r"(?s).*",
-    "Integer": r"[+-]?\d+",
-    "Float": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
-    "Boolean": r"(?i)true|false",
-}
-_WORDS = {"String": "text", "Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-
-
 def _last_values(environment: EnvironmentClient) -> dict[str, str]:
     """Snapshot and champion of the deployed pipeline's last run, so that a copy is comparable with it."""
     executions = Executions(environment)
@@ -325,10 +299,10 @@ def _last_values(environment: EnvironmentClient) -> dict[str, str]:
 
 
 def _steps_table(steps: Sequence[StepRecord]) -> Table:
-    table = Table("step", "status", "seconds", "note")
+    table = Table("step", "status", Column("seconds", justify="right"), Column("note", overflow="fold"))
     for step in steps:
         note = "from the cache" if step.cached else step.failure
-        table.add_row(step.name, step.status, f"{step.duration_s:.0f}", note)
+        table.add_row(step.name, step.status, f"{step.duration_s:.0f}", Text(note))
     return table
 
 
@@ -339,7 +313,10 @@ def _metrics(environment: EnvironmentClient, executions: Executions, steps: Sequ
         return []
     outputs = executions.job(found[0])["ProcessingOutputConfig"]["Outputs"]
     uri = next(each["S3Output"]["S3Uri"] for each in outputs if each["OutputName"] == "evaluation")
-    report = json.loads(staging.read(environment.client("s3"), staging.join(uri, EVALUATION_FILE)))
+    content = environment.read(staging.join(uri, EVALUATION_FILE))
+    if content is None:
+        return []
+    report = json.loads(content)
     metrics = report["binary_classification_metrics"]
     numbers = [f"{key} {each['value']:.4f}" for key, each in metrics.items() if "value" in each]
     gate = report["gate"]

@@ -36,11 +36,11 @@ from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.sagemaker.jobs.container import HOST
 
 from .artifact_comparison import FileComparison, compare_folders
+from .bare_job import BareJob, Place, bare_job
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, ProjectOption, answer, connect
 from .executions import LAST
-from .job_plan import Place, Plan, plan_of
 from .metric_comparison import REPORT, compare_reports, metrics_table
-from .past_jobs import ROOT, PastJob, job_in_environment, job_on_disk, remembered_run
+from .past_job import ROOT, PastJob, job_in_environment, job_on_disk, remembered_run
 
 STEPS_FOLDER = Path("build/steps")
 _ARCHIVE = "model.tar.gz"
@@ -101,7 +101,7 @@ class StepCommand:
     def empty_output(self) -> None:
         """Make the folders that the step writes to, empty."""
         shutil.rmtree(self.output, ignore_errors=True)
-        for name in plan_of(self.job).outputs:
+        for name in bare_job(self.job).outputs:
             (self.output / name).mkdir(parents=True)
 
 
@@ -129,20 +129,20 @@ def step_command(
     code = root / Path(*module.split("."))
     if not (code / "__main__.py").is_file():
         raise EnvironmentTrouble(f"step {job.step} of {job.project} has no code of its own: there is no {code}")
-    plan = plan_of(job)
+    process = bare_job(job)
     folder = root / STEPS_FOLDER / job.run / job.step.lower()
-    place = Place(ml=folder / "ml", output=_output(folder, keep=keep), outputs=plan.outputs)
-    _fetch_inputs(job, plan, folder)
-    environment_of_job = {name: place.rewrite(value) for name, value in plan.environment.items()}
+    place = Place(ml=folder / "ml", output=_output(folder, keep=keep), outputs=process.outputs)
+    _fetch_inputs(job, process, folder)
+    environment_of_job = {name: place.rewrite(value) for name, value in process.environment.items()}
     return StepCommand(
         job=job,
         module=module,
-        arguments=tuple(map(place.rewrite, plan.arguments)),
-        environment=_SURROUNDINGS | (_spark(folder / "spark") if plan.spark else {}) | environment_of_job,
+        arguments=tuple(map(place.rewrite, process.arguments)),
+        environment=_SURROUNDINGS | (_spark(folder / "spark") if process.spark else {}) | environment_of_job,
         root=root,
         folder=folder,
         output=place.output,
-        expected=_fetch_expected(job, plan, folder),
+        expected=_fetch_expected(job, process, folder),
     )
 
 
@@ -210,13 +210,20 @@ def _run_and_compare(command: StepCommand, console: Console) -> int:
 
 
 def _files_table(files: Sequence[FileComparison]) -> Table:
-    sizes = (Column(name, justify="right") for name in ("bytes then", "bytes now"))
-    note = Column("first difference", overflow="fold")
-    columns = [Column("file", overflow="fold"), "is", *sizes, *([note] if any(file.note for file in files) else [])]
-    table = Table(*columns, title="Outputs, compared with the run's own", title_justify="left")
+    table = Table(
+        Column("file", overflow="fold"),
+        "is",
+        Column("bytes then", justify="right"),
+        Column("bytes now", justify="right"),
+        title="Outputs, compared with the run's own",
+        title_justify="left",
+    )
+    noted = any(file.note for file in files)
+    if noted:
+        table.add_column("first difference", overflow="fold")
     for file in files:
-        numbers = ("-" if size is None else f"{size:,}" for size in (file.size_then, file.size_now))
-        table.add_row(Text(file.name), file.shown, *numbers, *([Text(file.note)] if len(columns) > 4 else []))
+        sizes = ("-" if size is None else f"{size:,}" for size in (file.size_then, file.size_now))
+        table.add_row(Text(file.name), file.shown, *sizes, *([Text(file.note)] if noted else []))
     return table
 
 
@@ -254,14 +261,14 @@ def _output(folder: Path, *, keep: bool) -> Path:
     return numbered
 
 
-def _fetch_inputs(job: PastJob, plan: Plan, folder: Path) -> None:
+def _fetch_inputs(job: PastJob, process: BareJob, folder: Path) -> None:
     """The inputs and configuration of the job, once; a fetch that breaks off leaves nothing that looks complete."""
     if (folder / "ml").exists():
         return
     with _complete(folder / "ml") as ml:
         (ml / "config").mkdir(parents=True)
         (ml / "config" / "resourceconfig.json").write_text(json.dumps({"current_host": HOST, "hosts": [HOST]}))
-        for channel in plan.inputs:
+        for channel in process.inputs:
             target = ml / channel.location.removeprefix(f"{ROOT}/")
             target.mkdir(parents=True)
             try:
@@ -272,13 +279,13 @@ def _fetch_inputs(job: PastJob, plan: Plan, folder: Path) -> None:
                 ) from error
 
 
-def _fetch_expected(job: PastJob, plan: Plan, folder: Path) -> Path | None:
+def _fetch_expected(job: PastJob, process: BareJob, folder: Path) -> Path | None:
     """What the run's own step wrote, once; None when it wrote nothing or nothing is left of it."""
     target = folder / "expected"
     if target.exists():
         return target
     with _complete(target) as expected:
-        for name, channel in plan.outputs.items():
+        for name, channel in process.outputs.items():
             if not channel.uri:
                 continue
             try:

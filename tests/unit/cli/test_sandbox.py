@@ -12,13 +12,7 @@ from dual_pipeline_local.safety import LocalAws
 from dual_pipeline_local.settings import Settings
 
 DEFINITION: dict[str, Any] = {
-    "Parameters": [
-        {"Name": "SnapshotUri", "Type": "String"},
-        {"Name": "HyperEta", "Type": "Float", "DefaultValue": 0.1},
-        {"Name": "HyperMaxDepth", "Type": "Integer", "DefaultValue": 6},
-        {"Name": "CompareWithChampion", "Type": "Boolean", "DefaultValue": True},
-        {"Name": "TrainingInstanceType", "Type": "String", "EnumValues": ["ml.m5.large", "ml.m5.xlarge"]},
-    ],
+    "Parameters": [],
     "Steps": [
         {
             "Name": "Train",
@@ -76,42 +70,6 @@ def test_a_name_without_letters_is_refused() -> None:
     """A copy needs a name that is left after cleaning."""
     with pytest.raises(EnvironmentTrouble, match="holds no letter or digit"):
         clean_owner("__")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"HyperEta": "0.3", "HyperMaxDepth": "4", "CompareWithChampion": "false"},
-        {"HyperEta": "1e-3", "TrainingInstanceType": "ml.m5.xlarge", "SnapshotUri": "s3://a/b"},
-    ],
-)
-def test_good_parameters(values: dict[str, str]) -> None:
-    """Values of the declared types and enums pass."""
-    sandbox.check_parameters(DEFINITION, values)
-
-
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"Eta": "0.3"}, "has no parameter 'Eta': it has CompareWithChampion, HyperEta"),
-        ({"HyperEta": "fast"}, "HyperEta must be a number, got 'fast'"),
-        ({"HyperEta": "nan"}, "HyperEta must be a number, got 'nan'"),
-        ({"HyperMaxDepth": "4.5"}, "HyperMaxDepth must be a whole number, got '4.5'"),
-        ({"CompareWithChampion": "yes"}, "CompareWithChampion must be true or false, got 'yes'"),
-        ({"TrainingInstanceType": "ml.p4d.24xlarge"}, "must be one of ml.m5.large, ml.m5.xlarge"),
-    ],
-)
-def test_bad_parameters_are_refused(values: dict[str, str], complaint: str) -> None:
-    """A parameter is checked against the definition before anything starts."""
-    with pytest.raises(EnvironmentTrouble, match=complaint):
-        sandbox.check_parameters(DEFINITION, values)
-
-
-def test_parameters_are_name_and_value() -> None:
-    """A value may hold whatever it likes, the name is a word."""
-    assert {"A": "b=c", "B": ""} == sandbox.parse_parameters(["A=b=c", "B="])
-    with pytest.raises(EnvironmentTrouble, match="must be Name=Value, got 'A'"):
-        sandbox.parse_parameters(["A"])
 
 
 def test_a_copy_asks_nobody_outside() -> None:

@@ -197,13 +197,12 @@ def test_call_runs_in_this_process(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "run", "sentence"),
     [
-        ("evaluate", "last", "run run_1 has no step 'evaluate': it ran Prepare, Train, Tune"),
-        ("tune", "last", "there is no .*demo_project/tune"),
+        ("evaluate", "last", "run abc has no step 'evaluate': those that can run again are Prepare, Train$"),
+        ("tune", "last", "step Tune cannot run as one process: it is a TuningJob; .* run train with the"),
     ],
 )
 def test_what_cannot_run_is_told(checkout: Path, step: str, run: str, sentence: str) -> None:
     """An unknown step and one that is no script of its own are one sentence."""
-    _write(checkout / "build/local/emulator/jobs/tuning/tune-1/job.json", "{}")
     with pytest.raises(EnvironmentTrouble, match=sentence):
         step_command(step, from_run=run, root=checkout)
 
@@ -211,7 +210,7 @@ def test_what_cannot_run_is_told(checkout: Path, step: str, run: str, sentence: 
 def test_lost_job_folder_asks_for_another_run(checkout: Path) -> None:
     """Notes whose job folder is gone say what to do."""
     (checkout / "build/local/emulator/jobs/training/train-1/job.json").unlink()
-    with pytest.raises(EnvironmentTrouble, match=r"what step Train of run run_1 left is gone .*: run make local again"):
+    with pytest.raises(EnvironmentTrouble, match=r"what step Train of run abc left is gone .*: run make local again"):
         step_command("train", root=checkout)
 
 
@@ -223,9 +222,10 @@ def test_command_compares_with_the_run(
     assert 0 == _exit_code("prepare", "--times=3")
     told = capfd.readouterr().out
     assert all(part in told for part in ("sum/evaluation.json", "differs", "0.600000", "0.900000", "+0.300000"))
+    assert "0.6, now 0.9" in told
     assert 2 == _exit_code("prepare", "--times=many")
     assert 2 == _exit_code("absent")
-    assert "error: run run_1 has no step 'absent'" in capfd.readouterr().err
+    assert "error: run abc has no step 'absent'" in capfd.readouterr().err
 
 
 def test_print_runs_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

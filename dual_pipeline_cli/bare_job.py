@@ -10,8 +10,7 @@ from typing import Any
 
 from dual_pipeline_local.sagemaker.jobs.script_mode import SUBMIT_DIRECTORY, Script
 
-from .environment import EnvironmentTrouble
-from .past_jobs import ROOT, PastJob
+from .past_job import ROOT, PastJob
 
 _TRAINING_OUTPUTS = {"model": f"{ROOT}/model", "data": f"{ROOT}/output/data", "checkpoints": f"{ROOT}/checkpoints"}
 
@@ -25,8 +24,8 @@ class Channel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a job amounts to without its container: arguments and environment still name /opt/ml.
+class BareJob:
+    """A job without its container: arguments and environment still name /opt/ml.
 
     `spark` tells that it starts Spark.
     """
@@ -54,28 +53,19 @@ class Place:
         return re.sub(pattern, lambda match: str(places[match[1]]), text)
 
 
-def plan_of(job: PastJob) -> Plan:
-    """The job as a process to be.
-
-    Raises EnvironmentTrouble for a kind of job that is no script of its own.
-    """
-    if job.kind == "ProcessingJob":
-        return _processing_plan(job.record)
-    if job.kind == "TrainingJob":
-        return _training_plan(job.record)
-    raise EnvironmentTrouble(
-        f"step {job.step} cannot run as one process: it is a {job.kind}; steps that can are processing and training"
-    )
+def bare_job(job: PastJob) -> BareJob:
+    """A processing or training job as a process to be."""
+    return _processing(job.record) if job.kind == "ProcessingJob" else _training(job.record)
 
 
-def _processing_plan(record: Mapping[str, Any]) -> Plan:
+def _processing(record: Mapping[str, Any]) -> BareJob:
     application = record["AppSpecification"]
     entrypoint: list[str] = application.get("ContainerEntrypoint", [])
     inputs = [
         Channel(location=entry["S3Input"]["LocalPath"], uri=entry["S3Input"]["S3Uri"])
         for entry in record.get("ProcessingInputs", [])
     ]
-    return Plan(
+    return BareJob(
         arguments=tuple(application.get("ContainerArguments", [])),
         environment=record.get("Environment", {}),
         spark=any("spark" in word for word in entrypoint[:1]),
@@ -88,7 +78,7 @@ def _processing_plan(record: Mapping[str, Any]) -> Plan:
     )
 
 
-def _training_plan(record: Mapping[str, Any]) -> Plan:
+def _training(record: Mapping[str, Any]) -> BareJob:
     hyperparameters: Mapping[str, str] = record.get("HyperParameters", {})
     script = Script.of(hyperparameters)
     channels = [channel["ChannelName"] for channel in record.get("InputDataConfig", [])]
@@ -105,7 +95,7 @@ def _training_plan(record: Mapping[str, Any]) -> Plan:
         for channel in record.get("InputDataConfig", [])
     ]
     artifacts: str = record.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
-    return Plan(
+    return BareJob(
         arguments=tuple(script.arguments()),
         environment=variables | record.get("Environment", {}),
         inputs=tuple(item for item in inputs if not code.startswith(f"{item.location}/")),

@@ -17,10 +17,7 @@ from .environment import EnvironmentClient, EnvironmentTrouble
 from .executions import LAST, Executions
 
 ROOT = "/opt/ml"
-
-
-class NoSuchStep(EnvironmentTrouble):
-    """A run has no step of that name."""
+_PROCESSES = ("ProcessingJob", "TrainingJob")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +48,16 @@ def remembered_run(workplace: Workplace, run: str, *, project: str | None) -> Ru
 def job_on_disk(workplace: Workplace, notes: RunNotes, step: str) -> PastJob:
     """A step of a local run, whose emulator need not run any more.
 
-    Raises EnvironmentTrouble when the run has no such step or its folder is gone.
+    Raises EnvironmentTrouble when the run has no such step, when it is no process, or when its folder is gone.
     """
-    name = match_step(step, notes.steps, run=notes.run_id)
+    name = match_step(step, {name: noted.kind for name, noted in notes.steps.items()}, run=notes.execution_id)
     noted = notes.steps[name]
     folder = workplace.emulator / "jobs" / noted.kind.removesuffix("Job").lower() / noted.job
     try:
         record = json.loads((folder / "job.json").read_text())
     except (OSError, ValueError) as error:
         raise EnvironmentTrouble(
-            f"what step {name} of run {notes.run_id} left is gone ({folder}): run make local again"
+            f"what step {name} of run {notes.execution_id} left is gone ({folder}): run make local again"
         ) from error
 
     def fetch(_uri: str, location: str, target: Path) -> None:
@@ -86,12 +83,12 @@ def job_on_disk(workplace: Workplace, notes: RunNotes, step: str) -> PastJob:
 def job_in_environment(environment: EnvironmentClient, run: str, step: str) -> PastJob:
     """A step of a run in an environment.
 
-    Raises EnvironmentTrouble when there is no such run or the run has no such step.
+    Raises EnvironmentTrouble when there is no such run, the run has no such step, or that is no process.
     """
     executions = Executions(environment)
     arn = executions.find(run)
     steps = {record.name: record for record in executions.steps(arn)}
-    name = match_step(step, steps, run=arn.rpartition("/")[2])
+    name = match_step(step, {name: record.type for name, record in steps.items()}, run=arn.rpartition("/")[2])
 
     def fetch(uri: str, _location: str, target: Path) -> None:
         staging.download(environment.client("s3"), uri, target)
@@ -107,12 +104,18 @@ def job_in_environment(environment: EnvironmentClient, run: str, step: str) -> P
     )
 
 
-def match_step(step: str, steps: Mapping[str, object], *, run: str) -> str:
-    """The pipeline's name of a step, whose case does not matter.
+def match_step(step: str, kinds: Mapping[str, str], *, run: str) -> str:
+    """The pipeline's name of a step, whose case does not matter; `kinds` are those of the run's steps by name.
 
-    Raises NoSuchStep.
+    Raises EnvironmentTrouble when there is none, or when it is no job that is one process.
     """
-    for name in steps:
+    for name, kind in kinds.items():
         if name.lower() == step.lower():
+            if kind not in _PROCESSES:
+                raise EnvironmentTrouble(
+                    f"step {name} cannot run as one process: it is a {kind or 'step without a job'}; for a tuning job"
+                    " run train with the hyperparameters of a trial"
+                )
             return name
-    raise NoSuchStep(f"run {run} has no step {step!r}: it ran {', '.join(steps) or 'none'}")
+    known = ", ".join(name for name, kind in kinds.items() if kind in _PROCESSES)
+    raise EnvironmentTrouble(f"run {run} has no step {step!r}: those that can run again are {known or 'none'}")
