@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,7 +19,9 @@ from .errors import ApiError
 Due = Callable[[datetime], datetime | None]
 
 _EXPRESSION: Final = re.compile(r"(at|rate|cron)\((.+)\)")
-_RATE: Final = re.compile(r"([1-9]\d*) (minute|hour|day)s?")
+_RATE: Final = re.compile(r"([1-9]\d*) (minute|hour|day)s?", re.ASCII)
+_MONTHS: Final = tuple("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())
+_DAYS: Final = tuple("SUN MON TUE WED THU FRI SAT".split())
 
 
 def parse(expression: str, *, timezone: str, start: datetime) -> Due:
@@ -37,7 +40,7 @@ def parse(expression: str, *, timezone: str, start: datetime) -> Due:
 def _at(text: str, zone: ZoneInfo, _start: datetime) -> Due | None:
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone).astimezone(UTC)
-    except ValueError:
+    except (OverflowError, ValueError):
         return None
     return lambda after: moment if moment >= after else None
 
@@ -46,13 +49,23 @@ def _rate(text: str, _zone: ZoneInfo, start: datetime) -> Due | None:
     match = _RATE.fullmatch(text)
     if match is None:
         return None
-    step = timedelta(**{f"{match[2]}s": int(match[1])})
-    return lambda after: start + max(0, -((start - after) // step)) * step
+    try:
+        step = timedelta(**{f"{match[2]}s": int(match[1])})
+    except OverflowError:
+        return None
+
+    def due(after: datetime) -> datetime | None:
+        try:
+            return start + max(0, -((start - after) // step)) * step
+        except OverflowError:  # after the year 9999
+            return None
+
+    return due
 
 
 def _cron(text: str, zone: ZoneInfo, _start: datetime) -> Due | None:
     rules = ministack.load("services.eventbridge")
-    fields: Any = rules._parse_cron_fields(f"cron({text})")
+    fields: Any = rules._parse_cron_fields(f"cron({text})") if _is_cron(text.upper().split()) else None
     if fields is None:
         return None
 
@@ -64,6 +77,39 @@ def _cron(text: str, zone: ZoneInfo, _start: datetime) -> Due | None:
     return due
 
 
+def _is_cron(fields: list[str]) -> bool:
+    """Whether these are six fields with values that there are, one of the two for days being `?`."""
+    if len(fields) != len(_CRON) or (fields[2] == "?") == (fields[4] == "?"):
+        return False
+    return all(kind.has(item) for kind, field in zip(_CRON, fields, strict=True) for item in field.split(","))
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What a field of a cron expression may say: numbers, names for them, and words of its own."""
+
+    numbers: range
+    names: tuple[str, ...] = ()
+    words: str = "(?!)"
+
+    def has(self, item: str) -> bool:
+        match = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/[1-9]\d*)?", item, re.ASCII)
+        values = match.groups() if match else ()
+        is_value = bool(match) and all(value is None or self._has_value(value) for value in values)
+        return is_value or re.fullmatch(self.words, item, re.ASCII) is not None
+
+    def _has_value(self, text: str) -> bool:
+        return text in self.names or (text.isdigit() and int(text) in self.numbers)
+
+
+_CRON: Final = (
+    _Field(range(60)),
+    _Field(range(24)),
+    _Field(range(1, 32), words=r"\?|L|LW|\d{1,2}W"),
+    _Field(range(1, 13), names=_MONTHS),
+    _Field(range(1, 8), names=_DAYS, words=r"\?|L|[1-7]L|[1-7]#[1-5]|\w{3}#[1-5]"),
+    _Field(range(1970, 2200)),
+)
 _KINDS: Final[dict[str, Callable[[str, ZoneInfo, datetime], Due | None]]] = {"at": _at, "rate": _rate, "cron": _cron}
 
 

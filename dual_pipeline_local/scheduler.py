@@ -18,14 +18,16 @@ from urllib.parse import unquote
 
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.validate import ParamValidator
 
 from . import gateway, iam, schedule_expressions, schedule_targets, sessions
 from .errors import ApiError
+from .sagemaker.api import check_shape, epoch
 
 DEFAULT_GROUP: Final = "default"
 _RETRY_POLICY: Final = {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
+# a thread cannot wait for centuries at once
+_LONGEST_WAIT_S: Final = 86_400.0
 
 Record = dict[str, Any]
 Deliver = Callable[[Mapping[str, Any], Mapping[str, str], str], None]
@@ -78,9 +80,7 @@ class Scheduler:
         handler = self._operations.get(operation)
         if handler is None:
             raise ApiError("ValidationException", f"the emulator does not support scheduler:{operation}")
-        report = ParamValidator().validate(dict(request), _model.operation_model(operation).input_shape)
-        if report.has_errors():
-            raise ApiError("ValidationException", report.generate_report())
+        check_shape(_model.operation_model(operation).input_shape, dict(request))
         with self._changed:
             answer = handler(dict(request), who)
             self._changed.notify_all()
@@ -145,7 +145,7 @@ class Scheduler:
     def _pause(self) -> float | None:
         if not self._due:
             return None
-        return max(0.0, (min(self._due.values()) - self._now()).total_seconds())
+        return min(max(0.0, (min(self._due.values()) - self._now()).total_seconds()), _LONGEST_WAIT_S)
 
     def _plan(self, key: tuple[str, str], *, after: datetime) -> None:
         """Note when the schedule is due next, at or after an instant; a disabled or ended one never is."""
@@ -308,7 +308,7 @@ def request_of(method: str, path: str, query: Mapping[str, Any], body: bytes) ->
     """The operation and the parameters of a request in the REST protocol, by the service's model."""
     for name in _model.operation_names:
         operation = _model.operation_model(name)
-        uri = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation.http["requestUri"])
+        uri = re.sub(r"\{(\w+)\}", r"(?P<\1>.+)", operation.http["requestUri"])  # ARNs have slashes
         match = re.fullmatch(uri, path)
         if operation.http["method"] != method or match is None:
             continue
@@ -393,7 +393,10 @@ def _error(error: Exception) -> tuple[str, str]:
 
 
 def _page(name: str, items: list[Record], request: Record) -> Record:
-    first = int(request.get("NextToken") or 0)
+    token = request.get("NextToken", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", token):
+        raise ApiError("ValidationException", f"Invalid NextToken {token}.")
+    first = int(token)
     last = first + request.get("MaxResults", 100)
     return {name: items[first:last], "NextToken": str(last) if last < len(items) else None}
 
@@ -411,11 +414,7 @@ def _base(who: iam.Caller) -> str:
 
 
 def _time(value: Any) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    if isinstance(value, str):
-        return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    return datetime.fromtimestamp(value, UTC)
+    return None if value is None else datetime.fromtimestamp(epoch(value), UTC)
 
 
 def _stamp(moment: datetime) -> str:

@@ -62,7 +62,11 @@ def complete(operation: str, request: Record) -> None:
 
 def check(operation: str, request: Record) -> None:
     """Refuse a request that does not fit the operation's input shape, naming every fault."""
-    shape = _operation(operation).input_shape
+    check_shape(_operation(operation).input_shape, request)
+
+
+def check_shape(shape: Shape | None, request: Record) -> None:
+    """The same for an input shape of any service."""
     faults = list(_faults(shape, request, "")) if shape else []
     if faults:
         noun = "error" if len(faults) == 1 else "errors"

@@ -1,7 +1,11 @@
 """EventBridge Scheduler in the emulator: when schedules are due, what they start, and what becomes of failures."""
 
+import re
+import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -44,7 +48,7 @@ def planned(clock: Clock, deliver: Callable[..., None] = lambda *_: None, **sche
     """A scheduler with one schedule named `one`."""
     found = Scheduler(deliver=deliver, now=clock)
     target = {"Arn": DELETE, "RoleArn": ROLE, "Input": '{"PipelineName": "p"}', **schedule.pop("Target", {})}
-    request = {"Name": "one", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target, **schedule}
+    request = {"Name": "one", "FlexibleTimeWindow": {"Mode": "OFF"}, **schedule, "Target": target}
     found.call("CreateSchedule", request, WHO)
     return found
 
@@ -71,6 +75,7 @@ def due_times(found: Scheduler, clock: Clock, *, minutes: int) -> list[datetime]
         ("cron(0 9 ? * MON-FRI *)", "America/New_York", NOON + timedelta(hours=2)),
         ("cron(0 0 L * ? 2026)", "UTC", datetime(2026, 3, 31, tzinfo=UTC)),
         ("cron(0 0 * * ? 2025)", "UTC", None),
+        ("cron(0/15 9-17 ? JAN,mar 2#1 *)", "UTC", NOON),
     ],
 )
 def test_expressions(expression: str, timezone: str, expected: datetime | None) -> None:
@@ -79,7 +84,20 @@ def test_expressions(expression: str, timezone: str, expected: datetime | None) 
 
 
 @pytest.mark.parametrize(
-    "expression", ["at(tomorrow)", "rate(0 minutes)", "rate(5 weeks)", "cron(0 12 * * *)", "cron(0 12 1 * 1 *)", "now"]
+    "expression",
+    [
+        "at(tomorrow)",
+        "rate(0 minutes)",
+        "rate(5 weeks)",
+        "rate(99999999999999999 days)",
+        "cron(0 12 * * *)",
+        "cron(0 12 1 * 1 *)",
+        "cron(0 12 ? * ? *)",
+        "cron(60 12 * * ? *)",
+        "cron(0 12 32 * ? *)",
+        "cron(0 12 ? FOO MON *)",
+        "now",
+    ],
 )
 def test_bad_expressions_are_refused(expression: str) -> None:
     """An expression that AWS does not have is no schedule."""
@@ -100,8 +118,8 @@ def test_unknown_time_zones_are_refused() -> None:
         ({"ScheduleExpression": "at(2026-03-02T12:02:00)"}, [2]),
         ({"ScheduleExpression": "at(2026-03-02T11:00:00)"}, [-60]),
         ({"ScheduleExpression": "rate(2 minutes)"}, [0, 2, 4]),
-        ({"ScheduleExpression": "rate(2 minutes)", "StartDate": NOON + timedelta(minutes=1)}, [1, 3, 5]),
-        ({"ScheduleExpression": "rate(2 minutes)", "EndDate": NOON + timedelta(minutes=3)}, [0, 2]),
+        ({"ScheduleExpression": "rate(2 minutes)", "StartDate": (NOON + timedelta(minutes=1)).timestamp()}, [1, 3, 5]),
+        ({"ScheduleExpression": "rate(2 minutes)", "EndDate": (NOON + timedelta(minutes=3)).timestamp()}, [0, 2]),
         ({"ScheduleExpression": "cron(*/3 * * * ? *)"}, [0, 3]),
         ({"ScheduleExpression": "rate(1 minute)", "State": "DISABLED"}, []),
     ],
@@ -110,6 +128,58 @@ def test_each_time_is_taken_once(clock: Clock, schedule: dict[str, Any], offsets
     """A schedule starts its target once per time it is due, between its dates, unless it is disabled."""
     found = planned(clock, **schedule)
     assert [NOON + timedelta(minutes=offset) for offset in offsets] == due_times(found, clock, minutes=6)
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("far", ["at(9999-12-31T23:59:59)", "rate(999999999 days)"])
+def test_a_schedule_of_a_far_day_holds_no_other_up(clock: Clock, far: str) -> None:
+    """The clock goes on beside one that is due after centuries, or never again."""
+    started: SimpleQueue[Any] = SimpleQueue()
+    found = planned(clock, lambda target, *_: started.put(target["Input"]), ScheduleExpression=far)
+    found.take_due()
+    threading.Thread(target=found.run, daemon=True).start()
+    target = {"Arn": DELETE, "RoleArn": ROLE, "Input": '{"PipelineName": "near"}'}
+    request = {"Name": "near", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target}
+    time.sleep(0.1)  # until the clock waits for the far one
+    found.call("CreateSchedule", {**request, "ScheduleExpression": "at(2026-03-02T12:00:00)"}, WHO)
+    assert '{"PipelineName": "near"}' == started.get(timeout=5)
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"Name": "a b"}, "Value 'a b' at 'name' failed to satisfy constraint: Member must satisfy regular expr"),
+        (
+            {"Name": "n" * 65},
+            "at 'name' failed to satisfy constraint: Member must have length less than or equal to 64",
+        ),
+        (
+            {"State": "MAYBE"},
+            "Value 'MAYBE' at 'state' failed to satisfy constraint: Member must satisfy enum value set",
+        ),
+        ({"Target": {"RetryPolicy": {"MaximumRetryAttempts": 186}}}, "must have value less than or equal to 185"),
+        ({"Colour": "red"}, "Unknown member 'Colour'"),
+    ],
+)
+def test_requests_are_held_to_the_model(clock: Clock, change: dict[str, Any], complaint: str) -> None:
+    """Patterns, lengths, enums and ranges, as AWS does."""
+    with pytest.raises(ApiError, match=re.escape(complaint)):
+        planned(clock, ScheduleExpression="rate(1 day)", **change)
+
+
+def test_an_invented_token_of_a_page_is_refused(clock: Clock) -> None:
+    """Only the service's own tokens go on."""
+    with pytest.raises(ApiError, match="Invalid NextToken garbage"):
+        Scheduler(deliver=lambda *_: None, now=clock).call("ListSchedules", {"NextToken": "garbage"}, WHO)
+
+
+def test_a_tagged_group_is_named_by_its_arn() -> None:
+    """The server hands paths over decoded, slashes in ARNs included."""
+    arn = "arn:aws:scheduler:eu-west-1:123456789012:schedule-group/g"
+    body = b'{"Tags": [{"Key": "a", "Value": "b"}]}'
+    expected = ("TagResource", {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]})
+    assert expected == scheduler.request_of("POST", f"/tags/{arn}", {}, body)
 
 
 @pytest.mark.usefixtures("trusting")
@@ -140,6 +210,7 @@ def test_failures_are_retried(clock: Clock, policy: dict[str, int], pause: int, 
         raise ApiError("ThrottlingException", "slow down")
 
     found = planned(clock, deliver, ScheduleExpression="at(2026-03-02T12:00:00)", Target={"RetryPolicy": policy})
+    following: scheduler.Invocation | None
     ((following, schedule),) = found.take_due()
     while following is not None:
         following = found.attempt(following, schedule)
