@@ -1,5 +1,7 @@
 """Copies between S3 and disk, as SageMaker stages the inputs and outputs of a job; `s3` is a boto3 client."""
 
+import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -56,16 +58,26 @@ def download(s3: Any, uri: str, folder: Path, *, shard: Shard = WHOLE) -> list[P
     return files
 
 
-def upload(s3: Any, folder: Path, uri: str) -> list[str]:
-    """Upload a folder's files, or one file, below the URI and list the URIs written."""
+def upload(s3: Any, folder: Path, uri: str, *, ignored: str | None = None) -> list[str]:
+    """Upload a folder's files, those of the `ignored` suffix left out, or one file; the URIs written."""
     bucket, prefix = parse(uri)
     written = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ignored]
+    for file in sorted(files) if folder.is_dir() else [folder]:
         name = file.relative_to(folder).as_posix() if folder.is_dir() else file.name
         key = "/".join(part for part in (prefix.rstrip("/"), name) if part)
         s3.upload_file(str(file), bucket, key)
         written.append(f"s3://{bucket}/{key}")
     return written
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar.gz archive into a folder; raises ValueError for one that is none, is broken or leaves the folder."""
+    try:
+        with tarfile.open(archive, "r:gz") as opened:
+            opened.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"not a tar.gz archive that can be unpacked: {error}") from error
 
 
 def read(s3: Any, uri: str) -> bytes:

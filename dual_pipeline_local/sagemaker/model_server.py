@@ -2,9 +2,7 @@
 
 import http.client
 import shutil
-import tarfile
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +81,9 @@ class ModelServer:
         """The model's archive in /opt/ml/model; raises ServerDown for anything that is no tar.gz."""
         archive = staging.download(s3, uri, self._container.root / "download")[0]
         try:
-            shutil.unpack_archive(archive, self._container.folder("/opt/ml/model"), "gztar", filter="data")
-        except (shutil.ReadError, tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise ServerDown(f"model data {uri} is not a tar.gz archive that can be unpacked: {error}") from error
+            staging.unpack(archive, self._container.folder("/opt/ml/model"))
+        except ValueError as error:
+            raise ServerDown(f"model data {uri} is {error}") from error
         archive.unlink()
 
     def _ping(self) -> bool:

@@ -23,7 +23,7 @@ from dual_pipeline_local.sagemaker.jobs.container import Container
 from dual_pipeline_local.sagemaker.jobs.failure import JobFailed, JobStopped
 from dual_pipeline_local.sagemaker.listing import Listing
 
-STAGING_ERRORS = (ValueError, Boto3Error, ClientError, BotoCoreError, ApiError)
+STAGING_ERRORS = (OSError, ValueError, Boto3Error, ClientError, BotoCoreError, ApiError)
 _TERMINAL = ("Completed", "Failed", "Stopped")
 
 
@@ -164,10 +164,10 @@ class Jobs(ABC):
                 f"permissions on its bucket. Error message from S3: {cause}"
             ) from error
 
-    def upload(self, job: Job, path: Path, uri: str) -> list[str]:
-        """Stage an output as the job's role."""
+    def upload(self, job: Job, path: Path, uri: str, *, ignored: str | None = None) -> list[str]:
+        """Stage an output as the job's role, without files of the `ignored` suffix."""
         try:
-            return staging.upload(self.s3(job), path, uri)
+            return staging.upload(self.s3(job), path, uri, ignored=ignored)
         except STAGING_ERRORS as error:
             raise JobFailed(f"ClientError: Failed to upload {path.name} to {uri} as {job.role}: {error}") from error
 

@@ -1,5 +1,7 @@
 """Which lines of a training job's log are metrics: those a request defines, or those of Amazon's own XGBoost image."""
 
+import re
+
 from dual_pipeline_local.sagemaker.api import Record, invalid
 
 _OWN_IMAGE = "/sagemaker-xgboost:"
@@ -23,7 +25,12 @@ def metric_definitions(algorithm: Record) -> list[Record]:
 
 
 def check_metric_definitions(algorithm: Record) -> None:
-    """Refuse a request's own metrics for Amazon's image, in script mode too, in AWS's words."""
+    """Refuse broken expressions, and a request's own metrics for Amazon's image, in script mode too, in AWS's words."""
+    for definition in algorithm.get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(f"Regex of metric {definition['Name']} is no regular expression: {error}") from None
     if _OWN_IMAGE in algorithm.get("TrainingImage", "") and algorithm.get("MetricDefinitions"):
         raise invalid(
             "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the request "

@@ -4,6 +4,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training
 """
 
 import json
+import math
 import re
 import shlex
 import shutil
@@ -30,6 +31,8 @@ _TIMED_OUT = "MaxRuntimeExceeded"
 _WAITED_OUT = "MaxWaitTimeExceeded"
 _FINAL = ("Completed", "Failed", "Stopped", _TIMED_OUT, _WAITED_OUT)
 _DEFAULT_TIMEOUT_S = 86_400
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
+_NO_CHECKPOINT = ".sagemaker-ignore"
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class TrainingJobs(Jobs):
         with clock.running(), Interruption(job.stop, folder, is_due=is_interrupted) as halt:
             attempt = self._train(job, stop=halt, timeout_s=clock.left_s)
         if folder:
-            self.upload(job, folder, checkpoints["S3Uri"])
+            self.upload(job, folder, checkpoints["S3Uri"], ignored=_NO_CHECKPOINT)
         return attempt
 
     def _train(self, job: Job, *, stop: threading.Event, timeout_s: float) -> Attempt:
@@ -180,11 +183,11 @@ class TrainingJobs(Jobs):
         path = Path(job.container.rewrite(source))
         if path.is_dir():
             shutil.copytree(path, code, dirs_exist_ok=True)
-        elif path.is_file() and tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                archive.extractall(code, filter="data")
         else:
-            raise JobFailed(f"ClientError: sagemaker_submit_directory {source} is neither a folder nor a tar archive")
+            try:
+                staging.unpack(path, code)
+            except ValueError as error:
+                raise JobFailed(f"ClientError: sagemaker_submit_directory {source} is no folder and {error}") from error
         if not (code / script.program).is_file():
             raise JobFailed(f"ClientError: {script.program} is not in {source}")
         if (code / "requirements.txt").is_file():
@@ -235,15 +238,23 @@ def _moved(record: Record, status: str, message: str) -> Record:
 
 
 def _metrics(definitions: list[Record], log: Path) -> Record:
-    """The last value of each metric whose regular expression matches in the log."""
+    """The last number that each metric's regular expression finds in the log."""
     text = log.read_text(errors="replace") if definitions and log.exists() else ""
     found = []
     for definition in definitions:
-        values = [match for match in re.finditer(definition["Regex"], text) if match.groups()]
+        matches = (match[1] for match in re.finditer(definition["Regex"], text) if match.groups())
+        values = [value for value in map(_number, matches) if math.isfinite(value)]
         if values:
-            value = float(values[-1].group(1))
-            found.append({"MetricName": definition["Name"], "Value": value, "Timestamp": api.now()})
+            found.append({"MetricName": definition["Name"], "Value": values[-1], "Timestamp": api.now()})
     return {"FinalMetricDataList": found} if found else {}
+
+
+def _number(text: str | None) -> float:
+    """A number as a log has it; anything else is not a number."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
 
 
 def _channels(record: Record) -> dict[str, dict[str, str]]:

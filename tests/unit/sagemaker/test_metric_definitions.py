@@ -26,6 +26,12 @@ def test_other_images_emit_what_the_request_defines() -> None:
     assert [] == metric_definitions(FOREIGN)
 
 
+def test_broken_expressions_are_refused() -> None:
+    """Before a job starts that could never emit the metric."""
+    with pytest.raises(ApiError, match="Regex of metric auc is no regular expression: missing \\), unterminated"):
+        check_metric_definitions({**FOREIGN, "MetricDefinitions": [{"Name": "auc", "Regex": "auc=("}]})
+
+
 def test_a_requests_own_metrics_are_refused_for_amazons_image() -> None:
     """In AWS's words; for any other image they are welcome."""
     check_metric_definitions({**FOREIGN, "MetricDefinitions": DEFINED})

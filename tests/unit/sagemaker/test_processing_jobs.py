@@ -74,6 +74,22 @@ time.sleep(600)
     assert [] == [uri for uri in bench.objects if uri.startswith("s3://b/out/")]
 
 
+def test_an_output_that_is_gone_is_the_jobs_own_failure(tmp_path: Path) -> None:
+    """A command that removes its output folder fails as a ClientError that names the folder."""
+    bench = Bench(tmp_path)
+    code = "import shutil, sys; shutil.rmtree(sys.argv[1])"
+    job = bench.run("Processing", bench.processing("gone", code, "/opt/ml/processing/output"))
+    assert job["FailureReason"].startswith("ClientError: Failed to upload output to s3://b/out/gone as ")
+
+
+def test_inputs_that_exclude_each_other_on_disk_fail_the_job(tmp_path: Path) -> None:
+    """A key that is a file and a folder at once cannot be staged."""
+    bench = Bench(tmp_path)
+    bench.objects |= {"s3://b/data/a": b"1", "s3://b/data/a/b": b"2"}
+    job = bench.run("Processing", bench.processing("clash", "", inputs={"data": "s3://b/data/"}))
+    assert job["FailureReason"].startswith("ClientError: Data download failed:Failed to download data.")
+
+
 def test_a_finished_job_keeps_its_files_and_its_description(tmp_path: Path) -> None:
     """Inputs, outputs and job.json stay below the work folder, each further host in a folder of its name."""
     bench = Bench(tmp_path)

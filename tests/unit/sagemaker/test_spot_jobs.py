@@ -45,6 +45,19 @@ def test_an_interrupted_job_goes_on_from_its_checkpoints(tmp_path: Path) -> None
     assert job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
 
 
+def test_files_to_be_ignored_are_no_checkpoints(tmp_path: Path) -> None:
+    """What is still being written under `.sagemaker-ignore` is not uploaded, at an interruption nor at the end."""
+    code = COUNT.replace(
+        'write_text("x")', 'write_text("x")\n    (folder / f"{number}.sagemaker-ignore").touch()'
+    ).replace('glob("*")', 'glob("?")')
+    bench = Bench(tmp_path, spot_interruptions=1)
+    job = bench.run("Training", bench.training("ignoring", code, **SPOT, **CHECKPOINTS))
+    assert "Completed" == job["TrainingJobStatus"], job
+    assert [f"s3://b/checkpoints/{number}" for number in range(4)] == sorted(
+        uri for uri in bench.objects if uri.startswith("s3://b/checkpoints/")
+    )
+
+
 def test_a_job_without_checkpoints_starts_from_nothing(tmp_path: Path) -> None:
     """After an interruption nothing of the first instance is left."""
     code = """

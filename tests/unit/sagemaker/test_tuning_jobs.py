@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dual_pipeline_local.errors import ApiError
-from sagemaker_bench import Bench
+from sagemaker_bench import IMAGE, Bench
 
 PEAK = """
 import sys
@@ -16,6 +16,8 @@ x = float(sys.argv[sys.argv.index("--rate") + 1])
 assert "--_tuning_objective_metric" not in sys.argv
 print(f"auc={-abs(x - 7):.6f}")
 """
+IMAGE_AND_INPUT = {"TrainingImage": IMAGE, "TrainingInputMode": "File"}
+ANYTHING = {"Name": "auc", "Regex": "auc=(.*)"}
 
 
 def test_the_best_of_all_trials_is_told(tmp_path: Path) -> None:
@@ -97,6 +99,20 @@ def test_trials_without_the_objective_fail_the_job(tmp_path: Path) -> None:
     assert "Failed" == job["HyperParameterTuningJobStatus"]
     assert job["FailureReason"].startswith("ClientError: No training job emitted the objective metric auc")
     assert {"Succeeded": 0, "Pending": 0, "Failed": 2} == job["ObjectiveStatusCounters"]
+
+
+def test_an_objective_that_is_no_number_never_wins(tmp_path: Path) -> None:
+    """NaN, infinity and words are no metric: such trials have no objective, whatever the strategy."""
+    code = PEAK + "for word in ('nan', 'inf', 'none', '-'): x < 5 and print('auc=' + word)\n"
+    definition = {"AlgorithmSpecification": {**IMAGE_AND_INPUT, "MetricDefinitions": [ANYTHING]}}
+    bench = Bench(tmp_path)
+    code = code.replace("print(f", "x >= 5 and print(f")
+    for strategy in ("Random", "Bayesian"):
+        request = bench.tuning(strategy, code, jobs=6, parallel=2, Strategy=strategy, definition=definition)
+        job = bench.run("HyperParameterTuning", request)
+        assert "Completed" == job["HyperParameterTuningJobStatus"], job
+        assert 0 < job["ObjectiveStatusCounters"]["Failed"] < 6
+        assert float(job["BestTrainingJob"]["TunedHyperParameters"]["rate"]) >= 5
 
 
 def test_trials_that_run_out_of_time_fail_the_job(tmp_path: Path) -> None:
