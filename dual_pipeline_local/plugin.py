@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .sagemaker.service import SageMaker
 
 _sagemaker: SageMaker | None = None
+_making = threading.Lock()
 _stoppers: list[Callable[[], None]] = []
 
 
@@ -53,12 +55,13 @@ def install() -> None:
 def sagemaker() -> SageMaker:
     """The one SageMaker of this process."""
     global _sagemaker
-    if _sagemaker is None:
-        from .sagemaker.service import SageMaker
+    with _making:
+        if _sagemaker is None:
+            from .sagemaker.service import SageMaker
 
-        _sagemaker = SageMaker(work=settings.current().work)
-        _stoppers.append(_sagemaker.stop_all)
-    return _sagemaker
+            _sagemaker = SageMaker(work=settings.current().work)
+            _stoppers.append(_sagemaker.stop_all)
+        return _sagemaker
 
 
 def stop() -> None:

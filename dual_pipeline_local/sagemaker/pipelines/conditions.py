@@ -23,6 +23,7 @@ _MEMBERS: Mapping[str, frozenset[str]] = {
     "Not": frozenset({"Condition"}),
     "Or": frozenset({"Conditions"}),
 }
+_LISTS = frozenset({"Conditions", "Values"})
 
 
 def holds(condition: Record, scope: Scope) -> bool:
@@ -37,9 +38,10 @@ def fault(condition: Any) -> str | None:
         return f"condition type {kind!r} is not one of {', '.join(sorted(_MEMBERS))}"
     if set(condition) != {"Type", *_MEMBERS[kind]}:
         return f"condition {kind} takes {', '.join(sorted(_MEMBERS[kind]))}"
+    for member in _LISTS & _MEMBERS[kind]:
+        if not isinstance(condition[member], list) or not condition[member]:
+            return f"condition {kind} takes a list {member} of at least one"
     nested = {"Not": [condition.get("Condition")], "Or": condition.get("Conditions")}.get(kind, [])
-    if not isinstance(nested, list):
-        return f"condition {kind} takes a list of Conditions"
     return next((found for found in map(fault, nested) if found), None)
 
 

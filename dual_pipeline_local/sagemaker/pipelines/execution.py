@@ -103,28 +103,46 @@ class Interpreter:
 
     def run(self, execution: Execution, *, before: str | None = None) -> None:
         """Run an execution to its end, from the status it had before if it is run again."""
+        done = execution.done  # another one from the moment at which it can be run again
         try:
-            self._emit_execution(execution, before)
+            self._emit(execution, _EXECUTION_EVENT, _detail(execution, before))
             reason = self._refusal_of_experiment(execution) or self._run_steps(execution)
         except Exception as error:  # a defect here is the service's own error, and the execution must end
-            self.move(execution, "Failed", FailureReason=f"InternalServerError: {error!r}")
+            self._move(execution, "Failed", FailureReason=f"InternalServerError: {error!r}")
         else:
             if execution.stop.is_set():
-                self.move(execution, "Stopped")
+                self._move(execution, "Stopped")
             elif reason is not None:
-                self.move(execution, "Failed", FailureReason=reason[:1300])
+                self._move(execution, "Failed", FailureReason=reason[:1300])
             else:
-                self.move(execution, "Succeeded")
+                self._move(execution, "Succeeded")
         finally:
-            execution.done.set()
+            done.set()
 
-    def move(self, execution: Execution, status: str, **changes: object) -> None:
+    def halt(self, execution: Execution) -> None:
+        """Ask an execution to stop, once; raises ValidationException if it has ended."""
+        with self._control.changed:
+            if execution.status in ENDED:
+                raise api.invalid(
+                    f"Only an executing pipeline execution can be stopped, this one is {execution.status}"
+                )
+            if execution.stop.is_set():
+                return
+            execution.stop.set()
+            told = self._change(execution, "Stopping")
+        self._emit(execution, _EXECUTION_EVENT, told)
+
+    def _move(self, execution: Execution, status: str, **changes: object) -> None:
         """Change an execution's status and send the event."""
+        self._emit(execution, _EXECUTION_EVENT, self._change(execution, status, **changes))
+
+    def _change(self, execution: Execution, status: str, **changes: object) -> Record:
+        """Change an execution's status and answer the event's detail."""
         with self._control.changed:
             before = execution.status
             execution.record |= {**changes, "PipelineExecutionStatus": status, "LastModifiedTime": api.now()}
             self._control.changed.notify_all()
-        self._emit_execution(execution, before)
+            return _detail(execution, before)
 
     def _refusal_of_experiment(self, execution: Execution) -> str | None:
         """Why the pipeline's role may not make the experiment and trial that the execution belongs to, if so."""
@@ -239,22 +257,6 @@ class Interpreter:
             stop_grace_s=self._stop_grace_s,
         )
 
-    def _emit_execution(self, execution: Execution, before: str | None) -> None:
-        record = execution.record
-        detail = {
-            "pipelineExecutionDescription": record.get("PipelineExecutionDescription"),
-            "pipelineExecutionDisplayName": record.get("PipelineExecutionDisplayName"),
-            "currentPipelineExecutionStatus": record["PipelineExecutionStatus"],
-            "previousPipelineExecutionStatus": before,
-            "executionStartTime": _iso(record["CreationTime"]),
-            "executionEndTime": _iso(record["LastModifiedTime"])
-            if record["PipelineExecutionStatus"] in ENDED
-            else None,
-            "pipelineArn": record["PipelineArn"],
-            "pipelineExecutionArn": execution.arn,
-        }
-        self._emit(execution, "SageMaker Model Building Pipeline Execution Status Change", detail)
-
     def _emit_step(self, execution: Execution, run: Run, before: str | None) -> None:
         record = run.record
         detail = {
@@ -278,6 +280,7 @@ class Interpreter:
 
 
 ENDED = ("Succeeded", "Failed", "Stopped")
+_EXECUTION_EVENT = "SageMaker Model Building Pipeline Execution Status Change"
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
 _EXPERIMENT = (
     ("ExperimentName", "CreateExperiment", "experiment"),
@@ -301,6 +304,22 @@ def _ready(execution: Execution) -> Iterator[Step]:
         branch = step.branch
         if branch is None or execution.runs[branch.condition].properties["Outcome"] == branch.outcome:
             yield step
+
+
+def _detail(execution: Execution, before: str | None) -> Record:
+    """The detail of the event for an execution as it is now."""
+    record = execution.record
+    has_ended = execution.status in ENDED
+    return {
+        "pipelineExecutionDescription": record.get("PipelineExecutionDescription"),
+        "pipelineExecutionDisplayName": record.get("PipelineExecutionDisplayName"),
+        "currentPipelineExecutionStatus": execution.status,
+        "previousPipelineExecutionStatus": before,
+        "executionStartTime": _iso(record["CreationTime"]),
+        "executionEndTime": _iso(record["LastModifiedTime"]) if has_ended else None,
+        "pipelineArn": record["PipelineArn"],
+        "pipelineExecutionArn": execution.arn,
+    }
 
 
 def _iso(time: float) -> str:

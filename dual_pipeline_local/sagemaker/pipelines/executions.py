@@ -13,7 +13,7 @@ from dual_pipeline_local.sagemaker import api
 from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
 from dual_pipeline_local.sagemaker.control import Control, Operations
 from dual_pipeline_local.sagemaker.listing import Listing, paginate
-from dual_pipeline_local.sagemaker.pipelines.execution import ENDED, Execution, Interpreter
+from dual_pipeline_local.sagemaker.pipelines.execution import Execution, Interpreter
 from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
 from dual_pipeline_local.sagemaker.pipelines.run import Run
 from dual_pipeline_local.sagemaker.pipelines.selection import reused_runs, selected_steps
@@ -50,18 +50,37 @@ class Executions:
 
     def stop_all(self) -> None:
         """Stop every execution; its jobs are stopped with it."""
-        executions = self._store.executions()
-        for execution in executions:
-            execution.abandoned.set()
-            self._ask_to_stop(execution)
+        with self._control.changed:
+            executions = self._store.executions()
+            for execution in executions:
+                execution.abandoned.set()
+                execution.stop.set()
+            self._control.changed.notify_all()
         for execution in executions:
             execution.done.wait(timeout=30)
 
     def _start(self, request: Record, caller: Caller) -> Record:
-        pipeline, token = self._store.pipeline(request["PipelineName"], caller), request.pop("ClientRequestToken")
-        known = self._store.repeated("StartPipelineExecution", token, request)
-        if known:
-            return {"PipelineExecutionArn": known}
+        token = request.pop("ClientRequestToken")
+        with self._control.changed:  # neither a deletion nor the same token may come in between
+            pipeline = self._store.pipeline(request["PipelineName"], caller)
+            known = self._store.repeated("StartPipelineExecution", token, request)
+            if known:
+                return {"PipelineExecutionArn": known}
+            execution = self._execution(request, pipeline, caller)
+            self._store.remember("StartPipelineExecution", token, request, execution.arn)
+            pipeline.executions.append(execution)
+            pipeline.record["LastRunTime"] = pipeline.record["LastExecutionTime"] = execution.record["CreationTime"]
+            version, _ = pipeline.versions[execution.record["PipelineVersionId"] - 1]
+            version["LastExecutionPipelineExecutionArn"] = execution.arn
+        self._run(execution)
+        return {"PipelineExecutionArn": execution.arn}
+
+    def _run(self, execution: Execution, *, before: str | None = None) -> None:
+        name = execution.arn.rpartition("/")[2]
+        self._control.start(lambda: self._interpreter.run(execution, before=before), name=name)
+
+    def _execution(self, request: Record, pipeline: Pipeline, caller: Caller) -> Execution:
+        """A new execution as a request wants it, which refuses what it cannot have."""
         if "MlflowExperimentName" in request:
             raise not_modelled("StartPipelineExecution with MlflowExperimentName")
         version = request.get("PipelineVersionId", len(pipeline.versions))
@@ -77,13 +96,12 @@ class Executions:
         selected, runs = self._selection(request, pipeline, version)
         now = api.now()
         execution_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
-        execution_arn = f"{pipeline.record['PipelineArn']}/execution/{execution_id}"
         settings = {"ParallelismConfiguration": pipeline.record.get("ParallelismConfiguration")} | request
         execution = Execution(
             record={name: value for name, value in settings.items() if name in _STARTED and value is not None}
             | {
                 "PipelineArn": pipeline.record["PipelineArn"],
-                "PipelineExecutionArn": execution_arn,
+                "PipelineExecutionArn": f"{pipeline.record['PipelineArn']}/execution/{execution_id}",
                 "PipelineExecutionStatus": "Executing",
                 "PipelineExecutionDisplayName": request.get(
                     "PipelineExecutionDisplayName", f"execution-{round(now * 1000)}"
@@ -101,13 +119,7 @@ class Executions:
             runs=runs,
         )
         _name_experiment(execution)
-        with self._control.changed:
-            self._store.remember("StartPipelineExecution", token, request, execution_arn)
-            pipeline.executions.append(execution)
-            pipeline.record["LastRunTime"] = pipeline.record["LastExecutionTime"] = now
-            version_record["LastExecutionPipelineExecutionArn"] = execution_arn
-        self._control.start(lambda: self._interpreter.run(execution), name=execution_id)
-        return {"PipelineExecutionArn": execution_arn}
+        return execution
 
     def _selection(
         self, request: Record, pipeline: Pipeline, version: int
@@ -123,17 +135,16 @@ class Executions:
             raise invalid(
                 f"Invalid SourcePipelineExecutionArn: {wanted}. It is no execution of {pipeline.record['PipelineArn']}"
             )
-        with self._control.changed:
-            known = (source.arn, source.status, source.runs) if source else None
-            return selected, reused_runs(definition, selected, known)
+        known = (source.arn, source.status, source.runs) if source else None
+        return selected, reused_runs(definition, selected, known)
 
     def _retry(self, request: Record, _caller: Caller) -> Record:
         token = request.pop("ClientRequestToken")
-        known = self._store.repeated("RetryPipelineExecution", token, request)
-        if known:
-            return {"PipelineExecutionArn": known}
-        execution = self._store.execution(request)
         with self._control.changed:
+            known = self._store.repeated("RetryPipelineExecution", token, request)
+            if known:
+                return {"PipelineExecutionArn": known}
+            execution = self._store.execution(request)
             before = execution.status
             if before not in ("Failed", "Stopped"):
                 raise invalid(f"Only a failed or stopped pipeline execution can be retried, this one is {before}")
@@ -144,25 +155,13 @@ class Executions:
                 "PipelineExecutionStatus": "Executing",
                 "LastModifiedTime": api.now(),
             }
-        self._control.start(
-            lambda: self._interpreter.run(execution, before=before), name=execution.arn.rpartition("/")[2]
-        )
+        self._run(execution, before=before)
         return {"PipelineExecutionArn": execution.arn}
 
     def _stop(self, request: Record, _caller: Caller) -> Record:
         execution = self._store.execution(request)
-        with self._control.changed:
-            if execution.status in ENDED:
-                raise invalid(f"Only an executing pipeline execution can be stopped, this one is {execution.status}")
-        if execution.status == "Executing":
-            self._interpreter.move(execution, "Stopping")
-            self._ask_to_stop(execution)
+        self._interpreter.halt(execution)
         return {"PipelineExecutionArn": execution.arn}
-
-    def _ask_to_stop(self, execution: Execution) -> None:
-        with self._control.changed:
-            execution.stop.set()
-            self._control.changed.notify_all()
 
     def _update(self, request: Record, _caller: Caller) -> Record:
         execution = self._store.execution(request)
@@ -194,7 +193,7 @@ class Executions:
 
     def _list_steps(self, request: Record, _caller: Caller) -> Record:
         with self._control.changed:
-            steps = [run.record for run in self._store.execution(request).runs.values()]
+            steps = [dict(run.record) for run in self._store.execution(request).runs.values()]
         if request.get("SortOrder", "Descending") == "Descending":
             steps.reverse()
         return paginate(request, "PipelineExecutionSteps", steps)

@@ -5,6 +5,7 @@ https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definiti
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,7 +177,7 @@ class Scope:
         uri = uri or str(self.resolve(argument["S3Uri"]))
         path = str(self.resolve(argument["Path"]))
         try:
-            document = json.loads(self.read(uri), parse_constant=_refuse_constant)
+            document = json.loads(self.read(uri), parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise ExpressionError(f"{path} in {uri} has no value: the file is not valid JSON: {error}") from error
         except ExpressionError as error:
@@ -208,3 +209,10 @@ def _text(value: object) -> str:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too great a number")
+    return value

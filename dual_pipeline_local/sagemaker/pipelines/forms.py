@@ -172,15 +172,16 @@ def _condition_faults(step: Step) -> Iterator[str]:
 
 
 def _fail_faults(step: Step) -> Iterator[str]:
-    if set(step.arguments) != {"ErrorMessage"}:
-        yield "a Fail step takes ErrorMessage"
+    message = step.arguments.get("ErrorMessage")
+    if set(step.arguments) != {"ErrorMessage"} or not (_is_string(message) or function_of(message)):
+        yield "a Fail step takes ErrorMessage, a string or an expression"
 
 
 def _processing_faults(step: Step) -> Iterator[str]:
     names = {output.get("OutputName") for output in _outputs(step)}
     for file in step.source.get("PropertyFiles", []):
-        if set(file) != {"PropertyFileName", "OutputName", "FilePath"}:
-            yield "a PropertyFile takes PropertyFileName, OutputName and FilePath"
+        if set(file) != {"PropertyFileName", "OutputName", "FilePath"} or not all(map(_is_string, file.values())):
+            yield "a PropertyFile takes PropertyFileName, OutputName and FilePath, each a string"
         elif file["OutputName"] not in names:
             yield f"PropertyFile {file['PropertyFileName']} names the unknown output {file['OutputName']}"
 
@@ -256,6 +257,10 @@ def _has(step: Step, path: tuple[str | int, ...]) -> bool:
 def _outputs(step: Step) -> list[Record]:
     outputs: list[Record] = step.arguments.get("ProcessingOutputConfig", {}).get("Outputs", [])
     return outputs
+
+
+def _is_string(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_text(value: object, longest: int) -> bool:

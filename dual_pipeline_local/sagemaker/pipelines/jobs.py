@@ -34,7 +34,7 @@ def job_runner(
         shop.tag(arn, run.step)
         shop.call(f"Describe{kind}Job", {name: request[name]})
         job = shop.wait(arn, shop.stop.is_set)
-        if job[status] == "InProgress":
+        if job[status] in ("InProgress", "Stopping"):
             with suppress(ApiError):  # it may have ended meanwhile
                 shop.control.call(f"Stop{kind}Job", {name: request[name]}, shop.caller)
             shop.wait(arn, lambda: False)

@@ -144,5 +144,6 @@ def _texts(declared: list[Record], result: Any) -> dict[str, str]:
 def _finish(run: Run, outputs: dict[str, Any], metadata: str) -> None:
     run.properties = {"OutputParameters": outputs}
     shown = [{"Name": name, "Value": write(value)} for name, value in outputs.items()]
-    if shown:
-        run.record["Metadata"][metadata]["OutputParameters"] = shown
+    if shown:  # a record that is being listed is replaced, never changed within
+        told = run.record["Metadata"][metadata] | {"OutputParameters": shown}
+        run.record["Metadata"] = {metadata: told}

@@ -60,12 +60,12 @@ class Pipelines:
     def _create(self, request: Record, caller: Caller) -> Record:
         name, token = request["PipelineName"], request.pop("ClientRequestToken")
         pipeline_arn = arn(caller, f"pipeline/{name}")
-        known = self._store.repeated("CreatePipeline", token, request)
-        if known:
-            return {"PipelineArn": known}
         definition = self._definition(request)
         now = api.now()
         with self._control.changed:
+            known = self._store.repeated("CreatePipeline", token, request)
+            if known:
+                return {"PipelineArn": known}
             if name in self._store.pipelines:
                 raise invalid(
                     "Pipeline names must be unique within an AWS account and region. Pipeline with name "
@@ -132,9 +132,10 @@ class Pipelines:
             raise not_modelled("PipelineDefinitionS3Location with VersionId")
         uri = f"s3://{location['Bucket']}/{location['ObjectKey']}"
         try:
-            return Definition.parse(staging.read(self._control.cloud.client(request["RoleArn"], "s3"), uri).decode())
-        except ClientError as error:
+            text = staging.read(self._control.cloud.client(request["RoleArn"], "s3"), uri).decode()
+        except (ClientError, UnicodeDecodeError) as error:
             raise invalid(f"Unable to read the pipeline definition at {uri}: {error}") from error
+        return Definition.parse(text)
 
     def _add_version(self, pipeline: Pipeline, definition: Definition) -> int:
         version = len(pipeline.versions) + 1

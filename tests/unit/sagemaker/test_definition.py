@@ -88,6 +88,13 @@ ALWAYS = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
         ([gate({"Type": "Similar"})], "condition type 'Similar' is not one of Equals, GreaterThan"),
         ([gate({"Type": "Not", "Condition": {"Type": "In", "Values": []}})], "condition In takes QueryValue, Values"),
         ([gate()], "step Gate: no Conditions"),
+        ([gate({"Type": "Or", "Conditions": []})], "step Gate: condition Or takes a list Conditions of at least one"),
+        ([gate({"Type": "In", "QueryValue": 1, "Values": 1})], "condition In takes a list Values of at least one"),
+        ([end(message=3)], "step End: a Fail step takes ErrorMessage, a string or an expression"),
+        (
+            [work(PropertyFiles=[{"PropertyFileName": "f", "OutputName": "out", "FilePath": 1}])],
+            "step Work: a PropertyFile takes PropertyFileName, OutputName and FilePath, each a string",
+        ),
         ([{"Name": "E", "Type": "Fail", "Arguments": []}], "step E has no Arguments"),
         ([{"Name": "G", "Type": "Condition", "Arguments": {"IfSteps": 1}}], "a property has the wrong type"),
         (

@@ -66,6 +66,14 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
         Reference.parse(text)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_numbers_without_a_value_are_refused(number: str) -> None:
+    """A file with what no metric can be is broken: no condition is taken by it."""
+    here = Scope({}, str, lambda _uri: f'{{"auc": {number}}}'.encode())
+    with pytest.raises(ExpressionError, match="the file is not valid JSON"):
+        here.resolve({"Std:JsonGet": {"S3Uri": "s3://b/x.json", "Path": "auc"}})
+
+
 def test_json_get_takes_an_uri() -> None:
     """Std:JsonGet reads any S3 URI put together at run time."""
     objects = {"s3://b/x.json": json.dumps({"a": {"b": 1}}).encode()}

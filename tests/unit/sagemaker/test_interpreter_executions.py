@@ -1,7 +1,11 @@
 """Executions over a fake control plane: selected steps, retries, parallelism, stops, experiments."""
 
+import contextlib
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from dual_pipeline_local.errors import ApiError
 from pipeline_definitions import condition, define, is_, job, process
 
+ROLE = "arn:aws:iam::123456789012:role/pipeline"
 NO_SOURCE = "Invalid SourcePipelineExecutionArn: null. The selected steps [{}] have dependencies on [{}]"
 
 
@@ -150,6 +155,51 @@ def test_a_stopped_execution_can_be_retried(plane: Any) -> None:
     assert ("Succeeded", ["A", "B"]) == (execution["PipelineExecutionStatus"], list(steps))
 
 
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads that take turns at every opportunity."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_stop_at_the_last_moment_leaves_no_execution_behind(plane: Any) -> None:
+    """However it meets the end of an execution, that stays ended and can be deleted."""
+    text = define(condition("Gate", is_("Equals", 1, 1)))
+
+    def stop(arn: str) -> None:
+        with contextlib.suppress(ApiError):
+            plane.ask("StopPipelineExecution", PipelineExecutionArn=arn)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(100):
+            pipeline = plane.create(text)
+            arn = plane.start(pipeline)
+            stops = [pool.submit(stop, arn) for _ in range(4)]
+            plane.ended(arn)
+            wait(stops)
+            assert plane.ended(arn)[0]["PipelineExecutionStatus"] in ("Stopped", "Succeeded")
+            plane.ask("DeletePipeline", PipelineName=pipeline)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_token_starts_one_execution_however_often_it_comes(plane: Any) -> None:
+    """Callers that repeat themselves at the same time are all answered with the same execution."""
+    many = [{"Name": f"P{number}", "Type": "Float", "DefaultValue": 1.5} for number in range(200)]
+    pipeline = plane.create(define(process("A"), parameters=many))
+    together = threading.Barrier(8)
+
+    def start(_number: int) -> str:
+        together.wait()
+        arn: str = plane.start(pipeline, ClientRequestToken="t" * 32)
+        return arn
+
+    with ThreadPoolExecutor(8) as pool:
+        assert 1 == len(set(pool.map(start, range(8))))
+
+
 @pytest.mark.parametrize("where", ["create", "update", "start"])
 def test_parallelism_is_limited(plane: Any, where: str) -> None:
     """By the pipeline's ParallelismConfiguration, overridden by the execution's."""
@@ -182,6 +232,14 @@ def test_an_execution_is_renamed_while_it_runs(plane: Any) -> None:
     arn = plane.start(plane.create(define(process("A"))))
     plane.ask("UpdatePipelineExecution", PipelineExecutionArn=arn, PipelineExecutionDisplayName="other")
     assert "other" == plane.ended(arn)[0]["PipelineExecutionDisplayName"]
+
+
+def test_a_definition_in_s3_that_is_no_text_is_refused(plane: Any) -> None:
+    """As a ValidationException that names the object."""
+    plane.cloud.objects.by_uri["s3://bucket/definition"] = b"\xff\xfe"
+    location = {"Bucket": "bucket", "ObjectKey": "definition"}
+    with pytest.raises(ApiError, match="Unable to read the pipeline definition at s3://bucket/definition: 'utf-8'"):
+        plane.ask("CreatePipeline", PipelineName="p", PipelineDefinitionS3Location=location, RoleArn=ROLE)
 
 
 def with_experiment() -> str:
