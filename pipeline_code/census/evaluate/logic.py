@@ -92,7 +92,7 @@ def evaluation(
         if sound
         else []
     )
-    tuned = _tuning(labels, tuning, seed=seed)
+    tuned = _tuning(labels, tuning, source=source, seed=seed)
     return {
         "binary_classification_metrics": {
             **{
@@ -156,7 +156,7 @@ def _champion(
     }
 
 
-def _tuning(labels: np.ndarray, tuning: Tuning | None, *, seed: int) -> dict[str, Any] | None:
+def _tuning(labels: np.ndarray, tuning: Tuning | None, *, source: str, seed: int) -> dict[str, Any] | None:
     """Tuned against default on the holdout, which neither was chosen on."""
     if tuning is None:
         return None
@@ -169,6 +169,7 @@ def _tuning(labels: np.ndarray, tuning: Tuning | None, *, seed: int) -> dict[str
     difference = tuned_auc - default_auc
     resampled = bootstrap_auc(labels, [tuning.tuned, tuning.default], seed=seed)
     low, high = percentile_interval(resampled[:, 0] - resampled[:, 1])
+    chosen_by = ", ".join(f"{value:.4f} {name}" for name, value in tuning.validation_auc.items())
     verdict = "Tuning beat the default" if low > 0 else "Tuning did not beat the default"
     chance = "; the difference may be chance" if low <= 0 <= high else ""
     return {
@@ -180,7 +181,8 @@ def _tuning(labels: np.ndarray, tuning: Tuning | None, *, seed: int) -> dict[str
         "validation_auc": validation,
         "sentence": (
             f"{verdict} on the holdout: AUC {tuned_auc:.4f} against {default_auc:.4f} "
-            f"({_with_interval(difference, low, high)}{chance})."
+            f"({_with_interval(difference, low, high)}{chance}). "
+            f"The {source} model is the challenger, by its AUC on the validation split: {chosen_by}."
         ),
     }
 

@@ -168,7 +168,8 @@ def test_tuning_that_helped_says_so(holdout: Holdout) -> None:
     assert found["better"]
     assert (
         f"Tuning beat the default on the holdout: AUC {found['tuned_auc']:.4f} against {found['default_auc']:.4f} "
-        f"({found['difference']:+.4f}, interval {low:+.4f} to {high:+.4f})."
+        f"({found['difference']:+.4f}, interval {low:+.4f} to {high:+.4f}). "
+        "The default model is the challenger, by its AUC on the validation split: 0.9000 default, 0.9100 tuned."
     ) == found["sentence"]
     assert [] == report["warnings"]
 
@@ -180,7 +181,7 @@ def test_tuning_that_did_not_help_is_a_warning(holdout: Holdout) -> None:
     assert not report["tuning"]["better"]
     sentence = report["tuning"]["sentence"]
     assert sentence.startswith("Tuning did not beat the default on the holdout")
-    assert sentence.endswith("; the difference may be chance).")
+    assert "; the difference may be chance). The default model is the challenger" in sentence
     assert [sentence] == report["warnings"]
 
 
