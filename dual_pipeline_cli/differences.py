@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from dual_pipeline_local.sagemaker.pipelines.step import Step
@@ -90,7 +91,7 @@ def _tell(place: tuple[str, ...], then: Any, now: Any) -> Difference:
     name = place[1] if place[0] in _INPUTS and len(place) > 1 else place[-1]
     if isinstance(now, str) and now.startswith(UNKNOWN):
         return Difference(name, now.removeprefix(UNKNOWN))
-    change = f"{_short(then)} -> {_short(now)}"
+    change = _change(then, now)
     match place:
         case (_, input_name, *_, "S3Uri"):
             return Difference(input_name, f"{_SPECIAL.get(input_name, f'another {input_name}')}: {change}")
@@ -104,6 +105,25 @@ def _tell(place: tuple[str, ...], then: Any, now: Any) -> Difference:
             return Difference(name, f"image {change}")
         case _:
             return Difference(name, f"{'.'.join(place)} {change}")
+
+
+def _change(then: Any, now: Any) -> str:
+    """Both values; of URIs only the parts in which they differ, so that they look different."""
+    if not (isinstance(then, str) and isinstance(now, str) and "/" in then and "/" in now):
+        return f"{_short(then)} -> {_short(now)}"
+    before, after = (text.removeprefix("s3://").strip("/").split("/") for text in (then, now))
+    start = min(_alike(before, after), len(before) - 1, len(after) - 1)
+    end = _alike(before[:start:-1], after[:start:-1])
+    return " -> ".join(_hashes_cut("/".join(parts[start : len(parts) - end])) for parts in (before, after))
+
+
+def _alike(before: list[str], after: list[str]) -> int:
+    """How many parts both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+
+
+def _hashes_cut(text: str) -> str:
+    return _LONG_HASH.sub(lambda match: match[0][:_SHORT_HASH], text)
 
 
 def _stem(uri: str) -> str:
@@ -120,4 +140,4 @@ def _short(value: Any) -> str:
     if "/" in text:
         parts = [part for part in text.removeprefix("s3://").split("/") if part]
         text = "/".join(parts[-2:]) if text.startswith("s3://") and len(parts[-1]) < 16 else parts[-1]
-    return _LONG_HASH.sub(lambda match: match[0][:_SHORT_HASH], text) or "empty"
+    return _hashes_cut(text) or "empty"

@@ -18,10 +18,17 @@ _DESCRIBE = {
 }
 
 
+def is_job(step: StepRecord) -> bool:
+    """Whether a step is a job, which Describe calls know."""
+    return step.type in _DESCRIBE and bool(step.resource)
+
+
 def outputs_of(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and URIs of what a processing or training job wrote; a model's name is empty."""
+    """Names and URIs of what a job wrote; a model's name is empty, of a tuning job it is the folder of all models."""
     if "ModelArtifacts" in job:
         yield "", job["ModelArtifacts"]["S3ModelArtifacts"]
+    if "TrainingJobDefinition" in job:
+        yield "", job["TrainingJobDefinition"]["OutputDataConfig"]["S3OutputPath"]
     for output in job.get("ProcessingOutputConfig", {}).get("Outputs", []):
         yield output["OutputName"], output["S3Output"]["S3Uri"].rstrip("/") + "/"
 
@@ -90,7 +97,7 @@ class Executions:
 
         Raises EnvironmentTrouble when the step is no job.
         """
-        if step.type not in _DESCRIBE or not step.resource:
+        if not is_job(step):
             raise EnvironmentTrouble(f"step {step.name} runs no job: it is a {step.type or 'step without result'}")
         operation, name = _DESCRIBE[step.type]
         described: dict[str, Any] = getattr(self._sagemaker, operation)(**{name: step.resource.rpartition("/")[2]})

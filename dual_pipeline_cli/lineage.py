@@ -30,7 +30,7 @@ from .environment import (
     answer,
     connect,
 )
-from .executions import Executions
+from .executions import Executions, is_job, outputs_of
 from .ledger import read_champion, read_item, read_runs
 from .plan import parse
 from .registry import Model, find_model
@@ -108,7 +108,7 @@ def trace(environment: EnvironmentClient, name: str) -> Lineage:
         "code": {name: value for name, value in metadata.items() if name.startswith(_CODE) or name in _HASHED},
         "parameters": dict(values),
         "evaluation": _evaluation(environment, model),
-        "artifacts": _artifacts(model, executions, arn),
+        **_outputs(model, executions, arn),
     }
     return Lineage(model=model, sections=sections, today=tuple(changes(then, _present(environment, then))))
 
@@ -241,12 +241,16 @@ def _evaluation(environment: EnvironmentClient, model: Model) -> dict[str, Any]:
     return told
 
 
-def _artifacts(model: Model, executions: Executions, execution_arn: str) -> dict[str, Any]:
-    told = {"model": model.model_uri, "evaluation": model.evaluation_uri}
+def _outputs(model: Model, executions: Executions, execution_arn: str) -> dict[str, dict[str, str]]:
+    """Where the model and what every job wrote lie, and the jobs' names."""
+    artifacts, jobs = {"model": model.model_uri, "evaluation": model.evaluation_uri}, {}
     for step in executions.steps(execution_arn):
-        if step.type.endswith("Job") and step.resource:
-            told[step.name] = f"{step.resource}{' (from the cache)' if step.cached else ''}"
-    return {name: value for name, value in told.items() if value}
+        if not is_job(step):
+            continue
+        jobs[step.name] = f"{step.resource}{' (from the cache)' if step.cached else ''}"
+        for name, uri in outputs_of(executions.job(step)):
+            artifacts[f"{step.name} {name}".strip()] = uri
+    return {"artifacts": {name: uri for name, uri in artifacts.items() if uri}, "jobs": jobs}
 
 
 def _title(name: str) -> str:

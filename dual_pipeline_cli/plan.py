@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from dual_pipeline.loop_contract import PARAMETER_CHAMPION_URI, PARAMETER_RUN_ID, PARAMETER_SNAPSHOT_URI
+from dual_pipeline.loop_contract import PARAMETER_CHAMPION_URI, PARAMETER_SNAPSHOT_URI
 from dual_pipeline_local import staging
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.observer import StepRecord
@@ -32,7 +32,7 @@ from .environment import (
     answer,
     connect,
 )
-from .executions import Executions
+from .executions import Executions, is_job
 from .forecast import PastExecution, PastStep, StepForecast, Verdict, duration, forecast
 from .ledger import read_champion
 from .parameter_values import ParameterOption, check_values, parse_values
@@ -152,7 +152,7 @@ def _assume(
         )
     parameters = executions.parameters(last["PipelineExecutionArn"])
     if PARAMETER_SNAPSHOT_URI in parameters:
-        run = parameters.get(PARAMETER_RUN_ID) or last["PipelineExecutionArn"]
+        run = last["PipelineExecutionArn"].rpartition("/")[2]
         yield PARAMETER_SNAPSHOT_URI, (parameters[PARAMETER_SNAPSHOT_URI], f"of run {run}")
 
 
@@ -169,10 +169,10 @@ def _history(executions: Executions, *, not_before: datetime) -> Iterator[PastEx
             return
         arn: str = summary["PipelineExecutionArn"]
         definition = parse(executions.definition(arn))
-        records = [step for step in executions.steps(arn) if step.status == "Succeeded" and step.type.endswith("Job")]
+        records = [step for step in executions.steps(arn) if step.status == "Succeeded" and is_job(step)]
         yield PastExecution(
             arn=arn,
-            run=summary.get("PipelineExecutionDescription") or arn.rpartition("/")[2],
+            run=arn.rpartition("/")[2],
             definition=definition,
             values=definition.values(executions.parameters(arn)),
             steps={step.name: _past_step(executions, step) for step in records},
@@ -192,14 +192,13 @@ def _past_step(executions: Executions, step: StepRecord) -> PastStep:
 
 
 def _show(console: Console, client: EnvironmentClient, outlook: Outlook, given: Mapping[str, str]) -> None:
-    console.print(f"next execution of {client['PipelineName']} in {client.where}, with")
+    console.print(f"next execution of {client['PipelineName']} in {client.where}, with", soft_wrap=True)
     for name in [*outlook.assumed, *given]:
         source = outlook.assumed.get(name)
-        console.print(f"  {name}={outlook.values[name]}" + (f"  ({source})" if source else ""), markup=False)
+        told = f"  {name}={outlook.values[name]}" + (f"  ({source})" if source else "")
+        console.print(told, markup=False, soft_wrap=True)
     now = datetime.now(UTC)
-    table = Table()
-    for column in ("step", "cache", "why"):
-        table.add_column(column, overflow="fold")
+    table = Table("step", "cache", Column("why", overflow="fold"))
     for step in outlook.steps:
         why = "\n".join(step.reasons)
         if step.source and step.expires:

@@ -70,26 +70,17 @@ def replay_run(environment: EnvironmentClient, run: str, *, narrator: Narrator) 
     if not finished:
         raise EnvironmentTrouble(f"run {run} finished no job that could be repeated")
     owner = f"replay-{hashlib.sha256(arn.encode()).hexdigest()[:8]}"
-    definition = replay_definition(
-        json.loads(originals.definition(arn)),
-        executed={step.name for step in finished},
-        winners={step.name: _winner(environment, step)["HyperParameters"] for step in finished if _is_tuning(step)},
-        roles=Roles(
-            processing=environment[output_name("processing_role_arn")],
-            training=environment[output_name("training_role_arn")],
-        ),
-        name=f"{owner}-{datetime.now(UTC):%Y%m%d%H%M%S}",
-    )
-    copies.put(
-        owner,
-        compact(json.dumps(definition)),
-        expires=datetime.now(UTC) + _LIFE,
-        description=f"Replay of {arn.rpartition('/')[2]}",
-    )
+    definition = _definition(environment, originals.definition(arn), finished, owner=owner)
     replays = Executions(environment, pipeline=copies.name(owner))
     try:
         narrator.say("repeating ", (", ".join(step.name for step in finished), "bold"), f" of {arn}")
-        replays, again = start_copy(environment, copies.name(owner), originals.parameters(arn))
+        copies.put(
+            owner,
+            definition,
+            expires=datetime.now(UTC) + _LIFE,
+            description=f"Replay of {arn.rpartition('/')[2]}",
+        )
+        again = start_copy(environment, copies.name(owner), originals.parameters(arn))
         status = follow(replays, again, narrator)
         if status != _SUCCEEDED:
             reason = replays.describe(again).get("FailureReason", "")
@@ -102,9 +93,25 @@ def replay_run(environment: EnvironmentClient, run: str, *, narrator: Narrator) 
             for comparison in _compare_step(environment, (originals, step), (replays, repeated[step.name]))
         ]
     finally:
-        stop_all(environment, replays, narrator)
-        copies.remove(owner)
+        if copies.exists(owner):
+            stop_all(environment, replays, narrator)
+            copies.remove(owner)
     return _tell(compared, narrator)
+
+
+def _definition(environment: EnvironmentClient, original: str, steps: Sequence[StepRecord], *, owner: str) -> str:
+    """The definition that repeats these steps of a run."""
+    document = replay_definition(
+        json.loads(original),
+        executed={step.name for step in steps},
+        winners={step.name: _winner(environment, step)["HyperParameters"] for step in steps if _is_tuning(step)},
+        roles=Roles(
+            processing=environment[output_name("processing_role_arn")],
+            training=environment[output_name("training_role_arn")],
+        ),
+        name=f"{owner}-{datetime.now(UTC):%Y%m%d%H%M%S}",
+    )
+    return compact(json.dumps(document))
 
 
 def _is_job(step: StepRecord) -> bool:

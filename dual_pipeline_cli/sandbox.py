@@ -174,7 +174,8 @@ def run_copy(
             f"pipeline {environment['PipelineName']} has no runs yet to take the snapshot of: give one with --snapshot"
         )
     narrator.say("starting ", (copies.name(owner), "bold"), f" on {values[PARAMETER_SNAPSHOT_URI]}")
-    executions, arn = start_copy(environment, copies.name(owner), values)
+    executions = Executions(environment, pipeline=copies.name(owner))
+    arn = start_copy(environment, executions.pipeline, values)
     console = narrator.console
     try:
         status = follow(executions, arn, narrator)
@@ -193,13 +194,14 @@ def run_copy(
     return 0 if status == "Succeeded" else 1
 
 
-def start_copy(environment: EnvironmentClient, pipeline: str, values: Mapping[str, str]) -> tuple[Executions, str]:
-    """Start a copy and return its executions and the new one's ARN."""
+def start_copy(environment: EnvironmentClient, pipeline: str, values: Mapping[str, str]) -> str:
+    """Start a copy and return the ARN of its execution."""
     started = environment.client("sagemaker").start_pipeline_execution(
         PipelineName=pipeline,
         PipelineParameters=[{"Name": key, "Value": value} for key, value in sorted(values.items())],
     )
-    return Executions(environment, pipeline=pipeline), started["PipelineExecutionArn"]
+    arn: str = started["PipelineExecutionArn"]
+    return arn
 
 
 def follow(executions: Executions, arn: str, narrator: Narrator, *, poll_s: float = _POLL_S) -> str:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dual_pipeline_cli.differences import differences
 from dual_pipeline_cli.forecast import PastExecution, PastStep, StepForecast, Verdict, duration, forecast
 from dual_pipeline_local.sagemaker.pipelines.definition import Definition
+from dual_pipeline_local.sagemaker.pipelines.step import Step
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 VALUES = {"SnapshotUri": "s3://data/census/snapshots/aaa/", "ChampionUri": "s3://none.json", "HyperEta": 0.1}
@@ -160,7 +162,7 @@ def test_changed_hyperparameter() -> None:
 def test_changed_snapshot_runs_everything() -> None:
     """Another snapshot is named by its last part, what follows by the step before it."""
     found = _forecast(SnapshotUri="s3://data/census/snapshots/bbb/")
-    assert (MISS, ("another snapshot: snapshots/aaa -> snapshots/bbb",)) == found["Preprocess"]
+    assert (MISS, ("another snapshot: aaa -> bbb",)) == found["Preprocess"]
     assert [(MISS, ("because Preprocess runs anew",)), (MISS, ("because Train runs anew",))] == [
         found["Train"],
         found["Evaluate"],
@@ -171,7 +173,29 @@ def test_changed_champion_runs_evaluate_only() -> None:
     """Another champion is a reason of its own."""
     found = _forecast(ChampionUri="s3://artifacts/r0/model.tar.gz")
     assert [HIT, HIT, MISS] == [verdict for verdict, _ in found.values()]
-    assert ("another champion: none.json -> r0/model.tar.gz",) == found["Evaluate"][1]
+    assert ("another champion: none.json -> artifacts/r0/model.tar.gz",) == found["Evaluate"][1]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ("s3://a/p/executions/r1/model.tar.gz", "s3://a/p/executions/r2/model.tar.gz", "r1 -> r2"),
+        (
+            "s3://a/p/code/none.json",
+            "s3://a/p/executions/r2/model.tar.gz",
+            "code/none.json -> executions/r2/model.tar.gz",
+        ),
+        ("s3://a/p", "s3://a/p/q", "p -> p/q"),
+        ("s3://a/x/x/x", "s3://a/x/x", "x/x -> x"),
+    ],
+)
+def test_uris_are_told_by_what_differs(then: str, now: str, told: str) -> None:
+    """Of two URIs the parts are told in which they differ, never the same words twice."""
+    step = Step(name="Evaluate", type="Processing", arguments={}, source={}, branch=None)
+    (found,) = differences(
+        step, *({"ProcessingInputs": [{"InputName": "champion", "S3Input": {"S3Uri": uri}}]} for uri in (then, now))
+    )
+    assert f"another champion: {told}" == found.sentence
 
 
 def test_expired_run_says_when() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ from dual_pipeline_cli.lineage import Change, Recipe, changes, trace
 
 EXECUTION = "arn:aws:sagemaker:eu-west-1:1:pipeline/dev-census/execution/abc"
 PACKAGE = "arn:aws:sagemaker:eu-west-1:1:model-package/dev-census/3"
+TRAIN: dict[str, Any] = {
+    "StepName": "Train",
+    "StepStatus": "Succeeded",
+    "StartTime": datetime(2026, 6, 1, tzinfo=UTC),
+    "Metadata": {"TrainingJob": {"Arn": "arn:aws:sagemaker:eu-west-1:1:training-job/train-1"}},
+}
+GATE = {**TRAIN, "StepName": "Gate", "Metadata": {"Condition": {"Outcome": "True"}}}
 MANIFEST = json.dumps({"rows": 32561, "sources": ["census.csv"]}).encode()
 EVALUATION = {
     "binary_classification_metrics": {"auc": {"value": 0.93}, "confusion_matrix": {"0": {}}},
@@ -66,7 +74,8 @@ class Aws:
             "list_pipeline_parameters_for_execution": [
                 {"PipelineParameters": [{"Name": "SnapshotUri", "Value": "s3://data/snapshots/aaa/"}]}
             ],
-            "list_pipeline_execution_steps": [{"PipelineExecutionSteps": []}],
+            "list_pipeline_execution_steps": [{"PipelineExecutionSteps": [TRAIN, GATE]}],
+            "describe_training_job": {"ModelArtifacts": {"S3ModelArtifacts": "s3://artifacts/abc/train/model.tar.gz"}},
             "list_model_packages": [
                 {"ModelPackageSummaryList": [{"ModelPackageArn": PACKAGE, "ModelPackageVersion": 3}]}
             ],
@@ -127,7 +136,12 @@ def test_whole_ancestry(name: str) -> None:
     assert {"code_train": "c1.tar.gz", "definition_hash": "d1"} == told["code"]
     assert {"SnapshotUri": "s3://data/snapshots/aaa/", "HyperEta": 0.1} == told["parameters"]
     assert {"auc": 0.93, "champion": "better than the champion by 0.002"} == told["evaluation"]
-    assert "s3://artifacts/abc/model.tar.gz" == told["artifacts"]["model"]
+    assert {
+        "model": "s3://artifacts/abc/model.tar.gz",
+        "evaluation": "s3://artifacts/abc/evaluation.json",
+        "Train": "s3://artifacts/abc/train/model.tar.gz",
+    } == told["artifacts"]
+    assert {"Train": TRAIN["Metadata"]["TrainingJob"]["Arn"]} == told["jobs"]
 
 
 def test_today_differs_by_code_and_parameters() -> None:
