@@ -169,8 +169,9 @@ def run_again(
 ) -> None:
     """Run one step of a run again, on the run's own inputs, as a plain process with the code of the working tree.
 
-    Inputs are fetched once into build/steps/ and reused. The outputs are compared with the run's own. The exit code is
-    the step's.
+    Inputs are fetched once into build/steps/ and reused; the outputs are compared with the run's own.
+
+    The exit code is the step's.
     """
     console = Console(highlight=False, soft_wrap=True)
 

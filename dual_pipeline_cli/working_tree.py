@@ -20,6 +20,8 @@ from dual_pipeline.model_project import ModelProject
 
 from .environment import EnvironmentTrouble
 
+_UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class StepCode:
@@ -52,14 +54,12 @@ class WorkingTree:
 
     def commit(self) -> str:
         """The git commit that is checked out, marked when files differ from it, or `unknown`."""
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return described.stdout.strip() or "unknown"
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        try:
+            described = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return _UNKNOWN
+        return described.stdout.strip() or _UNKNOWN
 
     def definition(self, project: ModelProject) -> str:
         """The compiled definition of a project.

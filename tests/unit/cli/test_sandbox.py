@@ -1,13 +1,17 @@
 """Personal copies: names, lives, parameters, and what a copy leaves out of the working tree's definition."""
 
+import io
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from dual_pipeline.sandbox_contract import output_name
 from dual_pipeline_cli import sandbox
 from dual_pipeline_cli.copies import Copies, clean_owner
 from dual_pipeline_cli.environment import EnvironmentClient, EnvironmentTrouble
+from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.safety import LocalAws
 from dual_pipeline_local.settings import Settings
 
@@ -108,3 +112,52 @@ def test_environments_without_sandboxes_are_refused(tmp_path: Any) -> None:
         EnvironmentTrouble, match=r"environment prod has no sandbox for census: copies .* sandboxes=True"
     ):
         Copies(environment)
+
+
+class Running:
+    """A copy of Ann's, whose owner presses Ctrl-C as soon as they look at its execution."""
+
+    def client(self, _service: str, /) -> Any:
+        """Every client."""
+        return self
+
+    def describe_pipeline(self, **_: str) -> dict[str, Any]:
+        """A pipeline with one parameter."""
+        return {"PipelineDefinition": json.dumps({"Parameters": [{"Name": "SnapshotUri", "Type": "String"}]})}
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        """The snapshot's manifest."""
+        return {"Body": io.BytesIO(b"{}")}
+
+    def get_paginator(self, _operation: str) -> Any:
+        """Production has not run yet."""
+        return type("Pages", (), {"paginate": lambda _self, **_: [{"PipelineExecutionSummaries": []}]})()
+
+    def start_pipeline_execution(self, **_: Any) -> dict[str, str]:
+        """The execution that is watched."""
+        return {"PipelineExecutionArn": "arn:execution/abc"}
+
+    def describe_pipeline_execution(self, **_: str) -> Any:
+        """Ctrl-C."""
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_the_watching_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever stops watching is told that the execution goes on, and what would stop it."""
+    environment = EnvironmentClient(
+        environment="dev",
+        project="census",
+        outputs={
+            "PipelineName": "dev-census",
+            output_name("pipeline_role_arn"): "role",
+            output_name("schedule_group"): "group",
+        },
+        region="eu-west-1",
+        local=True,
+        aws=Running(),
+        where="a test",
+    )
+    given = {"SnapshotUri": "s3://data/snapshot"}
+    assert 130 == sandbox.run_copy(environment, name="ann", given=given, narrator=Narrator())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "no longer watching arn:execution/abc, which goes on: dual-pipeline sandbox down stops" in told
