@@ -199,8 +199,10 @@ class Copies:
         return datetime.fromisoformat(found["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
 
 
-def owner_of(environment: EnvironmentClient) -> str:
-    """Who calls, as a part of a pipeline's name: the IAM user's name, or the session's of an assumed role."""
+def owner_of(environment: EnvironmentClient, name: str | None) -> str:
+    """Whose copy is meant: that of `name`, else of who calls, the IAM user or the session of an assumed role."""
+    if name is not None:
+        return clean_owner(name)
     arn: str = environment.client("sts").get_caller_identity()["Arn"]
     return clean_owner(re.split("[/:]", arn)[-1].partition("@")[0])
 

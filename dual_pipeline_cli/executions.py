@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.observer import StepRecord, read_steps
 
 from .environment import EnvironmentClient, EnvironmentTrouble
 
 LAST = "last"
+_ENDED = ("Succeeded", "Failed", "Stopped")
+_POLL_S = 1.0
+_SHORTEST_TOKEN = 32
 _DESCRIBE = {
     "ProcessingJob": ("describe_processing_job", "ProcessingJobName"),
     "TrainingJob": ("describe_training_job", "TrainingJobName"),
@@ -69,6 +74,43 @@ class Executions:
         """The definition that the next execution would run, as JSON text."""
         text: str = self._sagemaker.describe_pipeline(PipelineName=self.pipeline)["PipelineDefinition"]
         return text
+
+    def start(self, values: Mapping[str, str]) -> str:
+        """Start an execution with these parameters and return its ARN."""
+        started = self._sagemaker.start_pipeline_execution(
+            PipelineName=self.pipeline,
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in sorted(values.items())],
+        )
+        arn: str = started["PipelineExecutionArn"]
+        return arn
+
+    def follow(self, arn: str, narrator: Narrator, *, poll_s: float = _POLL_S) -> str:
+        """Tell each step as it ends until the execution has ended, and return its status."""
+        told: set[str] = set()
+        while True:
+            status: str = self.describe(arn)["PipelineExecutionStatus"]
+            for step in self.steps(arn):
+                if step.ended_at and step.name not in told:
+                    told.add(step.name)
+                    detail = " (from the cache)" if step.cached else ""
+                    narrator.say(f"{step.name}: {step.status.lower()}, {step.duration_s:.0f} s{detail}")
+            if status in _ENDED:
+                return status
+            time.sleep(poll_s)
+
+    def stop_all(self, narrator: Narrator) -> None:
+        """Stop every execution that still runs, and wait until it has stopped."""
+        for summary in self.newest_first():
+            arn: str = summary["PipelineExecutionArn"]
+            if summary["PipelineExecutionStatus"] in _ENDED:
+                continue
+            id_ = arn.rpartition("/")[2]
+            narrator.say(f"stopping {id_}")
+            self._sagemaker.stop_pipeline_execution(
+                PipelineExecutionArn=arn, ClientRequestToken=id_.ljust(_SHORTEST_TOKEN, "0")
+            )
+            while self.describe(arn)["PipelineExecutionStatus"] not in _ENDED:
+                time.sleep(_POLL_S)
 
     def describe(self, arn: str) -> dict[str, Any]:
         """An execution as DescribePipelineExecution answers it."""

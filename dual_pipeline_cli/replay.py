@@ -34,7 +34,6 @@ from .environment import (
 )
 from .executions import Executions, outputs_of
 from .replay_definition import Roles, replay_definition
-from .sandbox import follow, start_copy, stop_all
 
 _LIFE = timedelta(days=1)
 _SUCCEEDED = "Succeeded"
@@ -80,8 +79,8 @@ def replay_run(environment: EnvironmentClient, run: str, *, narrator: Narrator) 
             expires=datetime.now(UTC) + _LIFE,
             description=f"Replay of {arn.rpartition('/')[2]}",
         )
-        again = start_copy(environment, copies.name(owner), originals.parameters(arn))
-        status = follow(replays, again, narrator)
+        again = replays.start(originals.parameters(arn))
+        status = replays.follow(again, narrator)
         if status != _SUCCEEDED:
             reason = replays.describe(again).get("FailureReason", "")
             narrator.say((f"the replay itself {status.lower()}: {reason}", "bold red"))
@@ -94,7 +93,7 @@ def replay_run(environment: EnvironmentClient, run: str, *, narrator: Narrator) 
         ]
     finally:
         if copies.exists(owner):
-            stop_all(environment, replays, narrator)
+            replays.stop_all(narrator)
             copies.remove(owner)
     return _tell(compared, narrator)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from dual_pipeline.definition import all_steps, compact, in_network
+from dual_pipeline.definition import compact, in_network
 from dual_pipeline.loop_contract import (
     EVALUATION_FILE,
     PARAMETER_CHAMPION_URI,
@@ -29,7 +28,8 @@ from dual_pipeline_local import staging
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.observer import StepRecord
 
-from .copies import Copies, clean_owner, owner_of
+from .copies import Copies, owner_of
+from .copy_definition import as_copy
 from .environment import (
     EnvironmentClient,
     EnvironmentOption,
@@ -47,9 +47,6 @@ from .working_tree import WorkingTree
 app = typer.Typer(help="Run a personal copy of the inner loop, made of the working tree.", no_args_is_help=True)
 
 NameOption = Annotated[str | None, typer.Option("--name", help="Owner of the copy; who calls, by default.")]
-_POLL_S = 1.0
-_ENDED = ("Succeeded", "Failed", "Stopped")
-_OUTSIDE = ("Callback", "Lambda")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -131,7 +128,7 @@ def down(
 def put_copy(environment: EnvironmentClient, *, name: str | None, life: timedelta, root: Path, console: Console) -> str:
     """Make or refresh a copy of the checkout at `root` and return its owner."""
     copies, tree = Copies(environment), WorkingTree(root=root)
-    owner = clean_owner(name) if name else owner_of(environment)
+    owner = owner_of(environment, name)
     project = tree.project(environment.project, environment=environment.environment)
     code = tree.code(project)
     definition = tree.render(
@@ -163,7 +160,7 @@ def run_copy(
 ) -> int:
     """Start an owner's copy, tell how it goes and what it came to: 0 when it succeeded, else 1, 130 after Ctrl-C."""
     copies = Copies(environment)
-    owner = clean_owner(name) if name else owner_of(environment)
+    owner = owner_of(environment, name)
     definition = copies.definition(owner)
     values = {**_last_values(environment), PARAMETER_RUN_ID: f"{FOLDER}-{owner}", PARAMETER_TRIGGER_REASON: FOLDER}
     declared = {each["Name"]: each for each in definition["Parameters"]}
@@ -175,10 +172,10 @@ def run_copy(
         )
     narrator.say("starting ", (copies.name(owner), "bold"), f" on {values[PARAMETER_SNAPSHOT_URI]}")
     executions = Executions(environment, pipeline=copies.name(owner))
-    arn = start_copy(environment, executions.pipeline, values)
+    arn = executions.start(values)
     console = narrator.console
     try:
-        status = follow(executions, arn, narrator)
+        status = executions.follow(arn, narrator)
     except KeyboardInterrupt:
         console.print(f"no longer watching {arn}, which goes on: dual-pipeline sandbox down stops and deletes the copy")
         return 130
@@ -194,89 +191,15 @@ def run_copy(
     return 0 if status == "Succeeded" else 1
 
 
-def start_copy(environment: EnvironmentClient, pipeline: str, values: Mapping[str, str]) -> str:
-    """Start a copy and return the ARN of its execution."""
-    started = environment.client("sagemaker").start_pipeline_execution(
-        PipelineName=pipeline,
-        PipelineParameters=[{"Name": key, "Value": value} for key, value in sorted(values.items())],
-    )
-    arn: str = started["PipelineExecutionArn"]
-    return arn
-
-
-def follow(executions: Executions, arn: str, narrator: Narrator, *, poll_s: float = _POLL_S) -> str:
-    """Tell each step as it ends until the execution has ended, and return its status."""
-    told: set[str] = set()
-    while True:
-        status: str = executions.describe(arn)["PipelineExecutionStatus"]
-        for step in executions.steps(arn):
-            if step.ended_at and step.name not in told:
-                told.add(step.name)
-                detail = " (from the cache)" if step.cached else ""
-                narrator.say(f"{step.name}: {step.status.lower()}, {step.duration_s:.0f} s{detail}")
-        if status in _ENDED:
-            return status
-        time.sleep(poll_s)
-
-
 def remove_copy(environment: EnvironmentClient, *, name: str | None, narrator: Narrator) -> None:
     """Stop what an owner's copy runs and delete it."""
     copies = Copies(environment)
-    owner = clean_owner(name) if name else owner_of(environment)
+    owner = owner_of(environment, name)
     copies.definition(owner)
     executions = Executions(environment, pipeline=copies.name(owner))
-    stop_all(environment, executions, narrator)
+    executions.stop_all(narrator)
     copies.remove(owner)
     narrator.say(f"deleted {copies.name(owner)}")
-
-
-def stop_all(environment: EnvironmentClient, executions: Executions, narrator: Narrator) -> None:
-    """Stop every execution that still runs, and wait until it has stopped."""
-    for summary in executions.newest_first():
-        arn = summary["PipelineExecutionArn"]
-        if summary["PipelineExecutionStatus"] in _ENDED:
-            continue
-        narrator.say(f"stopping {arn.rpartition('/')[2]}")
-        environment.client("sagemaker").stop_pipeline_execution(
-            PipelineExecutionArn=arn, ClientRequestToken=arn.rpartition("/")[2].ljust(32, "0")
-        )
-        while executions.describe(arn)["PipelineExecutionStatus"] not in _ENDED:
-            time.sleep(_POLL_S)
-
-
-def as_copy(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition without the steps that reach outside, and with checkpoints where a copy's jobs may write.
-
-    Raises EnvironmentTrouble when another step needs what such a step answers.
-    """
-    document: dict[str, Any] = json.loads(json.dumps(definition))
-    left_out = {step["Name"] for step in all_steps(document["Steps"]) if step["Type"] in _OUTSIDE}
-    for name in left_out:
-        if f'"Steps.{name}.' in json.dumps(document):
-            raise EnvironmentTrouble(
-                f"a copy leaves out step {name}, which asks systems outside, but another step uses what it answers"
-            )
-    document["Steps"] = _without(document["Steps"], left_out)
-    for step in all_steps(document["Steps"]):
-        job = step["Arguments"].get("TrainingJobDefinition", step["Arguments"])
-        if place := job.get("CheckpointConfig"):
-            place["S3Uri"] = _apart(place["S3Uri"])
-    return document
-
-
-def _without(steps: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]]:
-    kept = [step for step in steps if step["Name"] not in names]
-    for step in kept:
-        if "DependsOn" in step:
-            step["DependsOn"] = [each for each in step["DependsOn"] if each not in names]
-        if step["Type"] == "Condition":
-            for branch in ("IfSteps", "ElseSteps"):
-                step["Arguments"][branch] = _without(step["Arguments"][branch], names)
-    return kept
-
-
-def _apart(uri: Any) -> Any:
-    return re.sub(r"^(s3://[^/]+/[^/]+)/(?!sandbox/)", rf"\1/{FOLDER}/", uri) if isinstance(uri, str) else uri
 
 
 def parse_life(text: str) -> timedelta:

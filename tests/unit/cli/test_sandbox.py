@@ -10,6 +10,7 @@ import pytest
 from dual_pipeline.sandbox_contract import output_name
 from dual_pipeline_cli import sandbox
 from dual_pipeline_cli.copies import Copies, clean_owner
+from dual_pipeline_cli.copy_definition import as_copy
 from dual_pipeline_cli.environment import EnvironmentClient, EnvironmentTrouble
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.safety import LocalAws
@@ -78,7 +79,7 @@ def test_a_name_without_letters_is_refused() -> None:
 
 def test_a_copy_asks_nobody_outside() -> None:
     """Callback and Lambda steps are left out, with what depended on them put straight; checkpoints lie apart."""
-    copy = sandbox.as_copy(DEFINITION)
+    copy = as_copy(DEFINITION)
     train, gate = copy["Steps"]
     assert "s3://artifacts/census/sandbox/checkpoints/train" == train["Arguments"]["CheckpointConfig"]["S3Uri"]
     (register,) = gate["Arguments"]["IfSteps"]
@@ -93,7 +94,7 @@ def test_a_copy_cannot_do_without_an_answer() -> None:
         "Arguments": {"X": {"Get": "Steps.Decide.OutputParameters['note']"}},
     }
     with pytest.raises(EnvironmentTrouble, match="leaves out step Decide"):
-        sandbox.as_copy({**DEFINITION, "Steps": [*DEFINITION["Steps"], needs]})
+        as_copy({**DEFINITION, "Steps": [*DEFINITION["Steps"], needs]})
 
 
 def test_environments_without_sandboxes_are_refused(tmp_path: Any) -> None:
