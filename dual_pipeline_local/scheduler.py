@@ -315,9 +315,7 @@ def request_of(method: str, path: str, query: Mapping[str, Any], body: bytes) ->
         members = operation.input_shape.members
         named = {member.serialization.get("name", key): key for key, member in members.items()}
         placed = {named[key]: unquote(value) for key, value in match.groupdict().items()}
-        asked = {named[key]: _first(value) for key, value in query.items() if key in named}
-        if "MaxResults" in asked:
-            asked["MaxResults"] = int(asked["MaxResults"])
+        asked = {named[key]: _asked(members[named[key]], value) for key, value in query.items() if key in named}
         return name, {**(gateway.json_body(body) if body else {}), **asked, **placed}
     raise ApiError("UnknownOperationException", f"scheduler has no {method} {path}", 404)
 
@@ -421,5 +419,9 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
+def _asked(shape: Any, value: Any) -> Any:
+    """A parameter of a query as its shape has it; text that is no number is left for the model to refuse."""
+    values = value if isinstance(value, list) else [value]
+    if shape.type_name == "list":
+        return values
+    return int(values[0]) if shape.type_name == "integer" and values[0].isdecimal() else values[0]

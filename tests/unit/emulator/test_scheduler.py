@@ -175,11 +175,13 @@ def test_an_invented_token_of_a_page_is_refused(clock: Clock) -> None:
 
 
 def test_a_tagged_group_is_named_by_its_arn() -> None:
-    """The server hands paths over decoded, slashes in ARNs included."""
+    """The server hands paths over decoded, slashes in ARNs included; a query's lists stay lists."""
     arn = "arn:aws:scheduler:eu-west-1:123456789012:schedule-group/g"
     body = b'{"Tags": [{"Key": "a", "Value": "b"}]}'
-    expected = ("TagResource", {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]})
-    assert expected == scheduler.request_of("POST", f"/tags/{arn}", {}, body)
+    tagged = scheduler.request_of("POST", f"/tags/{arn}", {}, body)
+    assert ("TagResource", {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]}) == tagged
+    untagged = scheduler.request_of("DELETE", f"/tags/{arn}", {"TagKeys": ["a", "b"]}, b"")
+    assert ("UntagResource", {"ResourceArn": arn, "TagKeys": ["a", "b"]}) == untagged
 
 
 @pytest.mark.usefixtures("trusting")
