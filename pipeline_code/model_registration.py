@@ -27,10 +27,10 @@ from dual_pipeline.loop_contract import (
     SAMPLE_PAYLOAD_FILE,
 )
 from dual_pipeline.placeholders import PLACEHOLDERS, code_file
-from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri
+from pipeline_code.sagemaker_jobs import OFFLINE, SageMakerJobs, Uri
 
 # CreateModel has no entry point: the serving code travels inside the model.
-_SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+_SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
 
 
 class _DraftCard(NamedTuple):

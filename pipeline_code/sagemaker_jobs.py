@@ -90,6 +90,12 @@ _AS_IN_TRAINING = (
     "StoppingCondition",
 )
 _CHECKPOINTS = "/opt/ml/checkpoints"
+# The XGBoost image installs a project's code by pip, to train and to serve, and pip from 25.3 on fetches its build
+# tools from an index for that. Under network isolation there is none, but the image has its own: 0 says, for this
+# variable alone, that builds are not isolated.
+# https://pypi.org/project/sagemaker-containers/2.8.6.post2/ (modules.run_module, modules.import_module)
+# https://pip.pypa.io/en/stable/reference/build-system/#disabling-build-isolation
+OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 
 
 class SageMakerJobs:
@@ -344,7 +350,7 @@ class SageMakerJobs:
                 "sagemaker_program": f"{step}.py",
                 "sagemaker_submit_directory": f"/opt/ml/input/data/code/{code_file(step)}",
             },
-            environment={"CHECKPOINT_DIR": _CHECKPOINTS} if training.spot else {},
+            environment=OFFLINE | ({"CHECKPOINT_DIR": _CHECKPOINTS} if training.spot else {}),
             compute=Compute.model_construct(
                 instance_type=self.parameters["TrainingInstanceType"],
                 instance_count=1,

@@ -90,6 +90,7 @@ class InnerLoop(Construct):
             "Execution",
             workspace=workspace,
             images=list(images.values()),
+            pipeline=workspace.name,
             registry=registry,
             job_roles=[job.role for job in jobs],
             definition=definition,

@@ -118,8 +118,9 @@ class ScoringRole(ServiceRole):
 class PipelineRole(ServiceRole):
     """What SageMaker Pipelines acts as: it starts this project's jobs, reads their reports and registers models.
 
-    It may do what the steps of `definition` take. `check_queue` is where it asks an outside system, `decide_function`
-    the function that it asks, if it has such steps.
+    It may do what the steps of `definition` take. `pipeline` is the name, or a pattern of the names, of the pipelines
+    that run as it; `check_queue` is where it asks an outside system, `decide_function` the function that it asks, if it
+    has such steps.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class PipelineRole(ServiceRole):
         *,
         workspace: Workspace,
         images: Sequence[str],
+        pipeline: str,
         registry: ModelRegistry,
         job_roles: Sequence[iam.IRole],
         definition: str,
@@ -140,7 +142,7 @@ class PipelineRole(ServiceRole):
         packages = f"{sagemaker}:model-package/{registry.group_name}/*"
         readable = workspace.objects(*workspace.inputs)
         statements = [
-            *_step_statements(json.loads(definition), sagemaker=sagemaker, pipeline=workspace.name),
+            *_step_statements(json.loads(definition), sagemaker=sagemaker, pipeline=pipeline),
             iam.PolicyStatement(
                 sid="PassJobRoles",
                 actions=["iam:PassRole"],
@@ -283,7 +285,10 @@ def _step_statements(definition: Mapping[str, Any], *, sagemaker: str, pipeline:
     # A tuning job's name has 32 characters at the most, so `pipelines-` does not fit: it is the execution's id, the
     # step's first 8 characters and a suffix.
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateHyperParameterTuningJob.html
-    tuners = sorted({step["Name"][:8] for step in steps if step["Type"] == "Tuning"})
+    # IAM tells upper from lower case, and SageMaker has spelled the step in ARNs both as named and in lower case:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/run-pipeline.html
+    names = [step["Name"][:8] for step in steps if step["Type"] == "Tuning"]
+    tuners = sorted({*names, *(name.lower() for name in names)})
     if tuners:
         yield iam.PolicyStatement(
             sid="Tune",

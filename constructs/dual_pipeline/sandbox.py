@@ -65,6 +65,7 @@ class Sandbox(Construct):
             "Execution",
             workspace=apart,
             images=list(images.values()),
+            pipeline=copy_name(workspace.name, "*"),
             registry=registry,
             job_roles=job_roles,
             definition=definition,

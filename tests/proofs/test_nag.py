@@ -48,7 +48,10 @@ def execution(*folders: str) -> dict[str, str]:
     return {
         "IAM5[Resource::*]": NO_RESOURCE,
         **artifacts("code", *folders),
-        f"IAM5[Resource::{sagemaker}:hyper-parameter-tuning-job/*-Tune-*]": "too short a name for `pipelines-`",
+        **{
+            f"IAM5[Resource::{sagemaker}:hyper-parameter-tuning-job/*-{step}-*]": "too short a name for `pipelines-`"
+            for step in ("Tune", "tune")
+        },
         f"IAM5[Resource::{sagemaker}:processing-job/pipelines-*]": PIPELINES,
         f"IAM5[Resource::{sagemaker}:training-job/pipelines-*]": PIPELINES,
     }

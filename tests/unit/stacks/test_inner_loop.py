@@ -4,9 +4,15 @@ import hashlib
 import json
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Template as Synthesized
 
 from dual_pipeline.definition import DEFINITION_FILE
+from dual_pipeline.job_roles import Workspace
+from dual_pipeline.sandbox import Sandbox
 from stacks.stage import ROOT
 from synthesis import Synthesis, Template
 
@@ -64,6 +70,41 @@ def test_roles_hold_what_the_steps_take(synthesis: Synthesis) -> None:
     transform = {f"sagemaker:{verb}TransformJob" for verb in ("Create", "Describe", "Stop")}
     assert transform == set(all_["RunJobs"]["Action"]) - set(usual["RunJobs"]["Action"])
     assert 3 == len(all_["PassJobRoles"]["Resource"])
+
+
+def test_tuning_jobs_by_either_spelling(synthesis: Synthesis) -> None:
+    """IAM tells upper from lower case, and SageMaker has spelled a step in the ARN of its job both ways."""
+    resources = statements(synthesis.templates["Most/CensusInnerLoop"], of="InnerLoopExecution")["Tune"]["Resource"]
+    assert ["*-Tune-*", "*-tune-*"] == [json.dumps(arn).rpartition("/")[2].strip('"]}') for arn in resources]
+
+
+def test_copies_track_their_own_experiments() -> None:
+    """An experiment has its pipeline's name, so the role of copies may make those of copies, and no others."""
+    stack = cdk.Stack(cdk.App(), "Copies", env=cdk.Environment(account="111122223333", region="eu-west-1"))
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "bucket")
+    definition = {
+        "PipelineExperimentConfig": {"ExperimentName": {"Get": "Execution.PipelineName"}},
+        "Steps": [{"Name": "Train", "Type": "Training"}],
+    }
+    Sandbox(
+        stack,
+        "Sandbox",
+        workspace=Workspace(
+            environment="dev",
+            cost_center="cc",
+            project="census",
+            data_bucket=bucket,
+            artifact_bucket=bucket,
+            key=kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:eu-west-1:111122223333:key/1"),
+        ),
+        images={"xgboost_image": "683313688378.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0"},
+        definition=json.dumps(definition),
+        placeholders={},
+        removal_policy=cdk.RemovalPolicy.RETAIN,
+    )
+    found = statements(Synthesized.from_stack(stack).to_json(), of="SandboxExecution")["TrackExperiments"]
+    (experiment,) = [text for arn in found["Resource"] if ":experiment/" in (text := json.dumps(arn))]
+    assert "experiment/dev-census--*" in experiment
 
 
 def test_checkpoints_only_with_spot(synthesis: Synthesis) -> None:
