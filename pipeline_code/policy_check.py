@@ -18,7 +18,6 @@ from dual_pipeline.loop_contract import (
 from dual_pipeline.placeholders import PLACEHOLDERS
 
 Json: TypeAlias = dict[str, Any]
-Check: TypeAlias = Callable[[Json, Mapping[str, Json]], Iterator[str]]
 
 CACHE = {"Enabled": True, "ExpireAfter": "P30D"}
 TAGS = frozenset({TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN, TAG_COST_CENTER})
@@ -42,6 +41,7 @@ _OUTPUT: Mapping[str, Sequence[str]] = {
     "Tuning": ("TrainingJobDefinition", "OutputDataConfig"),
     "Transform": ("TransformOutput",),
 }
+_OUTPUT_NAMES = frozenset(path[-1] for path in _OUTPUT.values())
 _ISOLATION: Mapping[str, Sequence[str]] = {
     "Processing": ("NetworkConfig",),
     "Training": (),
@@ -59,8 +59,9 @@ _SECRET_VALUE = re.compile(r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE K
 
 def policy_problems(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
     """What of one step breaks the platform's rules, a sentence each; `parameters` are the definition's, by name."""
+    yield from _encryption(step, parameters)
     for check in _CHECKS:
-        yield from check(step, parameters)
+        yield from check(step)
 
 
 def _encryption(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
@@ -77,14 +78,12 @@ def _encryption(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
         yield "its output is not encrypted with the environment's key: set KmsKeyId"
 
 
-def _isolation(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _isolation(step: Json) -> Iterator[str]:
     if step["Type"] in _ISOLATION and _at(step, _ISOLATION).get("EnableNetworkIsolation") is not True:
         yield "it can reach the network: set EnableNetworkIsolation"
 
 
-def _time_limit(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _time_limit(step: Json) -> Iterator[str]:
     if step["Type"] not in _TIME_LIMIT:
         return
     limit = _at(step, _TIME_LIMIT)
@@ -98,17 +97,15 @@ def _time_limit(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
             yield "an interruption of Spot capacity loses its work: set CheckpointConfig"
 
 
-def _tags(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _tags(step: Json) -> Iterator[str]:
     if step["Type"] in (*_JOBS, "Model"):
         missing = sorted(TAGS - {tag["Key"] for tag in step["Arguments"].get("Tags", [])})
         if missing:
             yield f"it lacks the tags {', '.join(missing)}"
 
 
-def _caching(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
+def _caching(step: Json) -> Iterator[str]:
     """Cache keys: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-default-keys.html"""
-    del parameters
     if step["Type"] not in _JOBS:
         return
     if step.get("CacheConfig") != CACHE:
@@ -120,8 +117,7 @@ def _caching(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
         yield f"it would never be taken from the cache: {', '.join(changing)} in its inputs differs from run to run"
 
 
-def _own_prefix(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _own_prefix(step: Json) -> Iterator[str]:
     if step["Type"] not in _JOBS:
         return
     output = _at(step, _OUTPUT)
@@ -132,31 +128,27 @@ def _own_prefix(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
             yield "two executions would write to one place: begin its outputs with jobs.output_uri"
 
 
-def _retries(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _retries(step: Json) -> Iterator[str]:
     if step["Type"] in (*_JOBS, "Model", "RegisterModel") and not step.get("RetryPolicies"):
         yield "throttling would fail it: give it retry_policies"
 
 
-def _secrets(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _secrets(step: Json) -> Iterator[str]:
     for name, value in _texts(step["Arguments"] if step["Type"] != "Condition" else {}):
         label = value.partition("=")[0] if value.startswith("--") else name
         if _SECRET_VALUE.search(value) or _SECRET_NAME.search(label):
             yield f"{label} looks like a secret in clear text: let the step read it from AWS Secrets Manager"
 
 
-def _metrics(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
+def _metrics(step: Json) -> Iterator[str]:
     """https://docs.aws.amazon.com/sagemaker/latest/dg/xgboost-tuning.html lists the metrics that its image defines."""
-    del parameters
     definition = step["Arguments"].get("TrainingJobDefinition", step["Arguments"])
     algorithm = definition.get("AlgorithmSpecification", {})
     if "MetricDefinitions" in algorithm and algorithm.get("TrainingImage") == PLACEHOLDERS["xgboost_image"]:
         yield "SageMaker refuses MetricDefinitions for its own XGBoost image: print one of the image's metrics"
 
 
-def _message(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
-    del parameters
+def _message(step: Json) -> Iterator[str]:
     if step["Type"] == "Fail":
         message = step["Arguments"]["ErrorMessage"]
         values = message["Std:Join"]["Values"] if isinstance(message, dict) else [message]
@@ -165,8 +157,7 @@ def _message(step: Json, parameters: Mapping[str, Json]) -> Iterator[str]:
             yield f"its message may have {length} characters, a failure reason at most {_LONGEST_MESSAGE}"
 
 
-_CHECKS: Sequence[Check] = (
-    _encryption,
+_CHECKS: Sequence[Callable[[Json], Iterator[str]]] = (
     _isolation,
     _time_limit,
     _tags,
@@ -194,14 +185,10 @@ def _value(node: Any, parameters: Mapping[str, Json]) -> Any:
 
 
 def _without_outputs(arguments: Json) -> Json:
-    left = {name: value for name, value in arguments.items() if name not in ("Tags", *(_output_names()))}
+    left = {name: value for name, value in arguments.items() if name not in ("Tags", *_OUTPUT_NAMES)}
     if definition := left.get("TrainingJobDefinition"):
         left["TrainingJobDefinition"] = _without_outputs(definition)
     return left
-
-
-def _output_names() -> set[str]:
-    return {path[-1] for path in _OUTPUT.values()}
 
 
 def _texts(node: Any, name: str = "Arguments") -> Iterator[tuple[str, str]]:

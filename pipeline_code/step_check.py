@@ -83,7 +83,7 @@ def step_problems(step: Json) -> Iterator[str]:
             yield f"CacheConfig.Enabled must be true or false, got {cache.get('Enabled')!r}"
         if not _DURATION.fullmatch(cache.get("ExpireAfter", "P1D")):
             yield f"CacheConfig.ExpireAfter must be an ISO 8601 duration such as P30D, got {cache['ExpireAfter']!r}"
-    for policy in step.get("RetryPolicies", []):
+    for policy in step.get("RetryPolicies", []) if kind in _RETRIED else []:
         yield from _retry_problems(kind, policy)
 
 

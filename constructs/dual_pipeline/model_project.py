@@ -332,7 +332,7 @@ class ModelProject:
     def _check_tuning(self) -> None:
         for name in self.hyperparameters:
             wanted = "a mapping from names in snake_case"
-            ok = isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is not None
+            ok = isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) is not None
             check(owner=self, field="hyperparameters", allowed=wanted, ok=ok and name != "device")
         declared = self.declared_hyperparameters
         if self.tuning is not None:

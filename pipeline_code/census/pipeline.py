@@ -30,7 +30,7 @@ from dual_pipeline.model_project import ModelProject
 from pipeline_code.model_registration import create_model, register
 from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri, folder
 
-from .contract import GATE_PASSED_PATH
+from .contract import GATE_PASSED_PATH, MODEL_ARCHIVE
 from .project import CENSUS
 
 SEED = "--seed=17"
@@ -123,7 +123,7 @@ def _evaluate(
 def _gate(jobs: SageMakerJobs, evaluate: ProcessingStep) -> ConditionStep:
     """Register what passes. A refused model is no failure, unless the project wants it so: the report says why."""
     optional, parameters = jobs.project.optional_steps, jobs.parameters
-    model_uri = Join(on="/", values=[folder(evaluate, "model"), "model.tar.gz"])
+    model_uri = Join(on="/", values=[folder(evaluate, "model"), MODEL_ARCHIVE])
     checks: list[Step] = []
     told = {"run_id": parameters[PARAMETER_RUN_ID], "evaluation_uri": folder(evaluate, "evaluation")}
     if check := optional.external_check:

@@ -57,9 +57,9 @@ def test_a_whole_default_in_a_range_of_floats_is_a_float() -> None:
     assert "Float" == Hyperparameter(default=1, limits=FloatRange(low=0.0, high=2.0)).kind
 
 
-@pytest.mark.parametrize("name", ["Eta", "max-depth", "", "device", "1st"])
+@pytest.mark.parametrize("name", ["Eta", "max-depth", "", "device", "1st", "l_1"])
 def test_names_are_words_of_the_command_line(name: str) -> None:
-    """Names that would clash or become no parameter name are refused; `device` belongs to Training."""
+    """Names that would clash (`l_1` with `l1`) or become no parameter name are refused; `device` is Training's."""
     with pytest.raises(ConfigError, match=r"^ModelProject\.hyperparameters must be a mapping from names in snake_case"):
         replace(CENSUS, tuning=None, hyperparameters={name: 1})
 

@@ -15,13 +15,18 @@ import pytest
 from sagemaker.core.shapes.model_card_shapes import ModelCardContent
 
 from compiled import compile_census, compile_everything
+from dual_pipeline import loop_contract
 from dual_pipeline.code_bundle import write_bundle
 from dual_pipeline.definition import all_steps, steps_of
+from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.model_project import Instances, Training
 from dual_pipeline.placeholders import canonical
+from pipeline_code.census import contract, inference
+from pipeline_code.census.decide import handler
 from pipeline_code.census.evaluate.logic import Holdout, Policy, evaluation
 from pipeline_code.census.project import CENSUS
+from pipeline_code.census.train.hyperparameters import parser
 from pipeline_code.definition_check import definition_problems, sample
 from pipeline_code.request_check import check_request
 
@@ -87,6 +92,17 @@ def test_training_takes_its_hyperparameters(
     assert done.stderr.endswith("error: unrecognized arguments: --nonsense\n"), done.stderr
 
 
+@pytest.mark.parametrize(("name", "hyperparameter"), CENSUS.declared_hyperparameters.items())
+def test_training_takes_whatever_an_execution_may_ask_for(name: str, hyperparameter: Hyperparameter) -> None:
+    """The ends of a hyperparameter's limits lie within those of the step itself."""
+    defaults = {each: str(value.default) for each, value in CENSUS.declared_hyperparameters.items()}
+    assert isinstance(hyperparameter.limits, IntegerRange | FloatRange)
+    for end in (hyperparameter.limits.low, hyperparameter.limits.high):
+        given = {**defaults, name: str(end)}
+        parsed = parser(None).parse_args([f"--{each}={value}" for each, value in given.items()])
+        assert end == getattr(parsed, name)
+
+
 def test_what_the_gate_reads_is_what_evaluate_writes(steps: dict[str, Json]) -> None:
     """Every JsonGet finds a value of a type that can be compared in a real report."""
     generator = np.random.default_rng(1)
@@ -110,6 +126,16 @@ def test_what_the_gate_reads_is_what_evaluate_writes(steps: dict[str, Json]) -> 
         assert isinstance(value, bool if path.startswith("gate") else float), path
 
 
+def test_loops_and_steps_give_files_the_same_names() -> None:
+    """What the outer loop, the registry and the condition read is what the steps write."""
+    shared = [name for name in vars(loop_contract) if name.endswith("_FILE")]
+    assert {"DRIFT_BASELINE_FILE", "EVALUATION_FILE", "GOLDEN_ROWS_FILE", "SAMPLE_PAYLOAD_FILE"} == set(shared)
+    assert [getattr(loop_contract, name) for name in shared] == [getattr(contract, name) for name in shared]
+    # These two stand alone: one travels in the model, one runs in Lambda.
+    assert (contract.MODEL_FILE, contract.ENCODING_FILE) == (inference.MODEL_FILE, inference.ENCODING_FILE)
+    assert contract.EVALUATION_FILE == handler.FILE
+
+
 def test_tuning_trains_exactly_as_training_does(steps: dict[str, Json]) -> None:
     """Same code, data, disks, keys, checkpoints, limits and isolation; other hyperparameters and another place."""
     train, tuned = steps["Train"]["Arguments"], steps["Tune"]["Arguments"]["TrainingJobDefinition"]
@@ -119,7 +145,8 @@ def test_tuning_trains_exactly_as_training_does(steps: dict[str, Json]) -> None:
     sources = [[channel["DataSource"] for channel in each["InputDataConfig"]] for each in (train, tuned)]
     assert sources[0] == sources[1]
     searched = train["HyperParameters"].keys() - tuned["StaticHyperParameters"].keys()
-    assert {"max_depth", "eta", "subsample", "min_child_weight"} == searched
+    assert CENSUS.tuning is not None
+    assert CENSUS.tuning.ranges.keys() == searched
 
 
 def test_a_gpu_class_gets_its_image_device_and_no_volume_key() -> None:

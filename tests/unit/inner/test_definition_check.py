@@ -78,6 +78,7 @@ def test_every_type_of_step_is_accepted(document: Json) -> None:
         ("Register", "RetryPolicies.0.ExceptionType", ["SageMaker.CAPACITY_ERROR"], "a RegisterModel step cannot retry ['SageMaker.CAPACITY_ERROR']"),
         ("Tune", "RetryPolicies.1.ExceptionType", ["SageMaker.JOB_INTERNAL_ERROR"], "a Tuning step cannot retry ['SageMaker.JOB_INTERNAL_ERROR']"),
         ("ExternalCheck", "SqsQueueUrl", None, "member SqsQueueUrl is missing"),
+        ("Decide", "RetryPolicies", [{"ExceptionType": ["Step.THROTTLING"]}], "member RetryPolicies is not known in a Lambda step"),
         ("Decide", "Timeout", 3, "member Timeout is not known in a Lambda step"),
         ("Decide", "OutputParameters.0.OutputType", "Text", "needs an OutputName and an OutputType of"),
         ("Refused", "Arguments.Message", "x", "a Fail step has the arguments ['ErrorMessage'], got ['ErrorMessage', 'Message']"),
