@@ -125,7 +125,7 @@ def _difference(then: Path, now: Path) -> str:
         except ValueError:
             found = None
         return found or "the same values, spelled differently"
-    return f"first at byte {_first_byte(then, now)} of {then.stat().st_size}, now {now.stat().st_size}"
+    return f"from byte {_first_byte(then, now):,} on"
 
 
 def _first_byte(then: Path, now: Path) -> int:

@@ -157,7 +157,9 @@ def _choose(deployments: Mapping[str, Deployment], *, environment: str, project:
 def _local() -> tuple[Clients, str, str]:
     emulator = lifecycle.find(Workplace(folder=LOCAL_FOLDER.absolute()))
     if emulator is None:
-        raise EnvironmentTrouble("no local AWS is running: start one with dual-pipeline local up")
+        raise EnvironmentTrouble(
+            f"no local AWS is running in {Path.cwd()}: start one there with dual-pipeline local up"
+        )
     settings = emulator.settings
     where = f"the local AWS at {settings.endpoint_url}"
     Console(stderr=True, highlight=False).print(f"using {where}, not an AWS account", style="dim")
