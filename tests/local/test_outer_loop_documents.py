@@ -1,6 +1,7 @@
 """What the jobs leave in S3, read by the shipped states in the emulator: only a document that can be read counts."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +19,12 @@ BUCKET = "documents"
 STATES = "states.amazonaws.com"
 
 
+Machine = Callable[..., str]
+
+
 @pytest.fixture(scope="module")
-def machine(emulator: Any) -> str:
-    """ReadVerdict and GateData as they ship, ending where they would go on."""
+def machine(emulator: Any) -> Machine:
+    """Makes a machine of states as they ship, which starts with one of them and ends where they would go on."""
     environment = Environment(name="dev", region="eu-west-1", projects=(replace(CENSUS, name="documents"),))
     setting = Setting(
         environment=environment,
@@ -36,12 +40,6 @@ def machine(emulator: Any) -> str:
         rollback_alarms=("errors",),
     )
     states: Any = outer_loop_definition(setting)["States"]
-    ends = {
-        name: {"Type": "Pass", "Output": {"next": name, "reason": "{% $reason %}"}, "End": True}
-        for name in ("ReadChampion", "ChooseQuarantine", "FreeLocks")
-    }
-    start = {"Start": assign({"runId": "{% $states.input.run %}", "reason": ""}, next_="ReadVerdict")}
-    kept = {name: states[name] for name in ("ReadVerdict", "GateData")}
     emulator.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     bucket = f"arn:aws:s3:::{BUCKET}"
     role = emulator.role(
@@ -50,9 +48,32 @@ def machine(emulator: Any) -> str:
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/*"},
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket},
     )
-    definition = {"QueryLanguage": "JSONata", "StartAt": "Start", "States": start | kept | ends}
-    arn: str = emulator.machine("documents", role, definition)
-    return arn
+
+    def make(*names: str, ends: tuple[str, ...], **variables: str) -> str:
+        start = {"Start": assign({"reason": "", **variables}, next_=names[0])}
+        told = {"reason": "{% $reason %}"}
+        passes = {name: {"Type": "Pass", "Output": {"next": name, **told}, "End": True} for name in ends}
+        kept = {name: states[name] for name in names}
+        definition = {"QueryLanguage": "JSONata", "StartAt": "Start", "States": start | kept | passes}
+        arn: str = emulator.machine(names[0], role, definition)
+        return arn
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def verdict(machine: Machine) -> str:
+    """ReadVerdict and GateData; the input names the run."""
+    ends = ("ReadChampion", "ChooseQuarantine", "FreeLocks")
+    return machine("ReadVerdict", "GateData", ends=ends, runId="{% $states.input.run %}")
+
+
+@pytest.fixture(scope="module")
+def evaluation(machine: Machine) -> str:
+    """ReadEvaluation, GateModel and IsRegistered; the input names the folder and what was registered."""
+    given = {name: f"{{% $states.input.{name} %}}" for name in ("folder", "packageArn")}
+    ends = ("RejectPackage", "FreeLocks")
+    return machine("ReadEvaluation", "GateModel", "IsRegistered", ends=ends, outcome="", **given)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +89,36 @@ def machine(emulator: Any) -> str:
         ("missing", None, "FreeLocks", "ReadVerdict failed with S3.NoSuchKeyException"),
     ],
 )
-def test_verdict(emulator: Any, machine: str, run: str, body: str | None, next_: str, reason: str) -> None:
+def test_verdict(emulator: Any, verdict: str, run: str, body: str | None, next_: str, reason: str) -> None:
     """Training starts on a verdict that can be read and says so, and on nothing else."""
     if body is not None:
         key = f"documents/runs/{run}/verdict.json"
         emulator.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body.encode())
-    done = emulator.execute(machine, {"run": run})
+    done = emulator.execute(verdict, {"run": run})
     assert done["status"] == "SUCCEEDED", done
     output = json.loads(done["output"])
     assert output["next"] == next_
+    assert reason in output["reason"]
+
+
+@pytest.mark.parametrize("package", ["", "arn:aws:sagemaker:eu-west-1:123456789012:model-package/documents/1"])
+@pytest.mark.parametrize(
+    ("run", "body", "reason"),
+    [
+        ("truncated", '{"gate": {"passed": true}', "ReadEvaluation failed with States.QueryEvaluationError"),
+        ("empty", "", "ReadEvaluation failed with States.QueryEvaluationError"),
+        ("missing", None, "ReadEvaluation failed with S3.NoSuchKeyException"),
+    ],
+)
+def test_evaluation_that_cannot_be_read(
+    emulator: Any, evaluation: str, package: str, run: str, body: str | None, reason: str
+) -> None:
+    """The run fails with the state's name, and a package that its execution registered is rejected first."""
+    folder = f"documents/executions/{run}/evaluate/evaluation/"
+    if body is not None:
+        emulator.client("s3").put_object(Bucket=BUCKET, Key=f"{folder}evaluation.json", Body=body.encode())
+    done = emulator.execute(evaluation, {"folder": folder, "packageArn": package})
+    assert done["status"] == "SUCCEEDED", done
+    output = json.loads(done["output"])
+    assert output["next"] == ("RejectPackage" if package else "FreeLocks")
     assert reason in output["reason"]

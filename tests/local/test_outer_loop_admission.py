@@ -1,0 +1,173 @@
+"""Which runs of the outer loop are admitted, what follows a refused or lost one, and what the reaper cleans up."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from outer_loop import ACCOUNT, QUIET_END, REGION, STATES, World, endpoint, source, trigger, world_of
+
+pytestmark = pytest.mark.local
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "trailing": {},
+    "capped": {},
+    "reaped": {},
+    "recorded": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
+    # The lock is as a first attempt, whose answer was lost, left it: free, with what is pending.
+    "lost-answer": {"AdmitRun": {}},
+}
+LOST = f"{STATES}:execution:dev-lost-answer-outer-loop:lost"
+LIMITS = {"capped": {"runs_per_day": 1}}
+REAPER = {"ReadLock": {"Item": {"owner": {"S": LOST}}}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Every scenario."""
+    with world_of(tmp_path_factory.mktemp("world"), SCENARIOS, limits=LIMITS, reaper=REAPER) as world:
+        yield world
+
+
+def test_a_held_lock_leaves_exactly_one_trailing_run(world: World) -> None:
+    """Triggers refused while a run trains become one trailing run when the lock frees."""
+    held = {"owner": {"S": "somebody"}, "lease_until": {"N": str(int(time.time()) + 3600)}}
+    world.put("trailing", "LOCK#training", **held)
+    refused = [world.run("trailing", trigger("trailing", version)) for version in ("v1", "v2", "v3")]
+    assert [run["outcome"] for run in refused] == ["suppressed"] * 3
+    assert [run["states"][-len(QUIET_END) :] for run in refused] == [QUIET_END] * 3
+    pending = json.loads(world.item("trailing", "LOCK#training")["pending"])
+    assert pending == {"reason": "data", "detail": "a file", "source": source("trailing", "v3")}
+
+    running = world.start("trailing", {"reason": "person"})
+    holder = world.record("trailing", world.ended(running)["executionArn"])
+    assert holder["outcome"] == "suppressed"
+
+    world.put("trailing", "LOCK#training", owner=held["owner"], lease_until={"N": "1"}, pending={"S": "{}"})
+    taken = world.run("trailing", {"reason": "person"})
+    assert taken["outcome"] == "released", "an expired lease is taken over"
+    assert len(world.executions("trailing")) == 5, "the run that takes the lock takes what was pending along"
+
+
+def test_the_holder_starts_the_trailing_run(world: World) -> None:
+    """A trigger that comes during a run starts one more run when the lock frees, and repeating that changes nothing."""
+    name = "trailing"
+    before = {execution["name"] for execution in world.executions(name)}
+    first = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:dev-{name}-outer-loop:holder"
+    kept = trigger(name, "v9")
+    # The holder is re-entrant on its own lock; `pending` is put there while it trains.
+    machine = f"{STATES}:stateMachine:dev-{name}-outer-loop#Test"
+    world.states.start_execution(
+        stateMachineArn=machine, name="holder", input=json.dumps({"reason": "person", "detail": "by hand"})
+    )
+    deadline = time.monotonic() + 10
+    while world.item(name, "LOCK#training").get("owner") != first and time.monotonic() < deadline:
+        time.sleep(0.001)
+    key = {"pk": {"S": f"PROJECT#{name}"}, "sk": {"S": "LOCK#training"}}
+    world.table.update_item(
+        TableName="ledger",
+        Key=key,
+        UpdateExpression="SET pending = :p",
+        ConditionExpression="#owner = :me",
+        ExpressionAttributeNames={"#owner": "owner"},
+        ExpressionAttributeValues={":p": {"S": json.dumps(kept)}, ":me": {"S": first}},
+    )
+    world.ended(first)
+    new = [e for e in world.executions(name) if e["name"] not in before | {"holder"}]
+    assert len(new) == 1
+    assert new[0]["name"].startswith("trailing-")
+    given = json.loads(world.states.describe_execution(executionArn=new[0]["executionArn"])["input"])
+    assert given == {"reason": "trailing", "detail": "follows run holder", "source": kept["source"]}
+    trailing = world.record(name, world.ended(new[0]["executionArn"])["executionArn"])
+    assert "AdmitRun" in trailing["states"]
+    assert "ClaimEvent" not in trailing["states"]
+
+
+def test_a_lost_answer_loses_no_trailing_run(world: World) -> None:
+    """A lock that was freed without our hearing of it is read, and its trailing run starts; a taken one is left alone."""
+    name = "lost-answer"
+    pending = {"S": json.dumps(trigger(name))}
+    world.put(name, "LOCK#training", pending=pending, owner={"S": "another"}, lease_until={"N": "1"})
+    taken = world.run(name, {"reason": "person"})
+    assert (taken["outcome"], len(world.executions(name))) == ("released", 1)
+    world.put(name, "LOCK#training", pending=pending)
+    freed = world.run(name, {"reason": "person"})
+    assert "ReadFreedLock" in freed["states"]
+    assert freed["outcome"] == "released"
+    assert len(world.executions(name)) == 3
+    trailing = next(e for e in world.executions(name) if e["name"].startswith("trailing-"))
+    world.ended(trailing["executionArn"])
+
+
+def test_the_reaper_reads_a_lock_that_it_freed_unheard(world: World) -> None:
+    """Its trailing run starts although the answer that told of it was lost."""
+    name = "lost-answer"
+    world.put(name, "LOCK#training", pending={"S": json.dumps(trigger(name))})
+    before = len(world.executions(name))
+    given = {
+        "execution": f"{STATES}:execution:dev-{name}-outer-loop:lost",
+        "machine": f"{STATES}:stateMachine:dev-{name}-outer-loop",
+        "name": "lost",
+        "status": "ABORTED",
+        "project": name,
+    }
+    machine = f"{STATES}:stateMachine:dev-reaper#Test"
+    arn = world.states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
+    assert world.ended(arn)["status"] == "SUCCEEDED"
+    assert len(world.executions(name)) == before + 1
+
+
+def test_the_daily_cap_suppresses_and_keeps_the_trigger(world: World) -> None:
+    """The run after the day's last one is suppressed, leaves the lock free and its trigger pending."""
+    assert world.run("capped", trigger("capped", "v1"))["outcome"] == "released"
+    over = world.run("capped", trigger("capped", "v2"))
+    assert (over["outcome"], over["status"]) == ("suppressed", "SUCCEEDED")
+    assert "Notify" in over["states"], "the cap is people's to raise"
+    assert "the cap of 1 runs a day (limits.runs_per_day) is used up" in over["reason"]
+    lock = world.item("capped", "LOCK#training")
+    assert "owner" not in lock
+    assert json.loads(lock["pending"])["source"]["version_id"] == "v2"
+    assert len(world.executions("capped")) == 2
+
+
+def test_the_reaper_cleans_up_once(world: World) -> None:
+    """What an aborted run left is freed, recorded and told, and its trailing run starts; twice is as once."""
+    loop = f"{STATES}:stateMachine:dev-reaped-outer-loop"
+    execution = f"{STATES}:execution:dev-reaped-outer-loop:lost"
+    far = str(int(time.time()) + 3600)
+    pending = {"S": json.dumps(trigger("reaped"))}
+    world.put("reaped", "LOCK#training", owner={"S": execution}, lease_until={"N": far}, pending=pending)
+    world.put("reaped", "LOCK#release#dev-reaped", owner={"S": execution}, lease_until={"N": far})
+    given = {"execution": execution, "machine": loop, "name": "lost", "status": "ABORTED", "project": "reaped"}
+    for _ in range(2):
+        arn = world.states.start_execution(
+            stateMachineArn=f"{STATES}:stateMachine:dev-reaper", input=json.dumps(given)
+        )["executionArn"]
+        assert world.ended(arn)["status"] == "SUCCEEDED"
+    assert "owner" not in world.item("reaped", "LOCK#release#dev-reaped")
+    run = world.item("reaped", "RUN#lost")
+    assert (run["outcome"], run["reason"].startswith("the execution ended as ABORTED")) == ("failed", True)
+    assert len(world.executions("reaped")) == 1
+
+
+def test_the_reaper_leaves_others_alone(world: World) -> None:
+    """A run that recorded its own end is not recorded again, and a lock of another run is not touched."""
+    name = "recorded"
+    world.run(name, {"reason": "person"})
+    other = {"owner": {"S": "another"}, "lease_until": {"N": "1"}}
+    world.put(name, "LOCK#training", **other)
+    recorded = next(e for e in world.executions(name))
+    given = {
+        "execution": recorded["executionArn"],
+        "machine": f"{STATES}:stateMachine:dev-{name}-outer-loop",
+        "name": recorded["name"],
+        "status": "FAILED",
+        "project": name,
+    }
+    before = world.item(name, f"RUN#{recorded['name']}")
+    arn = world.states.start_execution(stateMachineArn=f"{STATES}:stateMachine:dev-reaper", input=json.dumps(given))
+    assert world.ended(arn["executionArn"])["status"] == "SUCCEEDED"
+    assert world.item(name, "LOCK#training")["owner"] == "another"
+    assert world.item(name, f"RUN#{recorded['name']}") == before
