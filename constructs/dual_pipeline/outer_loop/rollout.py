@@ -51,6 +51,8 @@ def rollout(setting: Setting) -> Fragment:
         "ModelName": name,
         "ExecutionRoleArn": setting.model_role_arn,
         "Containers": [{"ModelPackageName": jsonata("$packageArn")}],
+        # Serving calls nobody, and what it loads was made from data.
+        "EnableNetworkIsolation": True,
         "Tags": setting.tags(),
     }
     if vpc is not None:
