@@ -3,33 +3,16 @@
 One environment serves all tests; each starts executions of the deployed pipeline, as a data scientist would.
 """
 
-import csv
 import json
-import os
-import subprocess
-import sys
-import tarfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import aws_cdk as cdk
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
-from dual_pipeline_local import lifecycle
-from dual_pipeline_local.deployment import Deployment, read_deployment
-from dual_pipeline_local.lifecycle import Workplace
-from dual_pipeline_local.safety import LocalAws
-from environments import DEV
-from everything import EVERYTHING
-from pipeline_code.census.contract import FEATURES, LABEL, MISSING, NUMERIC, RENAMED
-from stacks.stage import ROOT, EnvironmentStage
-from synthesis import context, two_projects
+from inner_loop import COMMIT, FAIR, JOBS, PROJECT, Loop, deployed, quarter
+from pipeline_code.census.contract import LABEL
+from pipeline_code.census.preprocess.logic import SPLITS, split_of, to_examples
 
 pytestmark = [
     pytest.mark.local,
@@ -38,141 +21,29 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-PROJECT = "census-two"
-JOBS = ("Preprocess", "Profile", "Train", "Tune", "Baseline", "Evaluate")
-# Small enough for seconds; the gate's floors stand.
-FAIR = [{"Name": "note", "Value": "the sample is fair"}]
-QUICK = {"HyperNumRound": "40", "TuningMaxJobs": "2", "TuningMaxParallelJobs": "2"}
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The deployed pipeline, and clients of the AWS it is deployed into."""
-
-    aws: LocalAws
-    deployment: Deployment
-
-    def start(self, snapshot: str, **parameters: str) -> str:
-        """Start an execution; its ARN."""
-        given = {"SnapshotUri": snapshot, **QUICK, **parameters}
-        started = self.aws.client("sagemaker").start_pipeline_execution(
-            PipelineName=self.deployment["PipelineName"],
-            PipelineParameters=[{"Name": name, "Value": value} for name, value in given.items()],
-        )
-        arn: str = started["PipelineExecutionArn"]
-        return arn
-
-    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
-        """Its steps by name."""
-        pages = self.aws.client("sagemaker").get_paginator("list_pipeline_execution_steps")
-        found = pages.paginate(PipelineExecutionArn=execution, SortOrder="Ascending")
-        return {step["StepName"]: step for page in found for step in page["PipelineExecutionSteps"]}
-
-    def ended(self, execution: str) -> dict[str, Any]:
-        """Wait for its end, passing it at the external check, and describe it."""
-        client, deadline = self.aws.client("sagemaker"), time.monotonic() + 300
-        while time.monotonic() < deadline:
-            described: dict[str, Any] = client.describe_pipeline_execution(PipelineExecutionArn=execution)
-            if described["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-                return described
-            for message in self.asked():
-                client.send_pipeline_execution_step_success(CallbackToken=message["token"], OutputParameters=FAIR)
-            time.sleep(0.5)
-        raise AssertionError(f"{execution} still runs: {self.steps(execution)}")
-
-    def asked(self) -> list[dict[str, Any]]:
-        """Messages that wait for the auditor, taken from the queue."""
-        sqs = self.aws.client("sqs")
-        queues = [url for url in sqs.list_queues().get("QueueUrls", []) if "DeadLetter" not in url]
-        found = []
-        for queue in (url for url in queues if "xternal" in url):
-            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-                found.append(json.loads(message["Body"]))
-        return found
-
-    def hits(self, execution: str) -> dict[str, bool]:
-        """Of each job step whether the cache answered it."""
-        return {name: "CacheHitResult" in step for name, step in self.steps(execution).items() if name in JOBS}
-
-    def read(self, uri: str) -> bytes:
-        """An object."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        body: bytes = self.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-        return body
-
-    def put_snapshot(self, name: str, rows: list[dict[str, str]]) -> str:
-        """Census rows as ingest would have typed them; the snapshot's URI."""
-        columns: dict[str, list[Any]] = {
-            column: [
-                None if row[column] in MISSING else int(row[column]) if column in NUMERIC else row[column]
-                for row in rows
-            ]
-            for column in FEATURES
-        }
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table({**columns, LABEL: [row[LABEL] for row in rows]}), sink)
-        prefix = f"{PROJECT}/snapshots/{name}"
-        s3, bucket = self.aws.client("s3"), self.deployment["DataBucketName"]
-        s3.put_object(Bucket=bucket, Key=f"{prefix}/data/part-00000.parquet", Body=sink.getvalue().to_pybytes())
-        s3.put_object(Bucket=bucket, Key=f"{prefix}/manifest.json", Body=json.dumps({"rows": len(rows)}))
-        return f"s3://{bucket}/{prefix}/"
-
-
-def census_rows() -> list[dict[str, str]]:
-    """A quarter of the census, trimmed and renamed."""
-    with (ROOT / "data" / "census.csv").open() as file:
-        rows = [{RENAMED.get(name, name): text.strip() for name, text in row.items()} for row in csv.DictReader(file)]
-    return rows[::4]
+DETAIL = 'ada: "again",\n\tplease \\ 🎉'
 
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    """The environment `dev` with every step of the pipeline; each Spot job is interrupted once."""
-    work = tmp_path_factory.mktemp("inner-loop")
-    environment = replace(DEV, projects=(replace(EVERYTHING, name=PROJECT),))
-    app = cdk.App(outdir=str(work / "cdk.out"), context=context())
-    EnvironmentStage(app, "Dev", environment=environment, root=two_projects(work / "code"))
-    app.synth()
-    workplace = Workplace(folder=work / "local")
-    command = [sys.executable, "-m", "dual_pipeline_cli", "local"]
-    options = ["--work", str(workplace.folder)]
-    up = subprocess.run(
-        [*command, "up", "--app", str(work / "cdk.out"), *options],
-        cwd=ROOT,
-        env={**os.environ, "SAGEMAKER_SPOT_INTERRUPTIONS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    try:
-        assert up.returncode == 0, up.stdout + up.stderr
-        emulator = lifecycle.find(workplace)
-        assert emulator is not None
-        aws = LocalAws(emulator.settings)
-        yield Loop(aws, read_deployment(aws, environment="dev", project=PROJECT))
-    finally:
-        subprocess.run([*command, "down", *options], cwd=ROOT, capture_output=True)
+    """The environment `dev` with every step of the pipeline."""
+    with deployed(tmp_path_factory.mktemp("inner-loop")) as loop:
+        yield loop
 
 
 @pytest.fixture(scope="module")
 def snapshot(loop: Loop) -> str:
     """A snapshot of a quarter of the census, and rows to score beside it."""
-    rows = census_rows()
-    lines = "".join(
-        ",".join("" if row[name] in MISSING else row[name] for name in FEATURES) + "\n" for row in rows[:50]
-    )
-    key = f"{PROJECT}/scoring/rows.csv"
-    loop.aws.client("s3").put_object(Bucket=loop.deployment["DataBucketName"], Key=key, Body=lines)
+    rows = quarter(0)
+    loop.put_scoring(rows.slice(0, 50))
     return loop.put_snapshot("first", rows)
 
 
 @pytest.fixture(scope="module")
 def first(loop: Loop, snapshot: str) -> str:
     """The first execution, ended well."""
-    execution = loop.start(snapshot)
-    described = loop.ended(execution)
-    failed = {name: step.get("FailureReason") for name, step in loop.steps(execution).items()}
-    assert "Succeeded" == described["PipelineExecutionStatus"], failed
+    execution = loop.start(snapshot, TriggerDetail=json.dumps(DETAIL)[1:-1])
+    loop.succeeded(execution)
     return execution
 
 
@@ -216,13 +87,18 @@ def test_the_package_remembers(loop: Loop, first: str) -> None:
     arn = loop.steps(first)["Register"]["Metadata"]["RegisterModel"]["Arn"]
     package = loop.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
     known = package["CustomerMetadataProperties"]
-    assert {"run_id", "snapshot_uri", "execution_id", "reason", "definition_hash", "commit", "image"} <= known.keys()
+    assert {"run_id", "snapshot_uri", "execution_id", "reason", "definition_hash", "image"} <= known.keys()
+    assert COMMIT == known["commit"]
     artifacts = loop.deployment["ArtifactBucketName"]
     for name in ("code_preprocess", "code_train", "code_evaluate", "code_baseline", "code_profile", "code_decide"):
         assert loop.read(f"s3://{artifacts}/{PROJECT}/code/{known[name]}")
     assert loop.read(f"s3://{artifacts}/{PROJECT}/code/{known['definition_hash']}.json")
     card = json.loads(package["ModelCard"]["ModelCardContent"])
-    assert package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == card["model_overview"]["model_artifact"][0]
+    assert DETAIL == card["additional_information"]["custom_details"]["detail"]
+    assert (
+        package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+        == card["model_overview"]["model_artifact"][0]
+    )
     for uri in (
         package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"],
         package["DriftCheckBaselines"]["ModelDataQuality"]["Statistics"]["S3Uri"],
@@ -244,58 +120,119 @@ def test_batch_scores_every_row(loop: Loop, first: str) -> None:
 def test_the_same_again_is_taken_from_the_cache(loop: Loop, snapshot: str, first: str) -> None:
     """A second run on the same snapshot runs no job anew."""
     again = loop.start(snapshot)
-    assert "Succeeded" == loop.ended(again)["PipelineExecutionStatus"]
+    loop.succeeded(again)
     assert dict.fromkeys(JOBS, True) == loop.hits(again)
 
 
 def test_another_champion_is_judged_anew(loop: Loop, snapshot: str, first: str) -> None:
     """Only Evaluate depends on the champion, and it says how the challenger compares."""
-    execution_id = first.rpartition("/")[2]
-    prefix = f"s3://{loop.deployment['ArtifactBucketName']}/{PROJECT}/executions"
-    again = loop.start(snapshot, ChampionUri=f"{prefix}/{execution_id}/evaluate/model/model.tar.gz")
-    assert "Succeeded" == loop.ended(again)["PipelineExecutionStatus"]
+    again = loop.start(snapshot, ChampionUri=f"{loop.folder_of(first, 'Evaluate')}/model/model.tar.gz")
+    loop.succeeded(again)
     assert {**dict.fromkeys(JOBS, True), "Evaluate": False} == loop.hits(again)
-    report = json.loads(loop.read(f"{prefix}/{again.rpartition('/')[2]}/evaluate/evaluation/evaluation.json"))
+    report = json.loads(loop.read(f"{loop.folder_of(again, 'Evaluate')}/evaluation/evaluation.json"))
     assert 0 == report["champion"]["auc_difference"]
     assert report["gate"]["passed"]
 
 
-def test_other_train_code_trains_anew_and_what_follows(loop: Loop, snapshot: str, first: str, tmp_path: Path) -> None:
+def test_other_train_code_trains_anew_and_what_follows(loop: Loop, snapshot: str, first: str) -> None:
     """Preprocess, Profile and Baseline are taken from the cache; Train, Tune and Evaluate are not."""
-    client = loop.aws.client("sagemaker")
-    pipeline = client.describe_pipeline(PipelineName=loop.deployment["PipelineName"])
-    definition: str = pipeline["PipelineDefinition"]
-    train = next(step for step in json.loads(definition)["Steps"] if step["Name"] == "Train")
-    channel = next(entry for entry in train["Arguments"]["InputDataConfig"] if entry["ChannelName"] == "code")
-    uri: str = channel["DataSource"]["S3DataSource"]["S3Uri"]
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    loop.aws.client("s3").download_file(bucket, key, str(tmp_path / "old.tar.gz"))
-    with tarfile.open(tmp_path / "old.tar.gz") as old:
-        old.extractall(tmp_path / "code", filter="data")
-    (tmp_path / "code" / "changed.py").write_text("")
-    with tarfile.open(tmp_path / "new.tar.gz", "w:gz") as new:
-        new.add(tmp_path / "code", arcname=".")
-    name = key.rpartition("/")[2]
-    loop.aws.client("s3").upload_file(str(tmp_path / "new.tar.gz"), bucket, key.replace(name, "changed.tar.gz"))
-    changed = definition.replace(name, "changed.tar.gz")
-    client.update_pipeline(PipelineName=pipeline["PipelineName"], PipelineDefinition=changed)
-    try:
+    with loop.other_train_code("changed", {"changed.py": ""}, steps=("Train", "Tune")):
         again = loop.start(snapshot)
-        assert "Succeeded" == loop.ended(again)["PipelineExecutionStatus"]
-    finally:
-        client.update_pipeline(PipelineName=pipeline["PipelineName"], PipelineDefinition=definition)
+        loop.succeeded(again)
     assert {**dict.fromkeys(JOBS, False), "Preprocess": True, "Profile": True, "Baseline": True} == loop.hits(again)
 
 
 def test_other_data_runs_everything_anew(loop: Loop, first: str) -> None:
-    """Nothing is taken from the cache, and where every row says no, the empty class is named at the first step."""
-    rows = [{**row, LABEL: "<=50K"} for row in census_rows()[:200]]
-    execution = loop.start(loop.put_snapshot("one-class", rows))
-    assert "Failed" == loop.ended(execution)["PipelineExecutionStatus"]
-    steps = loop.steps(execution)
-    assert not any(loop.hits(execution).values())
+    """Of another snapshot nothing is taken from the cache; here two hosts share its two parts, and the gate passes."""
+    rows = quarter(1)
+    half = len(rows) // 2
+    snapshot = loop.put_snapshot("second", rows.slice(0, half), rows.slice(half))
+    execution = loop.start(snapshot, ProcessingInstanceCount="2")
+    steps = loop.succeeded(execution)
+    assert dict.fromkeys(JOBS, False) == loop.hits(execution)
+    assert "Succeeded" == steps["Register"]["StepStatus"]
+    written = {name: loop.below(f"{loop.folder_of(execution, 'Preprocess')}/{name}") for name in SPLITS}
+    assert [["part-algo-1.parquet", "part-algo-2.parquet"]] * len(SPLITS) == list(written.values())
+    report = json.loads(loop.read(f"{loop.folder_of(execution, 'Evaluate')}/evaluation/evaluation.json"))
+    assert 0.88 < report["binary_classification_metrics"]["auc"]["value"] < 0.96
+
+
+@pytest.mark.long
+def test_data_of_one_class_ends_at_the_first_step(loop: Loop) -> None:
+    """Where every row says no, the empty class is named, and nothing is trained."""
+    rows = quarter(0).slice(0, 200)
+    no = pa.array(["<=50K"] * len(rows))
+    execution = loop.start(
+        loop.put_snapshot("one-class", rows.set_column(rows.schema.get_field_index(LABEL), LABEL, no))
+    )
+    steps = loop.failed(execution)
     assert "a classifier needs both" in steps["Preprocess"]["FailureReason"]
     assert "Train" not in steps
+
+
+def test_data_that_leaves_the_train_split_empty_ends_at_its_readers(loop: Loop) -> None:
+    """Of several hosts none knows what the others got, so Train and Baseline name the split; the splits are kept."""
+    rows = quarter(0).slice(0, 500)
+    (batch,) = rows.combine_chunks().to_batches()
+    splits = [SPLITS[position] for position in split_of(to_examples(batch), seed=17)]
+    outside = [number for number, split in enumerate(splits) if split != "train"][:40]
+    few = rows.take(outside)
+    execution = loop.start(loop.put_snapshot("no-train", few.slice(0, 20), few.slice(20)), ProcessingInstanceCount="2")
+    steps = loop.failed(execution)
+    assert "Succeeded" == steps["Preprocess"]["StepStatus"]
+    reasons = {
+        name: steps[name]["FailureReason"] for name in ("Train", "Baseline") if steps[name]["StepStatus"] == "Failed"
+    }
+    assert "Train" in reasons
+    assert all("the train split has no rows" in reason for reason in reasons.values()), reasons
+    assert "Evaluate" not in steps
+    assert loop.read(f"{loop.folder_of(execution, 'Preprocess')}/holdout/part-algo-1.parquet")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [lambda report: report[: len(report) // 2], lambda _report: b'{"gate": {"passed": null}}'],
+    ids=["truncated", "poisoned"],
+)
+def test_a_report_that_cannot_be_read_ends_at_the_gate(
+    loop: Loop, snapshot: str, first: str, left: Callable[[bytes], bytes]
+) -> None:
+    """The execution fails at the step Gate with the file and the path; nothing is registered, and the model is kept."""
+    uri = f"{loop.folder_of(first, 'Evaluate')}/evaluation/evaluation.json"
+    report = loop.read(uri)
+    loop.write(uri, left(report))
+    try:
+        again = loop.start(snapshot)
+        steps = loop.failed(again)
+    finally:
+        loop.write(uri, report)
+    assert loop.hits(again)["Evaluate"]
+    reason = steps["Gate"]["FailureReason"]
+    assert f"gate.passed in {uri} has no value" in reason
+    assert not {"ExternalCheck", "Register"} & steps.keys()
+    assert loop.read(loop.model_of(first))
+
+
+def test_a_champion_that_is_no_archive_ends_at_evaluate(loop: Loop, snapshot: str, first: str) -> None:
+    """Evaluate says which model cannot be read; what was trained is kept."""
+    champion = f"s3://{loop.deployment['ArtifactBucketName']}/{PROJECT}/executions/x/evaluate/model/model.tar.gz"
+    loop.write(champion, b"hello")
+    again = loop.start(snapshot, ChampionUri=champion)
+    steps = loop.failed(again)
+    assert "the champion's model.tar.gz is no whole tar.gz" in steps["Evaluate"]["FailureReason"]
+    assert "Gate" not in steps
+    assert loop.read(loop.model_of(again))
+
+
+def test_a_tuner_whose_jobs_all_fail_ends_at_tune(loop: Loop, snapshot: str, first: str) -> None:
+    """Tune fails with the count of its jobs; the splits and the untuned model are kept, and nothing is evaluated."""
+    with loop.other_train_code("failing", {"train.py": "raise SystemExit('error: no')\n"}, steps=("Tune",)):
+        again = loop.start(snapshot)
+        steps = loop.failed(again)
+    assert "No training job succeeded after 2 attempts" in steps["Tune"]["FailureReason"]
+    assert "Evaluate" not in steps
+    assert loop.read(loop.model_of(again))
+    assert loop.read(f"{loop.folder_of(again, 'Preprocess')}/train/part-algo-1.parquet")
 
 
 def test_parameters_are_refused_before_a_job_starts(loop: Loop, snapshot: str) -> None:
@@ -314,14 +251,9 @@ def test_an_auditor_may_refuse(loop: Loop, snapshot: str, first: str) -> None:
     """The step fails with the auditor's reason, nothing is registered, and a second answer is refused."""
     client = loop.aws.client("sagemaker")
     execution = loop.start(snapshot, MinAuc="0.87")
-    deadline, asked = time.monotonic() + 120, []
-    while not asked and time.monotonic() < deadline:
-        asked = loop.asked()
-        time.sleep(0.5)
-    token = asked[0]["token"]
+    token = loop.question()["token"]
     client.send_pipeline_execution_step_failure(CallbackToken=token, FailureReason="the sample is not fair")
-    assert "Failed" == loop.ended(execution)["PipelineExecutionStatus"]
-    steps = loop.steps(execution)
+    steps = loop.failed(execution)
     assert "the sample is not fair" in steps["ExternalCheck"]["FailureReason"]
     assert "Register" not in steps
     with pytest.raises(ClientError):
@@ -335,19 +267,45 @@ def test_a_refused_model_fails_where_the_project_wants_it(loop: Loop, snapshot: 
     assert "Failed" == described["PipelineExecutionStatus"]
     assert "Failed" == loop.steps(execution)["Refused"]["StepStatus"]
     assert "did not pass its gate" in described["FailureReason"]
+    report = json.loads(loop.read(f"{loop.folder_of(execution, 'Evaluate')}/evaluation/evaluation.json"))
+    assert report["gate"]["reasons"]
 
 
 def test_failed_executions_are_retried_from_where_they_failed(loop: Loop, snapshot: str, first: str) -> None:
     """RetryPipelineExecution keeps what succeeded; here the auditor thinks better of it."""
     client = loop.aws.client("sagemaker")
     execution = loop.start(snapshot, MinAuc="0.86")
-    deadline, asked = time.monotonic() + 120, []
-    while not asked and time.monotonic() < deadline:
-        asked = loop.asked()
-        time.sleep(0.5)
-    client.send_pipeline_execution_step_failure(CallbackToken=asked[0]["token"], FailureReason="come back later")
-    loop.ended(execution)
-    before = loop.steps(execution)["Evaluate"]["Metadata"]
+    token = loop.question()["token"]
+    client.send_pipeline_execution_step_failure(CallbackToken=token, FailureReason="come back later")
+    before = loop.failed(execution)["Evaluate"]["Metadata"]
     client.retry_pipeline_execution(PipelineExecutionArn=execution)
-    assert "Succeeded" == loop.ended(execution)["PipelineExecutionStatus"]
-    assert before == loop.steps(execution)["Evaluate"]["Metadata"]
+    assert before == loop.succeeded(execution)["Evaluate"]["Metadata"]
+
+
+def test_one_step_runs_on_what_an_execution_left(loop: Loop, snapshot: str, first: str) -> None:
+    """SelectiveExecution of Evaluate judges the first execution's models by another floor, and runs nothing else."""
+    execution = loop.start(snapshot, only=["Evaluate"], source=first, MinAuc="0.998")
+    steps = loop.succeeded(execution)
+    assert {"Evaluate"} == {name for name, step in steps.items() if "SelectiveExecutionResult" not in step}
+    assert {first} == {
+        step["SelectiveExecutionResult"]["SourcePipelineExecutionArn"]
+        for name, step in steps.items()
+        if name != "Evaluate"
+    }
+    assert not loop.hits(execution)["Evaluate"]
+    report = json.loads(loop.read(f"{loop.folder_of(execution, 'Evaluate')}/evaluation/evaluation.json"))
+    assert not report["gate"]["passed"]
+
+
+def test_a_stopped_execution_stops_its_jobs(loop: Loop, snapshot: str, first: str) -> None:
+    """StopPipelineExecution during Train and Tune ends their jobs as Stopped and leaves no process of theirs."""
+    client = loop.aws.client("sagemaker")
+    execution = loop.start(snapshot, HyperNumRound="2000")
+    loop.running(execution, "Train", "Tune")
+    client.stop_pipeline_execution(PipelineExecutionArn=execution, ClientRequestToken="stop" * 8)
+    assert "Stopped" == loop.ended(execution)["PipelineExecutionStatus"]
+    steps = loop.steps(execution)
+    assert ("Stopped", "Stopped") == (steps["Train"]["StepStatus"], steps["Tune"]["StepStatus"])
+    name = steps["Train"]["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    assert "Stopped" == client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
+    assert [] == loop.processes(execution)
