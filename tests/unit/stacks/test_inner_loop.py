@@ -102,7 +102,7 @@ def test_copies_track_their_own_experiments() -> None:
         placeholders={},
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
-    found = statements(Synthesized.from_stack(stack).to_json(), of="SandboxExecution")["TrackExperiments"]
+    found = statements(dict(Synthesized.from_stack(stack).to_json()), of="SandboxExecution")["TrackExperiments"]
     (experiment,) = [text for arn in found["Resource"] if ":experiment/" in (text := json.dumps(arn))]
     assert "experiment/dev-census--*" in experiment
 
