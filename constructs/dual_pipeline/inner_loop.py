@@ -123,6 +123,7 @@ class InnerLoop(Construct):
             vpc = workspace.vpc
             rendered = in_network(rendered, subnet_ids=vpc.subnet_ids, security_group_ids=vpc.security_group_ids)
         self.pipeline_name = workspace.name
+        most = project.limits.parallel_steps
         pipeline = sagemaker.CfnPipeline(
             self,
             "Pipeline",
@@ -130,5 +131,6 @@ class InnerLoop(Construct):
             pipeline_description=project.description or None,
             pipeline_definition={"PipelineDefinitionBody": compact(rendered)},
             role_arn=pipeline_role.role.role_arn,
+            parallelism_configuration={"MaxParallelExecutionSteps": most} if most else None,
         )
         pipeline.node.add_dependency(code, *jobs, pipeline_role, *parts)

@@ -248,16 +248,19 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may take at the most: jobs, phases and runs in a day, the real cap on spending."""
+    """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending."""
 
     runs_per_day: int = 8
     ingest: timedelta = timedelta(hours=1)
     quality: timedelta = timedelta(hours=1)
     job: timedelta = timedelta(hours=2)
     training: timedelta = timedelta(hours=6)
+    parallel_steps: int | None = None
 
     def __post_init__(self) -> None:
         check_whole(owner=self, field="runs_per_day", low=1, high=1000)
+        if self.parallel_steps is not None:
+            check_whole(owner=self, field="parallel_steps", low=1, high=50)
         for name in ("ingest", "quality", "training"):
             check_duration(owner=self, field=name, low=timedelta(minutes=1), high=timedelta(days=5))
         check_duration(owner=self, field="job", low=timedelta(minutes=1), high=self.training)

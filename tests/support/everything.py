@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dual_pipeline.model_project import BatchScoring, ExternalCheck, OptionalSteps, Training
+from dual_pipeline.model_project import BatchScoring, ExternalCheck, Limits, OptionalSteps, Training
 from pipeline_code.census.project import CENSUS
 
 EVERYTHING = replace(
@@ -16,4 +16,5 @@ EVERYTHING = replace(
         refused="fail",
     ),
     experiments=True,
+    limits=Limits(parallel_steps=4),
 )

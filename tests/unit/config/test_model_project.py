@@ -52,6 +52,7 @@ from pipeline_code.census.project import CENSUS
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
         (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),
         (Limits, "runs_per_day", 0, "Limits.runs_per_day must be a whole number from 1 to 1000, got 0"),
+        (Limits, "parallel_steps", 0, "Limits.parallel_steps must be a whole number from 1 to 50, got 0"),
     ],
 )  # fmt: skip
 def test_bad_field_is_named_with_value_and_what_is_allowed(kind: Any, field: str, value: Any, message: str) -> None:

@@ -72,6 +72,15 @@ def test_roles_hold_what_the_steps_take(synthesis: Synthesis) -> None:
     assert 3 == len(all_["PassJobRoles"]["Resource"])
 
 
+def test_steps_side_by_side_are_bounded_on_request(synthesis: Synthesis) -> None:
+    """Without `limits.parallel_steps` SageMaker's own bound holds."""
+    bounds = {
+        path: properties(synthesis.templates[path], "AWS::SageMaker::Pipeline")[0].get("ParallelismConfiguration")
+        for path in ("Most/CensusInnerLoop", EVERYTHING)
+    }
+    assert {"Most/CensusInnerLoop": None, EVERYTHING: {"MaxParallelExecutionSteps": 4}} == bounds
+
+
 def test_tuning_jobs_by_either_spelling(synthesis: Synthesis) -> None:
     """IAM tells upper from lower case, and SageMaker has spelled a step in the ARN of its job both ways."""
     resources = statements(synthesis.templates["Most/CensusInnerLoop"], of="InnerLoopExecution")["Tune"]["Resource"]
