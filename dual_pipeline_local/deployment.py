@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -42,8 +43,9 @@ class Toolbox:
     workplace: Workplace
 
     def synth(self, output: Path) -> None:
-        """Write the cloud assembly of every environment."""
-        self._cdk(["synth", "--quiet", "--output", str(output)], cwd=self.root)
+        """Write the cloud assembly of every environment, as `make synth` does."""
+        context = f"commit={_commit(self.root)}"
+        self._cdk(["synth", "--quiet", "--context", context, "--output", str(output)], cwd=self.root)
 
     def bootstrap(self, aws: LocalAws, assembly: Assembly) -> None:
         """Prepare the account and region as CDK wants them."""
@@ -153,3 +155,12 @@ def read_deployments(aws: Clients, *, environment: str) -> dict[str, Deployment]
 def _described_stacks(aws: Clients) -> list[dict[str, Any]]:
     pages = aws.client("cloudformation").get_paginator("describe_stacks").paginate()
     return [stack for page in pages for stack in page["Stacks"]]
+
+
+def _commit(root: Path) -> str:
+    """The commit that is checked out, for the models' lineage."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
