@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/run-pipeline.html
 
 import secrets
 import string
-from typing import Any
 
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
@@ -14,7 +13,7 @@ from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
 from dual_pipeline_local.sagemaker.control import Control, Operations
 from dual_pipeline_local.sagemaker.listing import Listing, paginate
 from dual_pipeline_local.sagemaker.pipelines.execution import Execution, Interpreter
-from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
+from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope, text_of
 from dual_pipeline_local.sagemaker.pipelines.run import Run
 from dual_pipeline_local.sagemaker.pipelines.selection import reused_runs, selected_steps
 from dual_pipeline_local.sagemaker.pipelines.store import Pipeline, Store
@@ -200,7 +199,7 @@ class Executions:
 
     def _list_parameters(self, request: Record, _caller: Caller) -> Record:
         values = self._store.execution(request).values
-        shown = [{"Name": name, "Value": _shown(value)} for name, value in values.items()]
+        shown = [{"Name": name, "Value": text_of(value)} for name, value in values.items()]
         return paginate(request, "PipelineParameters", shown)
 
 
@@ -217,7 +216,3 @@ def _name_experiment(execution: Execution) -> None:
 
 def _nothing_to_read(uri: str) -> bytes:
     raise ExpressionError(f"{uri} cannot be read before the execution starts")
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)

@@ -169,7 +169,7 @@ class Scope:
 
     def join(self, argument: Any) -> str:
         """Std:Join."""
-        return str(argument.get("On", "")).join(_text(self.resolve(value)) for value in argument["Values"])
+        return str(argument.get("On", "")).join(text_of(self.resolve(value)) for value in argument["Values"])
 
     def json_get(self, argument: Any) -> Any:
         """Std:JsonGet."""
@@ -202,8 +202,8 @@ _FUNCTIONS: Mapping[str, Callable[[Scope, Any], Any]] = {
 }
 
 
-def _text(value: object) -> str:
-    """A value as Std:Join writes it; booleans as in JSON."""
+def text_of(value: object) -> str:
+    """A value as text: in Std:Join, and as parameters and outputs are given; booleans as in JSON."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

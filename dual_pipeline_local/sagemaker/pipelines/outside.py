@@ -15,7 +15,8 @@ from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.sagemaker.api import Record
 from dual_pipeline_local.sagemaker.jobs.job import wait_for
 from dual_pipeline_local.sagemaker.pipelines.callbacks import Callback
-from dual_pipeline_local.sagemaker.pipelines.parameters import read_outputs, write
+from dual_pipeline_local.sagemaker.pipelines.expressions import text_of
+from dual_pipeline_local.sagemaker.pipelines.parameters import read_outputs
 from dual_pipeline_local.sagemaker.pipelines.run import Run, StepFailed, StepStopped
 from dual_pipeline_local.sagemaker.pipelines.workshop import Workshop, refused
 
@@ -138,12 +139,12 @@ def _texts(declared: list[Record], result: Any) -> dict[str, str]:
     found = {name: result[name] for name in names if result.get(name) is not None}
     if nested := [name for name, value in found.items() if isinstance(value, dict | list)]:
         raise ValueError(f"output parameters cannot be nested: {', '.join(nested)}")
-    return {name: write(value) for name, value in found.items()}
+    return {name: text_of(value) for name, value in found.items()}
 
 
 def _finish(run: Run, outputs: dict[str, Any], metadata: str) -> None:
     run.properties = {"OutputParameters": outputs}
-    shown = [{"Name": name, "Value": write(value)} for name, value in outputs.items()]
+    shown = [{"Name": name, "Value": text_of(value)} for name, value in outputs.items()]
     if shown:  # a record that is being listed is replaced, never changed within
         told = run.record["Metadata"][metadata] | {"OutputParameters": shown}
         run.record["Metadata"] = {metadata: told}

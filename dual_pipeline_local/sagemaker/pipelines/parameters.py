@@ -29,11 +29,6 @@ def read(kind: str, text: str) -> Any:
     return _TYPES[kind].read(text)
 
 
-def write(value: object) -> str:
-    """A value as text, as `read` takes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def values_of(parameters: Mapping[str, Record], given: Mapping[str, str]) -> dict[str, Any]:
     """The parameters' values for an execution: defaults, overridden by what was given as text.
 

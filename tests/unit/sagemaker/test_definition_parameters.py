@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.sagemaker.pipelines.definition import Definition
-from dual_pipeline_local.sagemaker.pipelines.parameters import read, read_outputs, write
+from dual_pipeline_local.sagemaker.pipelines.expressions import text_of
+from dual_pipeline_local.sagemaker.pipelines.parameters import read, read_outputs
 
 END = {"Name": "End", "Type": "Fail", "Arguments": {"ErrorMessage": "x"}}
 
@@ -91,14 +92,14 @@ def test_values_are_typed_and_checked() -> None:
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_integer_of_64_bits_is_read(number: int) -> None:
     """As an Integer and as a Float."""
-    assert number == read("Integer", write(number))
-    assert float(number) == read("Float", write(number))
+    assert number == read("Integer", text_of(number))
+    assert float(number) == read("Float", text_of(number))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
 def test_what_is_written_is_read(value: float | bool) -> None:
     """Finite numbers and booleans survive as text."""
-    assert value == read("Boolean" if isinstance(value, bool) else "Float", write(value))
+    assert value == read("Boolean" if isinstance(value, bool) else "Float", text_of(value))
 
 
 @given(st.sampled_from(["Integer", "Float", "Boolean"]), st.text(max_size=30))

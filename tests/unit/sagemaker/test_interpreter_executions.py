@@ -227,6 +227,15 @@ def test_parallelism_is_limited(plane: Any, where: str) -> None:
     assert (2, 6, two["ParallelismConfiguration"]) == (most, len(steps), execution["ParallelismConfiguration"])
 
 
+def test_parameters_are_listed_as_they_are_given(plane: Any) -> None:
+    """Every value is text that StartPipelineExecution takes, booleans as Std:Join writes them."""
+    values = {"I": ("Integer", 3), "F": ("Float", 0.5), "S": ("String", "a"), "B": ("Boolean", True)}
+    declared = [{"Name": name, "Type": kind, "DefaultValue": value} for name, (kind, value) in values.items()]
+    arn = plane.start(plane.create(define(process("A"), parameters=declared)), parameters={"I": "4"})
+    listed = plane.ask("ListPipelineParametersForExecution", PipelineExecutionArn=arn)["PipelineParameters"]
+    assert {"I": "4", "F": "0.5", "S": "a", "B": "true"} == {each["Name"]: each["Value"] for each in listed}
+
+
 def test_an_execution_is_renamed_while_it_runs(plane: Any) -> None:
     """UpdatePipelineExecution."""
     arn = plane.start(plane.create(define(process("A"))))
