@@ -27,12 +27,14 @@ class Outcome(NamedTuple):
 
 def compile_files(*arguments: str, root: Path) -> Outcome:
     """Run `python -m pipeline_code.compile ARGS` on the pipeline_code below `root`."""
-    return _with_sdk(_run_command, root, arguments)
+    outcome: Outcome = _with_sdk(_run_command, root, arguments)
+    return outcome
 
 
 def compile_census(project: ModelProject) -> str:
     """The definition of the census pipeline for a configuration."""
-    return _with_sdk(compile_here, project)
+    definition: str = _with_sdk(compile_here, project)
+    return definition
 
 
 @functools.cache
