@@ -154,8 +154,9 @@ def test_today_differs_by_code_and_parameters() -> None:
 
 def test_recipes_alike_have_no_changes() -> None:
     """Nothing different is nothing to tell, whatever only a run decides."""
-    recipe = Recipe(metadata={"commit": "a"}, parameters={"RunId": "1"}, snapshot_uri="s", champion_uri="c")
-    again = Recipe(metadata={"commit": "a"}, parameters={"RunId": "2"}, snapshot_uri="s", champion_uri="c")
+    given, other = {"RunId": "1", "TriggerDetail": "ada: again"}, {"RunId": "2", "TriggerDetail": ""}
+    recipe = Recipe(metadata={"commit": "a"}, parameters=given, snapshot_uri="s", champion_uri="c")
+    again = Recipe(metadata={"commit": "a"}, parameters=other, snapshot_uri="s", champion_uri="c")
     assert [] == list(changes(recipe, again))
 
 
