@@ -35,7 +35,7 @@ _COMPARISONS = ("Equals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "Le
 _CONDITIONS: Mapping[str, Collection[str]] = {
     **dict.fromkeys(_COMPARISONS, ("Type", "LeftValue", "RightValue")),
     "In": ("Type", "QueryValue", "Values"),
-    "Not": ("Type", "Expression"),
+    "Not": ("Type", "Condition"),
     "Or": ("Type", "Conditions"),
 }
 # https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-retry-policy.html
@@ -94,7 +94,7 @@ def _condition_problems(condition: Json) -> Iterator[str]:
     elif set(condition) != set(_CONDITIONS[kind]):
         yield f"a condition {kind} has the members {sorted(_CONDITIONS[kind])}, got {sorted(condition)}"
     else:
-        inner = condition.get("Conditions", [condition["Expression"]] if kind == "Not" else [])
+        inner = condition.get("Conditions", [condition["Condition"]] if kind == "Not" else [])
         for each in inner:
             yield from _condition_problems(each)
 

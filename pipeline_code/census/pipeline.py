@@ -6,7 +6,11 @@
 whose code, data and settings are unchanged is taken from the cache.
 """
 
-from sagemaker.core.workflow.conditions import ConditionEquals, ConditionGreaterThanOrEqualTo
+from sagemaker.core.workflow.conditions import (
+    ConditionEquals,
+    ConditionGreaterThanOrEqualTo,
+    ConditionLessThanOrEqualTo,
+)
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.core.workflow.properties import PropertyFile
@@ -153,6 +157,8 @@ def _gate(jobs: SageMakerJobs, evaluate: ProcessingStep) -> ConditionStep:
             ConditionEquals(left=reported(GATE_PASSED_PATH), right=True),
             ConditionGreaterThanOrEqualTo(left=reported(AUC), right=parameters["MinAuc"]),
             ConditionGreaterThanOrEqualTo(left=reported(ACCURACY), right=parameters["MinAccuracy"]),
+            # A report that claims more than can be has been tampered with.
+            *(ConditionLessThanOrEqualTo(left=reported(metric), right=1.0) for metric in (AUC, ACCURACY)),
         ],
         if_steps=[*checks, registered, *scoring],
         else_steps=[refused] if optional.refused == "fail" else [],

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRan
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.model_project import Instances, Training
 from dual_pipeline.placeholders import canonical
+from dual_pipeline_local.sagemaker.pipelines.conditions import holds
+from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
 from pipeline_code.census import contract, inference
 from pipeline_code.census.decide import handler
 from pipeline_code.census.evaluate.logic import Holdout, Policy, evaluation
@@ -114,16 +117,48 @@ def test_what_the_gate_reads_is_what_evaluate_writes(steps: dict[str, Json]) -> 
     report = evaluation(holdout, policy=policy, source="default", baseline_description="a coin")
     written = json.loads(json.dumps(report))
     paths = re.findall(r'"Path": "([^"]+)"', json.dumps(steps["Gate"]))
-    assert [
+    assert {
         "gate.passed",
         "binary_classification_metrics.auc.value",
         "binary_classification_metrics.accuracy.value",
-    ] == paths
+    } == set(paths)
     for path in paths:
         value = written
         for part in path.split("."):
             value = value[part]
         assert isinstance(value, bool if path.startswith("gate") else float), path
+
+
+@pytest.mark.parametrize("poison", [7.0, 1.01, 0.5, -1.0, "0.99", True, None, math.nan], ids=str)
+@pytest.mark.parametrize("metric", ["auc", "accuracy"])
+def test_no_impossible_metric_passes_the_gate(steps: dict[str, Json], metric: str, poison: Any) -> None:
+    """Whatever a report says of itself, the condition holds for possible numbers above the floors alone."""
+    good = {"gate": {"passed": True}, **_metrics(auc=0.93, accuracy=0.87)}
+    assert _passes(steps["Gate"], good)
+    forged = {"gate": {"passed": True}, **_metrics(**{"auc": 0.93, "accuracy": 0.87, metric: poison})}
+    assert not _passes(steps["Gate"], forged)
+    assert not _passes(steps["Gate"], {**good, "gate": {"passed": "true"}})
+
+
+def _metrics(**values: Any) -> Json:
+    return {"binary_classification_metrics": {name: {"value": value} for name, value in values.items()}}
+
+
+def _passes(gate: Json, report: Json) -> bool:
+    """Whether the compiled condition holds for a report, as the local SageMaker evaluates it."""
+    scope = Scope(
+        parameters={"MinAuc": CENSUS.gates.min_auc, "MinAccuracy": CENSUS.gates.min_accuracy},
+        execution=str,
+        read=lambda _: json.dumps(report).encode(),
+        steps={
+            "Evaluate": {"ProcessingOutputConfig": {"Outputs": {"evaluation": {"S3Output": {"S3Uri": "s3://b/e"}}}}}
+        },
+        property_files={("Evaluate", "EvaluationReport"): ("evaluation", "evaluation.json")},
+    )
+    try:
+        return all(holds(condition, scope) for condition in gate["Arguments"]["Conditions"])
+    except ExpressionError:
+        return False
 
 
 def test_loops_and_steps_give_files_the_same_names() -> None:

@@ -63,6 +63,18 @@ def test_every_type_of_step_is_accepted(document: Json) -> None:
     } == {step["Type"] for step in all_steps(document["Steps"])}  # fmt: skip
 
 
+def test_every_kind_of_condition_is_accepted(document: Json) -> None:
+    """Not, Or and In as the SDK writes them (sagemaker.core.workflow.conditions)."""
+    high = {"Type": "GreaterThan", "LeftValue": {"Get": "Parameters.MinAuc"}, "RightValue": 0.5}
+    gate = next(step for step in all_steps(document["Steps"]) if step["Name"] == "Gate")
+    gate["Arguments"]["Conditions"] += [
+        {"Type": "Not", "Condition": high},
+        {"Type": "Or", "Conditions": [high, high]},
+        {"Type": "In", "QueryValue": {"Get": "Parameters.RunId"}, "Values": ["a", "b"]},
+    ]
+    assert [] == problems(document)
+
+
 @pytest.mark.parametrize(
     ("name", "path", "value", "problem"),
     [
