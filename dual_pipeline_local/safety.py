@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from dual_pipeline.errors import DualPipelineError
@@ -17,6 +18,12 @@ from .settings import Settings
 
 _NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever asks a proxy for the way out is refused on this machine
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# In the form of botocore's own table of variables: no key in the profile, no environment variable, a default.
+_NOTHING_OF_THE_SHELL: dict[str, Any] = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 
 
 class UnsafeEndpoint(DualPipelineError):
@@ -61,12 +68,16 @@ def require_loopback(url: str) -> str:
 
 
 class LocalAws:
-    """boto3 clients of one emulator as its root user; a request to any other host is refused before it is sent."""
+    """boto3 clients of one emulator as its root user, whatever profile and files the shell names.
+
+    A request to any other host is refused before it is sent.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._url = require_loopback(settings.endpoint_url)
         self._session = boto3.Session(
+            botocore_session=botocore.session.Session(session_vars=_NOTHING_OF_THE_SHELL),
             aws_access_key_id=settings.access_key_id,
             aws_secret_access_key=settings.secret_access_key,
             region_name=settings.region,
@@ -77,7 +88,13 @@ class LocalAws:
     def client(self, service: str) -> Any:
         """The client of a service, made once."""
         if service not in self._clients:
-            config = Config(retries={"total_max_attempts": 2}, proxies={}, s3={"addressing_style": "path"})
+            config = Config(
+                retries={"total_max_attempts": 2},
+                proxies={},
+                s3={"addressing_style": "path"},
+                use_fips_endpoint=False,
+                use_dualstack_endpoint=False,
+            )
             # typed overloads exist per literal service name only
             make: Any = self._session.client
             self._clients[service] = make(service, endpoint_url=self._url, config=config)

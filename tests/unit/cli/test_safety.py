@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from dual_pipeline_local.safety import LocalAws, UnsafeEndpoint, isolate, require_loopback
 from dual_pipeline_local.settings import Settings
@@ -65,3 +66,21 @@ def test_clients_cannot_be_pointed_elsewhere() -> None:
     client = aws._session.client("sts", endpoint_url="https://sts.eu-west-1.amazonaws.com")
     with pytest.raises(UnsafeEndpoint, match=r"sts\.eu-west-1\.amazonaws\.com"):
         client.get_caller_identity()
+
+
+def test_clients_ask_nothing_of_the_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A profile that does not exist, broken configuration files and FIPS endpoints change nothing."""
+    broken = tmp_path / "broken"
+    broken.write_text("[[[")
+    for name, value in {
+        "AWS_PROFILE": "production",
+        "AWS_CONFIG_FILE": str(broken),
+        "AWS_SHARED_CREDENTIALS_FILE": str(broken),
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_ENDPOINT_URL": "https://example.com",
+    }.items():
+        monkeypatch.setenv(name, value)
+    aws = LocalAws(Settings(work=Path("unused"), port=1, region="eu-west-1"))
+    with pytest.raises(EndpointConnectionError, match=r"http://127\.0\.0\.1:1/"):
+        aws.client("s3").list_buckets()
