@@ -17,6 +17,7 @@ WHOLE = tar({"train.py": "print(1)\n" * 1000})
         (b"", "empty file"),
         (tar({"../train.py": ""}), "which is outside the destination"),
     ],
+    ids=["half", "text", "empty", "outside"],
 )
 def test_code_that_cannot_be_unpacked_fails_the_job(tmp_path: Path, archive: bytes, reason: str) -> None:
     """As the caller's fault, which no retry policy for internal errors tries again."""

@@ -82,6 +82,7 @@ def test_unreadable_input_is_the_clients_error(tmp_path: Path, content: bytes, r
         (tar({"model.json": "{}"}), "model.tar.gz holds no code/inference.py"),
         (tar({"model.json": "[", "code/inference.py": "import nothing_like_it"}), "No module named 'nothing_like_it'"),
     ],
+    ids=["text", "cut", "no-code", "broken-code"],
 )
 def test_a_model_that_is_none_fails_the_job(tmp_path: Path, archive: bytes, reason: str) -> None:
     """Archives that are not one, are cut off, or hold no working code end the job with their reason."""
