@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import botocore.session
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from botocore.loaders import create_loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
 from dual_pipeline_local.errors import ApiError
 
@@ -23,7 +23,8 @@ Record = dict[str, Any]
 
 @functools.cache
 def _service() -> Any:
-    return botocore.session.Session().get_service_model("sagemaker")
+    # A session would look for the shell's profile first.
+    return ServiceModel(create_loader().load_service_model("sagemaker", "service-2"), service_name="sagemaker")
 
 
 @functools.cache

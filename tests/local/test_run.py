@@ -41,6 +41,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 CENSUS = ROOT / "data" / "census.csv"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SECRET = "AKIAPOISONPOISONPOIS"
 Rows = list[list[str]]
 
@@ -103,6 +104,7 @@ class Shell:
     poison: Poison
     environment: dict[str, str]
     workplace: Workplace
+    checkout: Path
 
     def command(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Call `dual-pipeline local ...` in this shell."""
@@ -116,6 +118,20 @@ class Shell:
             text=True,
             check=False,
         )
+
+    def told(self, *arguments: str) -> str:
+        """What `dual-pipeline ...` prints in the folder of the checkout."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "dual_pipeline_cli", *arguments],
+            cwd=self.checkout,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 0 == ended.returncode, ended.stdout + ended.stderr
+        return ended.stdout
 
     def release(self, data: Path = CENSUS) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
         """Upload data, follow the run, and read its summary."""
@@ -141,7 +157,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
-        env={**os.environ, "CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": _context(environment="dev")},
+        env={**os.environ, "CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": _context(environment="dev", commit=COMMIT)},
         check=True,
         capture_output=True,
     )
@@ -156,7 +172,9 @@ def _context(**more: str) -> str:
 def shell(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[Shell]:
     """A local AWS with `dev` deployed from the unmodified assembly."""
     poison = Poison(tmp_path_factory.mktemp("home"))
-    shell = Shell(poison, poison.environment(), Workplace(folder=tmp_path_factory.mktemp("local")))
+    checkout = tmp_path_factory.mktemp("checkout")
+    (checkout / "pipeline_code").symlink_to(ROOT / "pipeline_code")
+    shell = Shell(poison, poison.environment(), Workplace(folder=checkout / "build" / "local"), checkout)
     up = shell.command("up", "--app", assembly)
     try:
         assert up.returncode == 0, up.stdout + up.stderr
@@ -264,9 +282,54 @@ def test_endpoint_answers_as_the_summary_says(
 
 
 @pytest.mark.usefixtures("first")
+def test_a_step_of_the_run_gives_the_same_again(shell: Shell) -> None:
+    """`step evaluate` runs on what the run left on disk, and each of its files comes out the same."""
+    told = shell.told("step", "evaluate")
+    assert "Evaluate succeeded in" in told
+    assert told.count(" same ") >= 4
+    assert not {"differs", "new", "missing"} & set(told.split())
+
+
+def test_lineage_of_the_endpoint(shell: Shell, first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]) -> None:
+    """`lineage` leads from the endpoint to run, snapshot, commit and code that is still there."""
+    _, summary = first
+    lineage = json.loads(shell.told("lineage", "--local", "--json"))
+    assert summary["model_package_arn"] == lineage["model"]["package"]
+    assert summary["execution_arn"].rpartition(":")[2] == lineage["run"]["run id"]
+    s3, deployment = shell.aws.client("s3"), shell.deployment
+    bucket, _, key = lineage["data"]["snapshot"].removeprefix("s3://").partition("/")
+    manifest = s3.get_object(Bucket=bucket, Key=f"{key}manifest.json")["Body"].read()
+    assert hashlib.sha256(manifest).hexdigest() == lineage["data"]["manifest sha256"]
+    definition = (ROOT / "pipeline_code" / "census" / "definition.json").read_bytes()
+    assert (COMMIT, hashlib.sha256(definition).hexdigest()) == (
+        lineage["code"]["commit"],
+        lineage["code"]["definition_hash"],
+    )
+    files = [file for name, file in lineage["code"].items() if name.startswith("code_")]
+    assert len(files) == 4
+    for file in (*files, f"{lineage['code']['definition_hash']}.json"):
+        s3.head_object(Bucket=deployment["ArtifactBucketName"], Key=f"census/code/{file}")
+    assert ["champion"] == [change["what"] for change in lineage["today"]], "the model itself is the champion now"
+
+
+def test_a_replay_of_the_run_gives_the_same_bytes(
+    shell: Shell, first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]
+) -> None:
+    """`replay` repeats every job of the first run and finds all files the same."""
+    _, summary = first
+    told = shell.told("replay", summary["execution_arn"].rpartition(":")[2], "--local")
+    assert "files are the same" in told
+    for step in ("Preprocess", "Train", "Tune", "Baseline", "Evaluate"):
+        assert step in told
+
+
+@pytest.mark.usefixtures("first")
 def test_second_run_updates_the_endpoint(shell: Shell) -> None:
-    """A second release takes the update path: the same endpoint, another configuration, cached steps."""
+    """A second release takes the update path, and takes from the cache what `plan` foretold: all but the comparison."""
     sagemaker = shell.aws.client("sagemaker")
+    plan = json.loads(shell.told("plan", "--local", "--json"))
+    foretold = {step["name"]: step["cache"] == "hit" for step in plan["steps"]}
+    assert {"Preprocess": True, "Train": True, "Tune": True, "Baseline": True, "Evaluate": False} == foretold
     before = sagemaker.describe_endpoint(EndpointName="dev-census")
     ended, summary = shell.release()
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -275,6 +338,10 @@ def test_second_run_updates_the_endpoint(shell: Shell) -> None:
     assert before["CreationTime"] == after["CreationTime"]
     assert before["EndpointConfigName"] != after["EndpointConfigName"]
     assert ("InService", True) == (after["EndpointStatus"], summary["model_package_arn"].endswith("/2"))
+    ran = sagemaker.list_pipeline_executions(PipelineName="dev-census")["PipelineExecutionSummaries"][0]
+    steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=ran["PipelineExecutionArn"])
+    hits = {step["StepName"]: "CacheHitResult" in step for step in steps["PipelineExecutionSteps"]}
+    assert foretold == {name: hits[name] for name in foretold}
     assert summary["state_transitions"] <= 70
 
 
