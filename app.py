@@ -1,6 +1,6 @@
 """The CDK app: one stage per environment of environments.py, or only the one that `-c environment=dev` names.
 
-`-c commit=$(git rev-parse HEAD)`, as `make synth` passes it, names the checkout in the models' lineage; synth itself asks
+`-c commit=$(git rev-parse HEAD)` names the checkout in the models' lineage, as `make synth` does; synth itself asks
 nobody.
 """
 
