@@ -70,5 +70,7 @@ def run_step(image: str, bundle: Path, *arguments: str, environment: dict[str, s
         text=True,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE", **(environment or {})},
     )
-    assert done.returncode == 0, f"{bundle.name} failed in the {image} image:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert done.returncode == 0, (
+        f"{bundle.name} failed in the {image} image:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    )
     return done.stdout
