@@ -20,6 +20,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_CHAMPION_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
+    PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
     STEP_EVALUATE,
 )
@@ -162,7 +163,8 @@ def run_copy(
     copies = Copies(environment)
     owner = owner_of(environment, name)
     definition = copies.definition(owner)
-    values = {**_last_values(environment), PARAMETER_RUN_ID: f"{FOLDER}-{owner}", PARAMETER_TRIGGER_REASON: FOLDER}
+    own = {PARAMETER_RUN_ID: f"{FOLDER}-{owner}", PARAMETER_TRIGGER_REASON: FOLDER, PARAMETER_TRIGGER_DETAIL: ""}
+    values = {**_last_values(environment), **own}
     declared = {each["Name"]: each for each in definition["Parameters"]}
     check_values(environment, declared, given)
     values = {key: value for key, value in values.items() if key in declared} | dict(given)

@@ -75,11 +75,11 @@ def _universal(service: str, action: str, given: str) -> Operation:
     shape = botocore.session.get_session().get_service_model(found.service.boto).operation_model(found.operation)
     # Services spell their members with small or capital first letters, inputs always with capital ones.
     names: list[str] = list(shape.input_shape.members) if shape.input_shape else []
-    members = {name[:1].upper() + name[1:]: name for name in names}
+    members: dict[str, str] = {name[:1].upper() + name[1:]: name for name in names}
     return Operation(
         service=found.service.boto,
         name=found.operation,
-        parameters={members.get(name, name): value for name, value in parameters.items()},
+        parameters={members.get(str(key), str(key)): value for key, value in parameters.items()},
     )
 
 

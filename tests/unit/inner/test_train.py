@@ -260,7 +260,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("subsample", [1.0, 0.8])
 def test_a_killed_training_goes_on_to_the_same_model(prepared: Path, tmp_path: Path, subsample: float) -> None:
     """The process is killed after some rounds; the next one resumes, and every file of the model is the same."""
-    slow = {"subsample": subsample, "max_depth": 10, "eta": 0.01, "num_round": 80}
+    slow: dict[str, Any] = {"subsample": subsample, "max_depth": 10, "eta": 0.01, "num_round": 80}
     whole = train(prepared, tmp_path / "whole", **slow)
     printed, errors = whole.communicate()
     assert 0 == whole.returncode, errors
