@@ -119,12 +119,6 @@ class Integration:
     def operation(self) -> str:
         return self.action[0].upper() + self.action[1:]
 
-    @property
-    def resource_type(self) -> str:
-        """The `resourceType` of history events."""
-        parts = self.resource.split(":")
-        return f"aws-sdk:{parts[6]}" if self.sdk else parts[5]
-
 
 @functools.cache
 def parse(resource: str) -> Integration:

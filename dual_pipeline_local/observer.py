@@ -14,7 +14,6 @@ from .run_notes import NotedStep, RunNotes
 from .safety import LocalAws
 
 _STARTED_AGAIN = ("TaskScheduled", "TaskSubmitFailed")
-_PIPELINE_ENDED = ("Succeeded", "Failed", "Stopped")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, jsonata, retry
+from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, retry
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
 from dual_pipeline.model_project import ModelProject
-
-__all__ = ["FAILED", "Fragment", "Setting", "decoded", "last_segment"]
 
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
 _CAUSE = r"""(
