@@ -9,6 +9,7 @@ from dual_pipeline.access_policies import DataScientistPolicy
 from dual_pipeline.environment import Environment
 from dual_pipeline.inner_loop import InnerLoop
 from dual_pipeline.job_roles import Workspace
+from dual_pipeline.ledger import Ledger
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.sandbox import Sandbox
@@ -28,6 +29,7 @@ class InnerLoopStack(EnvironmentStack):
         project_folder: Path,
         workspace: Workspace,
         registry: ModelRegistry,
+        ledger: Ledger,
         commit: str,
     ) -> None:
         super().__init__(
@@ -57,7 +59,7 @@ class InnerLoopStack(EnvironmentStack):
                 placeholders=inner_loop.placeholders,
                 removal_policy=self.removal_policy,
             )
-        DataScientistPolicy(self, "DataScientists", workspace=workspace, sandbox=sandbox)
+        DataScientistPolicy(self, "DataScientists", workspace=workspace, ledger=ledger, sandbox=sandbox)
         queue = inner_loop.external_check_queue
         outputs = {
             "PipelineName": inner_loop.pipeline_name,

@@ -76,6 +76,7 @@ class EnvironmentStage(cdk.Stage):
             project_folder=project_folder,
             workspace=workspace,
             registry=registry.registry,
+            ledger=foundation.ledger,
             commit=commit,
         )
         outer = OuterLoopStack(

@@ -1,6 +1,7 @@
 """What people may do: policies to attach to their own roles, apart from everything the platform runs as."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -33,10 +34,9 @@ class ApproverPolicy(iam.ManagedPolicy):
                     conditions={"StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected"]}},
                 ),
                 iam.PolicyStatement(
-                    sid="Browse",
-                    actions=["sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages"],
-                    resources=[group_arn],
+                    sid="Browse", actions=["sagemaker:DescribeModelPackageGroup"], resources=[group_arn]
                 ),
+                _list_packages(),
                 permissions.read_objects(sid="ReadReports", bucket=workspace.artifact_bucket, keys=reports),
                 permissions.list_objects(sid="ListReports", bucket=workspace.artifact_bucket, prefixes=reports),
                 _use_key(workspace, "kms:Decrypt"),
@@ -51,14 +51,17 @@ class DataScientistPolicy(iam.ManagedPolicy):
     starts, its models and its endpoint can be looked at, not changed.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, sandbox: Sandbox | None) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, workspace: Workspace, ledger: dynamodb.ITable, sandbox: Sandbox | None
+    ) -> None:
         super().__init__(
             scope,
             id_,
             path=f"/dual-pipeline/{workspace.environment}/",
-            description=f"Run copies of the inner loop of {workspace.name}",
+            description=f"Read the inner loop of {workspace.name}" + (" and run copies of it" if sandbox else ""),
             statements=[
                 *_read_runs(scope, workspace),
+                *_read_release(scope, workspace, ledger),
                 *_read_data(workspace),
                 *(_run_copies(scope, workspace, sandbox) if sandbox else []),
                 _use_key(workspace, "kms:Decrypt", *(["kms:GenerateDataKey"] if sandbox else [])),
@@ -112,16 +115,13 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
         ),
         iam.PolicyStatement(
             sid="ReadModels",
-            actions=[
-                "sagemaker:DescribeModelPackage",
-                "sagemaker:DescribeModelPackageGroup",
-                "sagemaker:ListModelPackages",
-            ],
+            actions=["sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup"],
             resources=[
                 *(f"{sagemaker}:model-package-group/{name}" for name in groups),
                 *(f"{sagemaker}:model-package/{name}/*" for name in groups),
             ],
         ),
+        _list_packages(),
         # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
         iam.PolicyStatement(
             sid="ReadLogs",
@@ -129,6 +129,37 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
             resources=[f"{logs}/{kind}:*" for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")],
         ),
     ]
+
+
+def _read_release(scope: Construct, workspace: Workspace, ledger: dynamodb.ITable) -> list[iam.PolicyStatement]:
+    """What serves and where it came from, for `dual-pipeline plan` and `lineage`."""
+    return [
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+        iam.PolicyStatement(
+            sid="ReadLedger",
+            actions=["dynamodb:GetItem", "dynamodb:Query"],
+            resources=[ledger.table_arn],
+            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{workspace.project}"]}},
+        ),
+        iam.PolicyStatement(
+            sid="ReadEndpoint",
+            actions=["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
+            resources=[
+                f"{_sagemaker(scope)}:{resource}"
+                for resource in (
+                    f"endpoint/{workspace.name}",
+                    f"endpoint-config/{workspace.name}-*",
+                    f"model/{workspace.name}-*",
+                )
+            ],
+        ),
+    ]
+
+
+def _list_packages() -> iam.PolicyStatement:
+    # The reference names no resource for it:
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
+    return iam.PolicyStatement(sid="ListPackages", actions=["sagemaker:ListModelPackages"], resources=["*"])
 
 
 def _with_executions(workspace: Workspace) -> list[str]:

@@ -43,7 +43,7 @@ class InnerLoop(Construct):
         super().__init__(scope, id_)
         region = Stack.of(self).region
         definition = load_definition(project_folder)
-        used = placeholders_in(definition)
+        used = sorted(placeholders_in(definition))
         images = {
             name: image_uri(name.removesuffix("_image"), region=region) for name in used if name.endswith("_image")
         }

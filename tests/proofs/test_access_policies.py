@@ -39,6 +39,11 @@ DATA_SCIENTIST_MAY: list[Row] = [
     ("sagemaker:DescribePipelineDefinitionForExecution", f"{PRODUCTION}/execution/abc", {}),
     ("sagemaker:DescribeTrainingJob", f"{SAGEMAKER}:training-job/pipelines-abc-Train-1", {}),
     ("sagemaker:DescribeModelPackage", PACKAGE, {}),
+    ("sagemaker:ListModelPackages", "*", {}),
+    ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("sagemaker:DescribeEndpointConfig", f"{SAGEMAKER}:endpoint-config/dev-census-1234", {}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("dynamodb:Query", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
     ("iam:PassRole", "{SandboxPipelineRoleArn}", TO_SAGEMAKER),
     ("iam:PassRole", "{SandboxJanitorRoleArn}", TO_SCHEDULER),
     ("s3:PutObject", "{artifacts}/census/code/1234.zip", NEW),
@@ -62,6 +67,9 @@ DATA_SCIENTIST_MAY_NOT: list[Row] = [
     ("sagemaker:CreateTrainingJob", f"{SAGEMAKER}:training-job/pipelines-abc", {}),
     ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
     ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/dev-other", {}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#other"}),
+    ("dynamodb:PutItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
     ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-census-outer-loop", {}),
     ("iam:PassRole", "{SandboxPipelineRoleArn}", TO_SCHEDULER),
     ("iam:PassRole", "{SandboxJanitorRoleArn}", TO_SAGEMAKER),
@@ -79,7 +87,7 @@ DATA_SCIENTIST_MAY_NOT: list[Row] = [
 ]
 APPROVER_MAY: list[Row] = [
     ("sagemaker:DescribeModelPackage", PACKAGE, {}),
-    ("sagemaker:ListModelPackages", f"{SAGEMAKER}:model-package-group/dev-census", {}),
+    ("sagemaker:ListModelPackages", "*", {}),
     ("sagemaker:UpdateModelPackage", PACKAGE, APPROVED),
     ("sagemaker:UpdateModelPackage", PACKAGE, {"sagemaker:ModelApprovalStatus": "Rejected"}),
     ("s3:GetObject", "{artifacts}/census/executions/abc/evaluate/evaluation/report.html", {}),
@@ -131,6 +139,8 @@ class Resolver:
         match resource["Type"]:
             case "AWS::S3::Bucket":
                 return f"arn:aws:s3:::{name.lower()}"
+            case "AWS::DynamoDB::Table":
+                return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name.lower()}"
             case "AWS::KMS::Key":
                 return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}"
             case "AWS::SageMaker::ModelPackageGroup":
@@ -154,6 +164,7 @@ def allows(synthesis: Synthesis, stack: str, row: Row) -> bool:
     names |= {
         "data": f"arn:aws:s3:::{foundation.output('DataBucketName')}",
         "artifacts": f"arn:aws:s3:::{foundation.output('ArtifactBucketName')}",
+        "ledger": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{foundation.output('LedgerTableName')}",
         "production": production_role(inner),
     }
     evaluator = ministack.load("core.iam_evaluator")
@@ -210,7 +221,7 @@ def test_without_a_sandbox_nothing_can_be_started(synthesis: Synthesis) -> None:
         for statement in policy(synthesis, "Prod/CensusInnerLoop")["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    verbs = ("Describe", "Filter", "Get", "List")
+    verbs = ("Describe", "Filter", "Get", "List", "Query")
     assert {"kms:Decrypt"} == {action for action in actions if not action.split(":")[1].startswith(verbs)}
 
 

@@ -72,6 +72,7 @@ ACKNOWLEDGED = {
     "Foundation/Reaper/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
     "Foundation/Reaper/Events/DeadLetters": {"SQS3": QUEUE},
     "CensusRegistry/Approvers": {
+        "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Artifacts>/census/executions/*/evaluate/*]": OBJECTS,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
     },
@@ -125,6 +126,8 @@ ACKNOWLEDGED = {
             f"IAM5[Resource::arn:aws:sagemaker:<here>:{kind}/*]": "jobs are read only, and their logs name them"
             for kind in ("hyper-parameter-tuning-job", "processing-job", "training-job", "transform-job")
         },
+        "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census--sandbox/*]": PACKAGES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
