@@ -170,6 +170,7 @@ def test_data_of_one_class_ends_at_the_first_step(loop: Loop) -> None:
     assert "Train" not in steps
 
 
+@pytest.mark.long
 def test_data_that_leaves_the_train_split_empty_ends_at_its_readers(loop: Loop) -> None:
     """Of several hosts none knows what the others got, so Train and Baseline name the split; the splits are kept."""
     rows = quarter(0).slice(0, 500)

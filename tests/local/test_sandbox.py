@@ -22,7 +22,7 @@ from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
 from pipeline_code.census import contract
 
-pytestmark = [pytest.mark.local]
+pytestmark = [pytest.mark.local, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 ROWS = 6_000

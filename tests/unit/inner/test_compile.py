@@ -44,15 +44,11 @@ def run_elsewhere(*command: str, **environment: str) -> str:
 
 
 def test_the_committed_files_are_what_compiling_writes_anywhere(tmp_path: Path) -> None:
-    """Another home, region, profile and SDK configuration change no byte; nothing is called.
-
-    It takes at most 10 s of processor time, most of them the SDK's import.
-    """
+    """Another home, region, profile and SDK configuration change no byte; nothing is called."""
     settings = tmp_path / "config.yaml"
     settings.write_text(
         "SchemaVersion: '1.0'\nSageMaker:\n  TrainingJob:\n    RoleArn: arn:aws:iam::111122223333:role/x\n"
     )
-    before = os.times()
     printed = run_elsewhere(
         "-m",
         "pipeline_code.compile",
@@ -63,9 +59,7 @@ def test_the_committed_files_are_what_compiling_writes_anywhere(tmp_path: Path) 
         SAGEMAKER_USER_CONFIG_OVERRIDE=str(settings),
         HTTPS_PROXY="http://127.0.0.1:9",
     )
-    after = os.times()
     assert "1 project(s) up to date\n" == printed
-    assert after.children_user + after.children_system - before.children_user - before.children_system <= 10
 
 
 def test_two_machines_compile_the_same_bytes(tmp_path: Path) -> None:

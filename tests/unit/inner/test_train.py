@@ -163,6 +163,7 @@ def test_training_stops_at_its_best_round(prepared: Path) -> None:
     assert (float(auc), float(logloss)) == pytest.approx(score)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subsample", [1.0, 0.8])
 def test_interrupted_training_gives_the_same_model(prepared: Path, subsample: float) -> None:
     """Wherever it is interrupted, and however often; what stops training early is remembered, too."""
@@ -182,6 +183,7 @@ def test_interrupted_training_gives_the_same_model(prepared: Path, subsample: fl
         assert whole == model(fitted)
 
 
+@pytest.mark.long
 def test_subsampling_matters(prepared: Path) -> None:
     """Rows that are not drawn teach nothing."""
     assert model(fit(*splits(prepared), **HYPERPARAMETERS)) != model(

@@ -104,15 +104,6 @@ def test_a_finished_job_keeps_its_files_and_its_description(tmp_path: Path) -> N
     assert (tmp_path / "logs" / "ProcessingJobs" / "kept.algo-2.log").is_file()
 
 
-def test_a_step_costs_little_beyond_its_script(tmp_path: Path) -> None:
-    """From Create to the end, an empty script takes less than 0.3 s of processor time and seldom more of the clock."""
-    bench = Bench(tmp_path)
-    bench.run("Processing", bench.processing("warm", ""))
-    began = time.process_time()
-    bench.run("Processing", bench.processing("empty", ""))
-    assert time.process_time() - began < 0.3
-
-
 def test_several_hosts_with_the_spark_image_are_refused(tmp_path: Path) -> None:
     """A Spark cluster is not modelled, and nothing starts."""
     bench = Bench(tmp_path)
