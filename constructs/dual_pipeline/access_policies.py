@@ -15,7 +15,7 @@ class ApproverPolicy(iam.ManagedPolicy):
     """Look at a project's registered models and their reports, approve or reject them, and nothing else."""
 
     def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, group_arn: str) -> None:
-        packages = f"{_sagemaker(scope)}:model-package/{workspace.name}/*"
+        packages = f"{permissions.sagemaker_arn(scope)}:model-package/{workspace.name}/*"
         reports = [f"{workspace.project}/executions/*/evaluate/*"]
         super().__init__(
             scope,
@@ -70,7 +70,7 @@ class DataScientistPolicy(iam.ManagedPolicy):
 
 
 def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement]:
-    sagemaker, stack = _sagemaker(scope), cdk.Stack.of(scope)
+    sagemaker, stack = permissions.sagemaker_arn(scope), cdk.Stack.of(scope)
     logs = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group:/aws/sagemaker"
     groups = [workspace.name, copy_name(workspace.name, FOLDER)]
     kinds = ("processing-job", "training-job", "transform-job")
@@ -145,7 +145,7 @@ def _read_release(scope: Construct, workspace: Workspace, ledger: dynamodb.ITabl
             sid="ReadEndpoint",
             actions=["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
             resources=[
-                f"{_sagemaker(scope)}:{resource}"
+                f"{permissions.sagemaker_arn(scope)}:{resource}"
                 for resource in (
                     f"endpoint/{workspace.name}",
                     f"endpoint-config/{workspace.name}-*",
@@ -192,10 +192,10 @@ def _run_copies(scope: Construct, workspace: Workspace, sandbox: Sandbox) -> lis
                 "sagemaker:StopPipelineExecution",
                 "sagemaker:UpdatePipeline",
             ],
-            resources=[f"{_sagemaker(scope)}:pipeline/{copy_name(workspace.name, '*')}"],
+            resources=[f"{permissions.sagemaker_arn(scope)}:pipeline/{copy_name(workspace.name, '*')}"],
         ),
         iam.PolicyStatement(sid="FindCopies", actions=["sagemaker:ListPipelines"], resources=["*"]),
-        _pass(sandbox.pipeline_role, sid="PassPipelineRole", service="sagemaker"),
+        permissions.pass_roles(sandbox.pipeline_role, sid="PassPipelineRole", service="sagemaker"),
         # Code lies under its own hash: what is there is never written again.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         iam.PolicyStatement(
@@ -215,24 +215,10 @@ def _run_copies(scope: Construct, workspace: Workspace, sandbox: Sandbox) -> lis
             ],
             resources=[schedules],
         ),
-        _pass(sandbox.janitor_role, sid="PassJanitorRole", service="scheduler"),
+        permissions.pass_roles(sandbox.janitor_role, sid="PassJanitorRole", service="scheduler"),
     ]
-
-
-def _pass(role: iam.IRole, *, sid: str, service: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        sid=sid,
-        actions=["iam:PassRole"],
-        resources=[role.role_arn],
-        conditions={"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}},
-    )
 
 
 def _use_key(workspace: Workspace, *actions: str) -> iam.PolicyStatement:
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#require-sse-kms
     return iam.PolicyStatement(sid="UseKey", actions=list(actions), resources=[workspace.key.key_arn])
-
-
-def _sagemaker(scope: Construct) -> str:
-    stack = cdk.Stack.of(scope)
-    return f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"

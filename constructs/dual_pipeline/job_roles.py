@@ -137,18 +137,12 @@ class PipelineRole(ServiceRole):
         check_queue: sqs.IQueue | None = None,
         decide_function: lambda_.IFunction | None = None,
     ) -> None:
-        stack = cdk.Stack.of(scope)
-        sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
+        sagemaker = permissions.sagemaker_arn(scope)
         packages = f"{sagemaker}:model-package/{registry.group_name}/*"
         readable = workspace.objects(*workspace.inputs)
         statements = [
             *_step_statements(json.loads(definition), sagemaker=sagemaker, pipeline=pipeline),
-            iam.PolicyStatement(
-                sid="PassJobRoles",
-                actions=["iam:PassRole"],
-                resources=[role.role_arn for role in job_roles],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            ),
+            permissions.pass_roles(*job_roles, sid="PassJobRoles", service="sagemaker"),
             # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
             iam.PolicyStatement(
                 sid="RegisterModels",

@@ -12,6 +12,23 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 
+def sagemaker_arn(scope: Construct) -> str:
+    """How the ARN of everything of SageMaker begins in the account and region of `scope`."""
+    stack = cdk.Stack.of(scope)
+    return f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
+
+
+def pass_roles(*roles: iam.IRole, sid: str, service: str) -> iam.PolicyStatement:
+    """Hand `roles` to a service, by the first part of its principal's name, and to no other."""
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+    return iam.PolicyStatement(
+        sid=sid,
+        actions=["iam:PassRole"],
+        resources=[role.role_arn for role in roles],
+        conditions={"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}},
+    )
+
+
 def read_objects(*, sid: str, bucket: s3.IBucket, keys: Sequence[str]) -> iam.PolicyStatement:
     """Read the objects of `bucket` whose keys match `keys`, old versions too."""
     # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createtrainingjob-perms

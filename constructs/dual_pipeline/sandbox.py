@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
+from dual_pipeline import permissions
 from dual_pipeline.job_roles import PipelineRole, ProcessingRole, ScoringRole, TrainingRole, Workspace
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.sandbox_contract import FOLDER, copy_name, output_name
@@ -41,8 +42,7 @@ class Sandbox(Construct):
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
         super().__init__(scope, id_)
-        stack = cdk.Stack.of(self)
-        sagemaker = f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}"
+        sagemaker = permissions.sagemaker_arn(self)
         # Existing roles are the production jobs' own: copies never borrow them.
         apart = replace(workspace, outputs=FOLDER, existing_roles={})
         registry = ModelRegistry(
