@@ -1,11 +1,12 @@
 """Glue jobs in the running emulator, with real Spark."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from waiting import until
 
 pytestmark = [pytest.mark.local, pytest.mark.spark, pytest.mark.xdist_group("emulator-glue")]
 
@@ -92,15 +93,6 @@ def running(word: str) -> list[str]:
         if word in line:
             found.append(line)
     return found
-
-
-def until(condition: Any, *, seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_a_job_reads_and_writes_s3_through_spark(emulator: Any, bucket: str) -> None:

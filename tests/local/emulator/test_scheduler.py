@@ -1,13 +1,13 @@
 """Schedules over HTTP: what they start, as whom, and where undeliverable ones go."""
 
 import json
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from waiting import until
 
 pytestmark = [pytest.mark.local, pytest.mark.xdist_group("emulator")]
 
@@ -28,15 +28,6 @@ TEMPLATE = {
     },
     "Outputs": {"Arn": {"Value": {"Fn::GetAtt": ["Daily", "Arn"]}}},
 }
-
-
-def until(found: Callable[[], Any], *, seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        time.sleep(0.1)
-    return None
 
 
 def queue(emulator: Any, name: str) -> tuple[str, str]:

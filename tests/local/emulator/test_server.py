@@ -6,25 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from waiting import until
+
 pytestmark = [pytest.mark.local, pytest.mark.xdist_group("emulator")]
 
 STATES = "states.amazonaws.com"
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def running(*words: str) -> list[str]:
