@@ -53,7 +53,7 @@ class EnvironmentStage(cdk.Stage):
         project_folder: Path,
         commit: str,
     ) -> None:
-        prefix = "".join(part.capitalize() for part in project.name.split("-"))
+        prefix = project.stack_prefix
         image = image_uri("xgboost", region=environment.region)
         workspace = Workspace(
             environment=environment.name,

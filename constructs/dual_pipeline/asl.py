@@ -29,6 +29,11 @@ GLUE_ERRORS = (
     "Glue.ResourceNumberLimitExceededException",
     "Glue.ThrottlingException",
 )
+SCHEDULER_ERRORS = (
+    "Scheduler.InternalServerException",
+    "Scheduler.SdkClientException",
+    "Scheduler.ThrottlingException",
+)
 CONDITION_FAILED = "DynamoDb.ConditionalCheckFailedException"
 
 

@@ -25,9 +25,16 @@ SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
+REASON_PERSON = "person"
+REASON_TRAILING = "trailing"
+REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
 OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
+
+# After `<environment>-<project>`: the alarm that calls for a new model while it rings.
+DRIFT_ALARM_SUFFIX = "-drift"
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"
 TAG_PROJECT = "dual-pipeline:project"
 TAG_RUN = "dual-pipeline:run"
 TAG_COST_CENTER = "dual-pipeline:cost-center"
+TAG_CODE = "dual-pipeline:code"  # of a pipeline: the hash of all that decides what it makes of a snapshot

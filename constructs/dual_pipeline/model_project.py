@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
+from zoneinfo import available_timezones
 
 from dual_pipeline.data_contract import DataContract
 from dual_pipeline.errors import ConfigError
@@ -248,9 +249,13 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending."""
+    """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending.
+
+    Within `cool_down` of the start of a run no other is admitted; its data waits until then.
+    """
 
     runs_per_day: int = 8
+    cool_down: timedelta = timedelta(0)
     ingest: timedelta = timedelta(hours=1)
     quality: timedelta = timedelta(hours=1)
     job: timedelta = timedelta(hours=2)
@@ -259,11 +264,46 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_whole(owner=self, field="runs_per_day", low=1, high=1000)
+        check_duration(owner=self, field="cool_down", low=timedelta(0), high=timedelta(days=7))
         if self.parallel_steps is not None:
             check_whole(owner=self, field="parallel_steps", low=1, high=50)
         for name in ("ingest", "quality", "training"):
             check_duration(owner=self, field=name, low=timedelta(minutes=1), high=timedelta(days=5))
         check_duration(owner=self, field="job", low=timedelta(minutes=1), high=self.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When a run is started whether or not new data came; where nothing is new, the run ends with that.
+
+    Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+
+    expression: str
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        wanted = "rate(1 day), rate(12 hours) or the like, an hour at least, or cron(...) with six fields"
+        check(owner=self, field="expression", allowed=wanted, ok=_is_schedule(self.expression))
+        wanted = "the name of a time zone, such as Europe/Berlin"
+        ok = isinstance(self.timezone, str) and self.timezone in available_timezones()
+        check(owner=self, field="timezone", allowed=wanted, ok=ok)
+
+
+def _is_schedule(expression: object) -> bool:
+    if not isinstance(expression, str):
+        return False
+    if re.fullmatch(r"rate\((1 (hour|day)|([2-9]|[1-9]\d{1,3}) (hours|days))\)", expression):
+        return True
+    fields = re.fullmatch(r"cron\((.*)\)", expression)
+    parts = fields[1].split(" ") if fields else []
+    # One of day of month and day of week is a question mark: each says which days.
+    return (
+        len(parts) == 6
+        and all(re.fullmatch(r"[0-9A-Z,*?/#-]+", part) for part in parts)
+        and (parts[2] == "?") != (parts[4] == "?")
+        and re.fullmatch(r"[0-5]?\d", parts[0]) is not None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +328,7 @@ class ModelProject:
     approval: Approval = field(default_factory=Approval)
     rollout: Rollout = field(default_factory=Rollout)
     limits: Limits = field(default_factory=Limits)
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         # Names of endpoints and jobs are built on it: `<environment>-<name>-...`, at most 63 characters in all.
@@ -309,6 +350,8 @@ class ModelProject:
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)
+        if self.schedule is not None:
+            check_type(owner=self, field="schedule", kind=Schedule)
         wanted = "True for SageMaker Experiments or False; MLflow is not supported"
         check(owner=self, field="experiments", allowed=wanted, ok=isinstance(self.experiments, bool))
         self._check_segments()
@@ -350,6 +393,11 @@ class ModelProject:
             name: value if isinstance(value, Hyperparameter) else Hyperparameter(default=value)
             for name, value in self.hyperparameters.items()
         }
+
+    @property
+    def stack_prefix(self) -> str:
+        """How the names of the project's stacks begin within their stage."""
+        return "".join(part.capitalize() for part in self.name.split("-"))
 
     @property
     def folder(self) -> str:

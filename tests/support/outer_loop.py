@@ -88,6 +88,8 @@ REGISTERED = {
 }
 EXECUTION = f"{ARN}:pipeline/dev-census/execution/abc123"
 HAPPY: dict[str, Any] = {
+    "ReadCode": {"Tags": [{"Key": "dual-pipeline:code", "Value": "c0de"}]},
+    "ScheduleTrailing": {"ScheduleArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/group/name"},
     "IngestData": {"JobRunState": "SUCCEEDED"},
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
@@ -129,7 +131,10 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
             cases[state] = f"{name}-{state}"
             responses[cases[state]] = {"0-1000": answer if "Throw" in answer else {"Return": answer}}
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
-    machines["dev-reaper"] = {"TestCases": {"Test": {state: f"reaper-{state}" for state in reaper}}}
+    training = {state: f"reaper-{state}" for state in reaper if state != "ReadLock"}
+    machines["dev-reaper"] = {
+        "TestCases": {"Test": {state: f"reaper-{state}" for state in reaper}, "Reaping": training}
+    }
     responses |= {f"reaper-{state}": {"0-1000": {"Return": answer}} for state, answer in reaper.items()}
     return {"StateMachines": machines, "MockedResponses": responses}
 
@@ -148,6 +153,8 @@ def setting(name: str, **limits: Any) -> Setting:
         topic_arn=TOPIC,
         model_role_arn=f"arn:aws:iam::{ACCOUNT}:role/model",
         rollback_alarms=("errors",),
+        starter_role_arn=f"arn:aws:iam::{ACCOUNT}:role/starter",
+        dead_letters_arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
     )
 
 
@@ -165,7 +172,8 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
-    `limits` are those of a scenario's project, `reaper` the answers that the reaper's test case `Test` gets.
+    `limits` are those of a scenario's project, `reaper` the answers that the reaper's test case `Test` gets; in its test
+    case `Reaping` the lock is the real one.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ def outer_loop_definition(setting: Setting) -> State:
     return {
         "Comment": f"Continuous training of {setting.project.name} in {setting.environment.name}",
         "QueryLanguage": "JSONata",
-        "StartAt": "ReadInput",
+        "StartAt": "CheckInput",
         "TimeoutSeconds": execution_deadline_s(setting),
         "States": states,
     }

@@ -1,5 +1,7 @@
 """The one tail of every path: locks freed, the trailing run started, the outcome recorded, counted and told."""
 
+from collections.abc import Mapping
+
 from dual_pipeline.asl import (
     CONDITION_FAILED,
     Fragment,
@@ -8,6 +10,7 @@ from dual_pipeline.asl import (
     catch,
     choice,
     jsonata,
+    quote,
     retry,
     task,
 )
@@ -16,6 +19,13 @@ from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
+STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
+CLOUDWATCH_RETRY = [
+    retry(
+        ("CloudWatch.CloudWatchException", "CloudWatch.InternalServiceException", "CloudWatch.SdkClientException"),
+        attempts=4,
+    )
+]
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
 _OUTPUT: State = {
     "outcome": jsonata("$outcome"),
@@ -44,8 +54,12 @@ def finish(setting: Setting) -> Fragment:
         # `pending` stays on the item until an admitted run takes it along, so that no crash in between loses it.
         "FreeTrainingLock": free_lock(
             setting.table_name,
-            setting.item_key("LOCK#training"),
+            setting.training_lock,
             owner="$me",
+            # What a run has judged need not be judged again: same data, same code.
+            also=" SET trained_snapshot = :snapshot, trained_code = :code, trained_run = :run",
+            also_if="$judged",
+            values={":snapshot": "$snapshotUri", ":code": "$code", ":run": "$runId"},
             # What looks like another's lock may be one that this run has freed, had the answer not been lost.
             gone={"mayHoldTraining": False},
             gone_next="ReadFreedLock",
@@ -56,6 +70,7 @@ def finish(setting: Setting) -> Fragment:
             freed={
                 "mayHoldTraining": False,
                 "pending": jsonata("$states.result.Attributes.pending.S & ''"),
+                "pendingForce": jsonata("$exists($states.result.Attributes.pending_force)"),
             },
             next_="FreeLocks",
         ),
@@ -63,7 +78,7 @@ def finish(setting: Setting) -> Fragment:
             "aws-sdk:dynamodb:getItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key("LOCK#training"),
+                "Key": setting.training_lock,
                 "ConsistentRead": True,
             },
             timeout_s=60,
@@ -76,7 +91,10 @@ def finish(setting: Setting) -> Fragment:
                     },
                 )
             ],
-            assign={"pending": jsonata(PENDING_OF_FREE_LOCK)},
+            assign={
+                "pending": jsonata(PENDING_OF_FREE_LOCK),
+                "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
+            },
             next_="FreeLocks",
         ),
         "StartTrailing": start_trailing(
@@ -175,17 +193,29 @@ def free_lock(
     troubled: State,
     next_: str,
     gone_next: str | None = None,
+    also: str = "",
+    also_if: str = "false",
+    values: Mapping[str, str] | None = None,
 ) -> State:
-    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows."""
+    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows.
+
+    With `also` more of the update expression, on condition `also_if`, with the texts in `values`.
+    """
+    update: object = "REMOVE #owner, lease_until"
+    given: object = {":me": {"S": jsonata(owner)}}
+    if also:
+        more = ", ".join(f"{quote(name)}: {{'S': {value}}}" for name, value in (values or {}).items())
+        update = jsonata(f"{quote(str(update))} & ({also_if} ? {quote(also)} : '')")
+        given = jsonata(f"$merge([{{':me': {{'S': {owner}}}}}, {also_if} ? {{{more}}} : {{}}])")
     return task(
         "aws-sdk:dynamodb:updateItem",
         arguments={
             "TableName": table_name,
             "Key": key,
-            "UpdateExpression": "REMOVE #owner, lease_until",
+            "UpdateExpression": update,
             "ConditionExpression": "#owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
-            "ExpressionAttributeValues": {":me": {"S": jsonata(owner)}},
+            "ExpressionAttributeValues": given,
             "ReturnValues": "ALL_OLD",
         },
         timeout_s=60,
@@ -206,11 +236,12 @@ def start_trailing(machine: str, *, name: str, after: str, done: State, troubled
             "Input": {
                 "reason": "trailing",
                 "detail": jsonata(f"'follows run ' & {after}"),
+                "force": jsonata("$pendingForce"),
                 "source": jsonata("($s := $parse($pending).source; $type($s) = 'object' ? $s : null)"),
             },
         },
         timeout_s=60,
-        retries=[retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))],
+        retries=STARTED_RETRY,
         catches=[
             catch("StepFunctions.ExecutionAlreadyExistsException", next_=next_, assign=done),
             catch(next_=next_, assign=troubled),
@@ -240,16 +271,7 @@ def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -
             ],
         },
         timeout_s=60,
-        retries=[
-            retry(
-                (
-                    "CloudWatch.CloudWatchException",
-                    "CloudWatch.InternalServiceException",
-                    "CloudWatch.SdkClientException",
-                ),
-                attempts=4,
-            )
-        ],
+        retries=CLOUDWATCH_RETRY,
         catches=[catch(next_=next_)],
         next_=next_,
     )

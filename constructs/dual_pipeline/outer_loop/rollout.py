@@ -79,7 +79,7 @@ def rollout(setting: Setting) -> Fragment:
                 *LEDGER,
                 retry(
                     (CONDITION_FAILED,),
-                    attempts=math.ceil(2 * setting.release_lease_s / LINE_S),
+                    attempts=math.ceil(3 * setting.release_lease_s / LINE_S),
                     interval_s=30,
                     most_s=LINE_S,
                 ),

@@ -1,5 +1,6 @@
 """What the outer loop's states have to know: names, places and limits, all decided before anything runs."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,6 +66,8 @@ class Setting:
     topic_arn: str
     model_role_arn: str
     rollback_alarms: tuple[str, ...]
+    starter_role_arn: str
+    dead_letters_arn: str
     runbook: str = "docs/runbook.md"
     slice_s: int = 900
 
@@ -108,6 +111,16 @@ class Setting:
         return f"arn:{self.partition}:s3:::{bucket}" + (f"/{path}" if path else "")
 
     @property
+    def schedule_group(self) -> str:
+        """The group of the project's schedules: its own and those that start what was put off."""
+        return self.machine_name
+
+    @property
+    def rules_hash(self) -> str:
+        """A short name of the data-quality rules: other rules are another judgement of the same data."""
+        return hashlib.sha256(self.project.ruleset.to_json().encode()).hexdigest()[:12]
+
+    @property
     def table_arn(self) -> str:
         """The ledger's ARN."""
         return self.arn("dynamodb", f"table/{self.table_name}")
@@ -115,6 +128,11 @@ class Setting:
     def item_key(self, sort_key: str) -> State:
         """The key of one of the project's ledger items; `sort_key` is literal or `{% JSONata %}`."""
         return {"pk": {"S": f"PROJECT#{self.project.name}"}, "sk": {"S": sort_key}}
+
+    @property
+    def training_lock(self) -> State:
+        """The key of the lock that one training run holds."""
+        return self.item_key("LOCK#training")
 
     @property
     def champion_key(self) -> State:

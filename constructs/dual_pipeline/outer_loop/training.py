@@ -192,7 +192,7 @@ def training(setting: Setting) -> Fragment:
         ),
         "GateModel": choice(
             # The outcome is still open: freeing the training lock comes back to the approval.
-            ("$packageArn != ''", "FreeLocks"),
+            ("$packageArn != ''", "FreeTrainingLock", {"judged": True}),
             (
                 "$evaluation.passed",
                 "FreeLocks",
@@ -202,8 +202,9 @@ def training(setting: Setting) -> Fragment:
                     "reason": "GateModel: the evaluation passed its gate but no step registered a model",
                 },
             ),
-            default="FreeLocks",
+            default="FreeTrainingLock",
             otherwise={
+                "judged": True,
                 "outcome": "below-gate",
                 "reason": jsonata(
                     "'the model is below its gate: '"

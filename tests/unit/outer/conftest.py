@@ -32,6 +32,8 @@ def make_setting(environment: Environment) -> Setting:
         topic_arn="arn:aws:sns:eu-west-1:111122223333:topic",
         model_role_arn="arn:aws:iam::111122223333:role/model",
         rollback_alarms=("errors", "latency"),
+        starter_role_arn="arn:aws:iam::111122223333:role/starter",
+        dead_letters_arn="arn:aws:sqs:eu-west-1:111122223333:dead-letters",
     )
 
 
