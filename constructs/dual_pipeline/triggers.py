@@ -218,9 +218,7 @@ class Triggers(Construct):
             "StillDrifting",
             description="An alarm's event comes once; this looks whether it still rings",
             schedule_expression="rate(1 day)",
-            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(
-                mode="FLEXIBLE", maximum_window_in_minutes=60
-            ),
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=self.machine.arn,
                 role_arn=role.role_arn,

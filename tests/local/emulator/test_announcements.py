@@ -88,7 +88,12 @@ def test_a_stack_tells_of_its_changes(emulator: Any) -> None:
     cloudformation.update_stack(StackName="told", TemplateBody=template("second"))
     until(lambda: status() == "UPDATE_COMPLETE")
     found: list[dict[str, Any]] = []
-    until(lambda: found.extend(heard(emulator, url)) or len(found) >= 4)
+
+    def all_told() -> bool:
+        found.extend(heard(emulator, url))
+        return len(found) >= 4
+
+    assert until(all_told)
     assert {event["detail"]["stack-id"] for event in found} == {stack}
     statuses = [event["detail"]["status-details"]["status"] for event in found]
     assert [each for each in statuses if "CLEANUP" not in each] == [

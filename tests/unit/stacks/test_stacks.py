@@ -8,7 +8,7 @@ import pytest
 
 from dual_pipeline.definition import all_steps
 from dual_pipeline.sandbox_contract import output_name
-from synthesis import Synthesis
+from synthesis import Synthesis, joined
 
 pytestmark = pytest.mark.xdist_group("synthesis")
 
@@ -17,14 +17,6 @@ def only(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
     (resource,) = resources.values()
     properties: dict[str, Any] = resource["Properties"]
     return properties
-
-
-def joined(value: Any) -> str:
-    """A string of a template with every intrinsic function replaced by a word."""
-    if isinstance(value, dict) and "Fn::Join" in value:
-        separator, parts = value["Fn::Join"]
-        return str(separator).join(part if isinstance(part, str) else "token" for part in parts)
-    return str(value)
 
 
 def job_steps(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
