@@ -14,93 +14,11 @@ from dual_pipeline.asl import (
     retry,
     task,
 )
-from dual_pipeline.await_status import INITIAL
-from dual_pipeline.loop_contract import REASON_PERSON, REASON_TRAILING, REASONS, TAG_CODE
-from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting, seconds
+from dual_pipeline.loop_contract import REASON_TRAILING, TAG_CODE
+from dual_pipeline.outer_loop.run_input import SUPPRESSED
+from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_seconds, seconds
 
 ATTEMPTS = 5
-NOW_S = "$string($floor($millis() / 1000))"
-_KEEP_EVENTS_S = 30 * 24 * 3600
-
-
-def in_seconds(seconds: int) -> str:
-    """JSONata for the epoch second so many seconds from now, as DynamoDB takes numbers."""
-    return f"$string($floor($millis() / 1000) + {seconds})"
-
-
-def quote_list(values: tuple[str, ...]) -> str:
-    """`values` as a JSONata array of strings."""
-    return "[" + ", ".join(quote(value) for value in values) + "]"
-
-
-def _problem(setting: Setting) -> str:
-    reasons = ", ".join(REASONS)
-    place = f"{setting.data_bucket}/{setting.raw_prefix}"
-    return f"""(
-  $i := $states.input;
-  $s := $i.source;
-  $type($i) != 'object' ? 'the input must be an object with a reason, got ' & $type($i)
-  : $not($type($i.reason) = 'string' and $i.reason in {quote_list(REASONS)})
-    ? 'reason must be one of {reasons}, got ' & ($exists($i.reason) ? $string($i.reason) : 'nothing')
-  : $exists($i.detail) and $type($i.detail) != 'string' ? 'detail must be text, got ' & $type($i.detail)
-  : $exists($i.force) and $type($i.force) != 'boolean' ? 'force must be true or false, got ' & $type($i.force)
-  : $i.force = true and $not($i.reason in {quote_list((REASON_PERSON, REASON_TRAILING))})
-    ? 'force is for people (reason {REASON_PERSON}), got it with reason ' & $i.reason
-  : $exists($s) and $type($s) != 'null'
-    and $not($type($s) = 'object' and $type($s.bucket) = 'string' and $type($s.key) = 'string')
-    ? 'source must be null or an object with bucket and key'
-  : $type($s) = 'object' and ($s.bucket & '/' & $substring($s.key, 0, {len(setting.raw_prefix)})) != {quote(place)}
-    ? 'source must lie below s3://{place}, got s3://' & $s.bucket & '/' & $s.key
-  : ''
-)"""
-
-
-_TRIGGER = """(
-  $i := $states.input;
-  $text := function($v) { $type($v) = 'string' ? $substring($v, 0, 1024) : '' };
-  {
-    'reason': $text($i.reason),
-    'detail': $text($i.detail),
-    'force': $i.force = true,
-    'source': $type($i.source) = 'object' ? {
-      'bucket': $text($i.source.bucket), 'key': $text($i.source.key),
-      'version_id': $text($i.source.version_id), 'etag': $text($i.source.etag), 'sequencer': $text($i.source.sequencer)
-    } : null
-  }
-)"""
-
-# What every run knows from its first state on.
-_KNOWN: State = {
-    "me": jsonata("$states.context.Execution.Id"),
-    "runId": jsonata("$states.context.Execution.Name"),
-    "id": jsonata("$substring($hash($states.context.Execution.Id, 'SHA-256'), 0, 12)"),
-    "startedAt": jsonata("$states.context.Execution.StartTime"),
-    "trigger": jsonata(_TRIGGER),
-    "attempt": 1,
-    "lock": {"owner": "", "lease": 0, "cool": 0, "pending": False},
-    "resumeAt": 0,
-    "mayHoldTraining": True,
-    "mayHoldRelease": False,
-    "pending": "",
-    "pendingForce": False,
-    "code": "",
-    "trained": {"snapshot": "", "code": "", "run": ""},
-    "judged": False,
-    "outcome": "",
-    "quiet": False,
-    "reason": "",
-    "trouble": "",
-    "failedState": "",
-    "snapshotUri": "",
-    "pipelineExecutionArn": "",
-    "execution": {},
-    "packageArn": "",
-    "evaluation": {},
-    "champion": {},
-    "approval": {},
-    **INITIAL,
-}
-_SUPPRESSED: State = {"outcome": "suppressed", "quiet": True, "mayHoldTraining": False}
 
 
 def admission(setting: Setting) -> Fragment:
@@ -111,74 +29,8 @@ def admission(setting: Setting) -> Fragment:
     with an admitted run only, and a trailing run is admitted only while there is one: however many are started, one
     trains.
     """
-    states = {**_input_states(setting), **_lock_states(setting), **_refusal_states(setting), **_code_states(setting)}
+    states = {**_lock_states(setting), **_refusal_states(setting), **_code_states(setting)}
     return Fragment(states=states, statements=_statements(setting))
-
-
-def _input_states(setting: Setting) -> dict[str, State]:
-    problem = _problem(setting)
-    return {
-        "CheckInput": choice(
-            (
-                f"{problem} != ''",
-                "FreeLocks",
-                {
-                    **_KNOWN,
-                    "outcome": "failed",
-                    "failedState": "CheckInput",
-                    "reason": jsonata(f"'the input is not valid: ' & {problem}"),
-                    "mayHoldTraining": False,
-                },
-            ),
-            # The console makes a folder as an empty object whose key ends with a slash.
-            (
-                "($k := $states.input.source.key; $type($k) = 'string' ? $substring($k, -1) = '/' : false)",
-                "FreeLocks",
-                {**_KNOWN, **_SUPPRESSED, "reason": "the object is a folder and holds no data"},
-            ),
-            (
-                "$states.input.reason = 'data' and $type($states.input.source.version_id) = 'string'"
-                " and $states.input.source.version_id != ''",
-                "ClaimEvent",
-                _KNOWN,
-            ),
-            default="AdmitRun",
-            otherwise=_KNOWN,
-        ),
-        "ClaimEvent": task(
-            "aws-sdk:dynamodb:putItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Item": {
-                    **setting.item_key(
-                        jsonata(
-                            "'EVENT#' & $hash($trigger.source.bucket & '/' & $trigger.source.key & '/'"
-                            " & $trigger.source.version_id & '/' & $trigger.source.sequencer, 'SHA-256')"
-                        )
-                    ),
-                    "owner": {"S": jsonata("$me")},
-                    "expires_at": {"N": jsonata(in_seconds(_KEEP_EVENTS_S))},
-                },
-                "ConditionExpression": "attribute_not_exists(pk) OR #owner = :me",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":me": {"S": jsonata("$me")}},
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[
-                catch(
-                    CONDITION_FAILED,
-                    next_="FreeLocks",
-                    assign={
-                        **_SUPPRESSED,
-                        "reason": "this version of the object has started a run before: a duplicate event",
-                    },
-                ),
-                FAILED,
-            ],
-            next_="AdmitRun",
-        ),
-    }
 
 
 def _lock_states(setting: Setting) -> dict[str, State]:
@@ -246,7 +98,7 @@ def _lock_states(setting: Setting) -> dict[str, State]:
             retries=LEDGER,
             catches=[FAILED],
             assign={
-                **_SUPPRESSED,
+                **SUPPRESSED,
                 "quiet": False,
                 "resumeAt": jsonata("($day := 86400; $floor($millis() / 1000 / $day) * $day + $day)"),
                 "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is kept as"
@@ -320,12 +172,12 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
             (
                 f"{trailing} and $not($lock.pending)",
                 "FreeLocks",
-                {**_SUPPRESSED, "reason": "another run was admitted meanwhile and reads what this one was started for"},
+                {**SUPPRESSED, "reason": "another run was admitted meanwhile and reads what this one was started for"},
             ),
             (
                 f"{trailing} and {held}",
                 "FreeLocks",
-                {**_SUPPRESSED, "reason": "another run is training; when it frees the lock, what is pending follows"},
+                {**SUPPRESSED, "reason": "another run is training; when it frees the lock, what is pending follows"},
             ),
             (held, "LeavePending"),
             (
@@ -358,7 +210,7 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
             retries=LEDGER,
             catches=[again, FAILED],
             assign={
-                **_SUPPRESSED,
+                **SUPPRESSED,
                 "reason": jsonata(
                     "'run ' & $split($lock.owner, ':')[-1] & ' is training; the trigger is kept as pending and one"
                     " trailing run follows'"
@@ -373,7 +225,7 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
             timeout_s=60,
             retries=LEDGER,
             catches=[FAILED],
-            assign=_SUPPRESSED,
+            assign=SUPPRESSED,
             next_="ScheduleTrailing",
         ),
     }

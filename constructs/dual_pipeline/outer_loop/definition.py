@@ -10,10 +10,12 @@ from dual_pipeline.outer_loop.finish import finish, key_statement
 from dual_pipeline.outer_loop.ingest import ingest
 from dual_pipeline.outer_loop.release import release
 from dual_pipeline.outer_loop.rollout import rollout
+from dual_pipeline.outer_loop.run_input import run_input
 from dual_pipeline.outer_loop.setting import Setting, seconds
 from dual_pipeline.outer_loop.training import training
 
 PHASES: tuple[Callable[[Setting], Fragment], ...] = (
+    run_input,
     admission,
     ingest,
     training,

@@ -18,8 +18,16 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.admission import NOW_S, in_seconds
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED_AFTER_APPROVAL, LEDGER, Setting, last_segment, seconds
+from dual_pipeline.outer_loop.setting import (
+    CAUSE,
+    FAILED_AFTER_APPROVAL,
+    LEDGER,
+    NOW_S,
+    Setting,
+    in_seconds,
+    last_segment,
+    seconds,
+)
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, read_champion
 
 # A name that a lost answer may have used already is never asked for again.

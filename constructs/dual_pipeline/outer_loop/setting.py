@@ -18,6 +18,8 @@ _CAUSE = r"""(
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
 CAUSE = jsonata(_CAUSE)
+# The epoch second, as DynamoDB takes numbers.
+NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]
 FAILED = catch(
     next_="FreeLocks",
@@ -25,6 +27,11 @@ FAILED = catch(
 )
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
+
+
+def in_seconds(seconds: int) -> str:
+    """JSONata for the epoch second so many seconds from now, as DynamoDB takes numbers."""
+    return f"$string($floor($millis() / 1000) + {seconds})"
 
 
 def decoded(body: str) -> str:
