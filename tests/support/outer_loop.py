@@ -157,7 +157,7 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
         if name.endswith("Sleep"):
             state["TimeoutSeconds"] = 1
         if name.endswith("Decide"):
-            late = state["Choices"][1]
+            (late,) = (rule for rule in state["Choices"] if "$waiting.since" in rule["Condition"])
             late["Condition"] = "{% $millis() - $waiting.since >= 1000 %}"
     return definition
 

@@ -100,6 +100,7 @@ def admission(setting: Setting) -> Fragment:
                 "evaluation": {},
                 "champion": {},
                 "approval": {},
+                "reminded": False,
                 **INITIAL,
             },
             next_="CheckInput",
