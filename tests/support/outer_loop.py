@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Limits
+from dual_pipeline.model_project import Approval, Limits
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting
 from dual_pipeline.reaper import reaper_definition
@@ -127,15 +127,21 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
         cases = {}
         for state, answer in (HAPPY | dict(changes)).items():
             cases[state] = f"{name}-{state}"
-            responses[cases[state]] = {"0-1000": answer if "Throw" in answer else {"Return": answer}}
+            responses[cases[state]] = _in_turn(answer if isinstance(answer, list) else [answer])
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
     machines["dev-reaper"] = {"TestCases": {"Test": {state: f"reaper-{state}" for state in reaper}}}
     responses |= {f"reaper-{state}": {"0-1000": {"Return": answer}} for state, answer in reaper.items()}
     return {"StateMachines": machines, "MockedResponses": responses}
 
 
-def setting(name: str, **limits: Any) -> Setting:
-    project = replace(CENSUS, name=name, limits=Limits(**limits))
+def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a state gets each time it calls; the last answer for ever."""
+    given = [answer if "Throw" in answer else {"Return": answer} for answer in answers]
+    return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
+
+
+def setting(name: str, *, approval: Approval | None = None, **limits: Any) -> Setting:
+    project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
     return Setting(
         environment=Environment(name="dev", region=REGION, projects=(project,)),
         project=project,
@@ -165,7 +171,8 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
-    `limits` are those of a scenario's project, `reaper` the answers that the reaper's test case `Test` gets.
+    An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
+    `approval` its policy, `reaper` the answers that the reaper's test case `Test` gets.
     """
 
     def __init__(
@@ -174,6 +181,7 @@ class World:
         scenarios: Mapping[str, Mapping[str, Any]],
         *,
         limits: Mapping[str, Mapping[str, Any]] | None = None,
+        approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
     ) -> None:
         config = folder / "mock.json"
@@ -208,7 +216,8 @@ class World:
         self.queue = sqs.create_queue(QueueName="people")["QueueUrl"]
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
         for name in scenarios:
-            definition = outer_loop_definition(setting(name, **(limits or {}).get(name, {})))
+            policy = (approval or {}).get(name)
+            definition = outer_loop_definition(setting(name, approval=policy, **(limits or {}).get(name, {})))
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 
