@@ -195,10 +195,16 @@ def _decision(environment: EnvironmentClient, package: str) -> Facts:
             "at": record.get("decided_at"),
             "because": record.get("why"),
             "policy": record.get("policy"),
-            "metrics": record.get("metrics"),
+            "metrics": ", ".join(_metrics(record)),
             "against": _parsed(record.get("comparison")).get("sentence"),
         }
     )
+
+
+def _metrics(record: Facts) -> Iterator[str]:
+    for name, metric in _parsed(record.get("metrics")).items():
+        if isinstance(metric, dict) and isinstance(metric.get("value"), int | float):
+            yield f"{name} {metric['value']:.4f}"
 
 
 def _training_lock(environment: EnvironmentClient) -> Facts:
@@ -278,8 +284,11 @@ def _show(console: Console, sections: Mapping[str, Facts]) -> None:
 
 def _list(console: Console, runs: list[Facts]) -> None:
     table = Table(title="Last runs", title_justify="left")
-    for column in ("run", "finished", "outcome", "failure", "trigger", "reason"):
-        table.add_column(column, overflow="fold")
+    columns = ("finished", "outcome", "failure", "trigger", "run")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in ("finished", "outcome"))
     for run in runs:
-        table.add_row(*(Text(str(value)) for value in run.values()))
+        # To the minute: which run it was, its own explanation tells.
+        shown = run | {"finished": str(run["finished"])[:16].replace("T", " ")}
+        table.add_row(*(Text(str(shown[column])) for column in columns))
     console.print(table)

@@ -54,6 +54,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "expired": {"AwaitApproval": PENDING},
     "reminded": {"AwaitApproval": [PENDING, PENDING, approved(ADA)]},
     "overtaken": {"AwaitApproval": approved(ADA, ModelPackageVersion=7)},
+    "champion-moved": {
+        "ReadChampion": {"Item": {"model_package_arn": {"S": "package-3"}, "model_uri": {"S": "s3://x"}}},
+        "CheckChampion": {"Item": {"model_package_arn": {"S": "package-4"}, "run_id": {"S": "run-4"}}},
+    },
     "known": {"AwaitApproval": approved(ADA, ModelPackageVersion=7)},
 }
 TWO = {name: Approval(mode="two") for name in ("two", "same-person", "same-role", "nobody", "not-set-back")}
@@ -90,6 +94,7 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("reminded", "released", "approved by"),
         ("overtaken", "rejected", "the approval is stale: the newer model of version 9 was approved while this model"),
+        ("champion-moved", "rejected", "is stale: the champion became package-4 of run run-4 while this model waited"),
         ("known", "released", "approved by"),
     ],
 )

@@ -67,6 +67,7 @@ def test_the_decision_is_told() -> None:
         "person": "ada",
         "decided_at": "then",
         "why": "good",
+        "metrics": json.dumps({"auc": {"value": 0.91234}, "odd": None, "f1": {"value": None}}),
         "comparison": json.dumps({"sentence": "It is better."}),
     }
     assert {
@@ -74,6 +75,7 @@ def test_the_decision_is_told() -> None:
         "by": "ada",
         "at": "then",
         "because": "good",
+        "metrics": "auc 0.9123",
         "against": "It is better.",
     } == sections(aws, "run-1")["decision"]
 
