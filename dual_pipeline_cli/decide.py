@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dual_pipeline.approver import person
+from dual_pipeline.loop_contract import REPORT_FILE
 
 from .environment import (
     EnvironmentClient,
@@ -161,7 +162,7 @@ def _show(console: Console, environment: EnvironmentClient, model: Model) -> Non
     console.print(sentence, markup=False)
     folder = model.evaluation_uri.rpartition("/")[0]
     if folder:
-        console.print(f"report and plots: {folder}/report.html", markup=False)
+        console.print(f"report and plots: {folder}/{REPORT_FILE}", markup=False)
 
 
 def _pending(environment: EnvironmentClient) -> Iterator[Model]:
