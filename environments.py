@@ -41,7 +41,7 @@ PROD = Environment(
             CENSUS,
             instances=Instances(processing="ml.m5.xlarge", training="ml.m5.2xlarge", endpoint="ml.m5.xlarge"),
             tuning=replace(TUNING, max_jobs=20, max_parallel_jobs=4),
-            approval=Approval(mode="manual", deadline=timedelta(days=7)),
+            approval=Approval(mode="one", deadline=timedelta(days=7)),
             limits=Limits(cool_down=timedelta(hours=1)),
             rollout=Rollout(
                 strategy="canary",

@@ -67,5 +67,6 @@ class OuterLoopStack(EnvironmentStack):
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
             ("EndpointName", self.endpoint_name),
+            ("ApprovalMode", project.approval.mode),
         ):
             cdk.CfnOutput(self, name, value=value)

@@ -66,7 +66,12 @@ class EnvironmentStage(cdk.Stage):
             existing_roles=environment.existing_roles,
         )
         registry = RegistryStack(
-            self, f"{prefix}Registry", environment=environment, project=project, workspace=workspace
+            self,
+            f"{prefix}Registry",
+            environment=environment,
+            project=project,
+            workspace=workspace,
+            ledger=foundation.ledger,
         )
         inner = InnerLoopStack(
             self,

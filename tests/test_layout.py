@@ -21,7 +21,17 @@ FIRST_PARTY = {
 }
 CONFIG = {
     "dual_pipeline." + module
-    for module in ("data_contract", "environment", "errors", "loop_contract", "model_project", "ruleset", "validation")
+    for module in (
+        "approver",
+        "data_contract",
+        "environment",
+        "errors",
+        "failures",
+        "loop_contract",
+        "model_project",
+        "ruleset",
+        "validation",
+    )
 }
 AWS_CDK = {"aws_cdk", "constructs", "cdk_nag", "jsii"}
 SDK = {"sagemaker", "sagemaker_core", "sagemaker_mlops", "sagemaker_train"}

@@ -18,6 +18,7 @@ STEP_BAD_PARAMETERS = "BadParameters"
 # Below an execution's folder.
 EVALUATION_FOLDER = "evaluate/evaluation"
 EVALUATION_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
 GOLDEN_ROWS_FILE = "golden_rows.json"
 DRIFT_BASELINE_FILE = "drift_baseline.json"
 SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"

@@ -190,13 +190,13 @@ class Ingest:
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """Who lets a registered model go live; an unanswered request is rejected at the deadline."""
+    """How many people let a registered model go live; an unanswered request is rejected at the deadline."""
 
-    mode: Literal["manual", "auto"] = "manual"
+    mode: Literal["auto", "one", "two"] = "one"
     deadline: timedelta = timedelta(days=3)
 
     def __post_init__(self) -> None:
-        check_choice(owner=self, field="mode", choices=("manual", "auto"))
+        check_choice(owner=self, field="mode", choices=("auto", "one", "two"))
         check_duration(owner=self, field="deadline", low=timedelta(minutes=5), high=timedelta(days=30))
 
 

@@ -12,6 +12,7 @@ from dual_pipeline.machine import Machine, Starter, machine_arn
 from dual_pipeline.outer_loop.finish import (
     PENDING_OF_FREE_LOCK,
     TRAILING_NAME,
+    advice_fields,
     count_outcome,
     free_lock,
     key_statement,
@@ -20,11 +21,13 @@ from dual_pipeline.outer_loop.finish import (
     start_trailing,
     tell_statements,
 )
+from dual_pipeline.outer_loop.messages import Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 _SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 _PROJECT = jsonata("'PROJECT#' & $project")
+_REASON = "('the execution ended as ' & $status & ': ' & $why)"
 
 
 def _key(sort_key: str) -> State:
@@ -46,6 +49,7 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
 def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> State:
     """The machine. Its input names the execution that ended; running it twice changes nothing more."""
     release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
+    teller = Teller(environment=environment, project="$project")
     states: dict[str, State] = {
         "ReadInput": assign(
             {
@@ -176,7 +180,11 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             troubled={"pending": ""},
             next_="IsRecorded",
         ),
-        "IsRecorded": choice(("$recorded", "Done"), default="Record"),
+        "IsRecorded": choice(
+            ("$recorded", "Done"),
+            default="Record",
+            otherwise={"advice": jsonata(advice(_REASON, "'failed'"))},
+        ),
         "Record": task(
             "aws-sdk:dynamodb:putItem",
             arguments={
@@ -184,8 +192,9 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
                 "Item": {
                     **_key(jsonata("'RUN#' & $runId")),
                     "outcome": {"S": "failed"},
-                    "reason": {"S": jsonata("'the execution ended as ' & $status & ': ' & $why")},
+                    "reason": {"S": jsonata(_REASON)},
                     "state": {"S": jsonata("$status")},
+                    **advice_fields(),
                     "started_at": {"S": jsonata("$startedAt")},
                     "finished_at": {"S": jsonata("$now()")},
                 },
@@ -199,11 +208,12 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
         "CountOutcome": count_outcome(environment, jsonata("$project"), "'failed'", next_="Notify"),
         "Notify": publish(
             topic_arn,
-            subject=f"$project & ' in {environment}: failed'",
-            message=(
-                f"'The run ' & $runId & ' of ' & $project & ' in {environment} did not end by itself: ' & $status"
-                " & ' ' & $why & '. Its locks were freed and its training was stopped;"
-                " a rollout goes on: see the runbook.'"
+            subject=teller.outcome_subject("'failed'"),
+            message=teller.outcome(
+                outcome="'failed'",
+                reason=_REASON,
+                started="'The run did not end by itself: its locks were freed and its training was stopped; a rollout"
+                " that it had begun goes on.'",
             ),
             output={},
             next_="Done",

@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Limits
+from dual_pipeline.model_project import Approval, Limits
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting
 from dual_pipeline.reaper import reaper_definition
@@ -129,7 +129,7 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
         cases = {}
         for state, answer in (HAPPY | dict(changes)).items():
             cases[state] = f"{name}-{state}"
-            responses[cases[state]] = {"0-1000": answer if "Throw" in answer else {"Return": answer}}
+            responses[cases[state]] = _in_turn(answer if isinstance(answer, list) else [answer])
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
     training = {state: f"reaper-{state}" for state in reaper if state != "ReadLock"}
     machines["dev-reaper"] = {
@@ -139,8 +139,14 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
     return {"StateMachines": machines, "MockedResponses": responses}
 
 
-def setting(name: str, **limits: Any) -> Setting:
-    project = replace(CENSUS, name=name, limits=Limits(**limits))
+def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a state gets each time it calls; the last answer for ever."""
+    given = [answer if "Throw" in answer else {"Return": answer} for answer in answers]
+    return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
+
+
+def setting(name: str, *, approval: Approval | None = None, **limits: Any) -> Setting:
+    project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
     return Setting(
         environment=Environment(name="dev", region=REGION, projects=(project,)),
         project=project,
@@ -164,7 +170,7 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
         if name.endswith("Sleep"):
             state["TimeoutSeconds"] = 1
         if name.endswith("Decide"):
-            late = state["Choices"][1]
+            (late,) = (rule for rule in state["Choices"] if "$waiting.since" in rule["Condition"])
             late["Condition"] = "{% $millis() - $waiting.since >= 1000 %}"
     return definition
 
@@ -172,8 +178,9 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
-    `limits` are those of a scenario's project, `reaper` the answers that the reaper's test case `Test` gets; in its test
-    case `Reaping` the lock is the real one.
+    An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
+    `approval` its policy, `reaper` the answers that the reaper's test case `Test` gets; in its test case `Reaping` the
+    lock is the real one.
     """
 
     def __init__(
@@ -182,6 +189,7 @@ class World:
         scenarios: Mapping[str, Mapping[str, Any]],
         *,
         limits: Mapping[str, Mapping[str, Any]] | None = None,
+        approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
     ) -> None:
         config = folder / "mock.json"
@@ -216,7 +224,8 @@ class World:
         self.queue = sqs.create_queue(QueueName="people")["QueueUrl"]
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
         for name in scenarios:
-            definition = outer_loop_definition(setting(name, **(limits or {}).get(name, {})))
+            policy = (approval or {}).get(name)
+            definition = outer_loop_definition(setting(name, approval=policy, **(limits or {}).get(name, {})))
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

@@ -15,10 +15,10 @@ from dual_pipeline.asl import (
     task,
 )
 from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC
+from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
-REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
 STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
 CLOUDWATCH_RETRY = [
     retry(
@@ -50,6 +50,8 @@ def finish(setting: Setting) -> Fragment:
             ("$outcome = ''", setting.approval_state),
             ("$mayHoldRelease", "FreeReleaseLock"),
             default="Record",
+            # What can be said of a failure is worked out on the way, so that it costs no state.
+            otherwise={"advice": jsonata(advice())},
         ),
         # `pending` stays on the item until an admitted run takes it along, so that no crash in between loses it.
         "FreeTrainingLock": free_lock(
@@ -131,6 +133,7 @@ def finish(setting: Setting) -> Fragment:
                     "outcome": {"S": jsonata("$outcome")},
                     "reason": {"S": jsonata(REASON)},
                     "state": {"S": jsonata("$failedState")},
+                    **advice_fields(),
                     "trigger": {"S": jsonata("$string($trigger)")},
                     "snapshot_uri": {"S": jsonata("$snapshotUri")},
                     "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
@@ -140,6 +143,7 @@ def finish(setting: Setting) -> Fragment:
                     "model_uri": {"S": jsonata("$approval.model & ''")},
                     "definition_hash": {"S": jsonata("$approval.definition & ''")},
                     "metrics": {"S": jsonata("$exists($evaluation.metrics) ? $string($evaluation.metrics) : '{}'")},
+                    "comparison": {"S": jsonata("$string($merge([$evaluation.champion]))")},
                     "approval": {"S": jsonata("$string($approval)")},
                     "started_at": {"S": jsonata("$startedAt")},
                     "finished_at": {"S": jsonata("$now()")},
@@ -156,21 +160,14 @@ def finish(setting: Setting) -> Fragment:
         # Two hundred duplicates are no two hundred messages.
         "IsAnybodyTold": {
             "Type": "Choice",
-            "Choices": [{"Condition": jsonata("$quiet"), "Next": "Ended", "Output": _OUTPUT}],
+            "Choices": [
+                {"Condition": jsonata("$quiet"), "Next": "Ended", "Output": _OUTPUT},
+                {"Condition": jsonata("$outcome = 'failed'"), "Next": "NotifyFailed"},
+            ],
             "Default": "Notify",
         },
-        "Notify": publish(
-            setting.topic_arn,
-            subject=f"'{setting.project.name} in {setting.environment.name}: ' & $outcome",
-            message=(
-                f"'The run ' & $runId & ' of {setting.project.name} in {setting.environment.name} ended as ' & $outcome"
-                f" & ': ' & {REASON} & '. It was started for reason ' & $trigger.reason"
-                " & ($trigger.detail != '' ? ' (' & $trigger.detail & ')' : '') & '.'"
-            ),
-            output=_OUTPUT,
-            next_="HowItEnded",
-        ),
-        "HowItEnded": choice(("$outcome = 'failed'", "Failed"), default="Ended"),
+        "Notify": _end(_tell(setting, output=_OUTPUT, next_="Ended")),
+        "NotifyFailed": _tell(setting, output={}, next_="Failed"),
         "Ended": {"Type": "Succeed"},
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
@@ -181,6 +178,32 @@ def finish(setting: Setting) -> Fragment:
             *tell_statements(setting.topic_arn),
         ),
     )
+
+
+def _tell(setting: Setting, *, output: State, next_: str) -> State:
+    teller = Teller(environment=setting.environment.name, project=quote(setting.project.name))
+    return publish(
+        setting.topic_arn,
+        subject=teller.outcome_subject(),
+        message=teller.outcome(started=STARTED),
+        output=output,
+        next_=next_,
+    )
+
+
+def _end(state: State) -> State:
+    """The state as an execution's last one; what it catches still goes on to where it would have gone."""
+    return {name: value for name, value in state.items() if name != "Next"} | {"End": True}
+
+
+def advice_fields() -> State:
+    """What a run's item says of its failure: the kind, what that means, what to do, and where more is written."""
+    return {
+        "failure": {"S": jsonata("$advice.kind")},
+        "cause": {"S": jsonata("$advice.cause")},
+        "remedy": {"S": jsonata("$advice.remedy")},
+        "runbook": {"S": jsonata("$advice.runbook")},
+    }
 
 
 def free_lock(
@@ -277,8 +300,13 @@ def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -
     )
 
 
-def publish(topic_arn: str, *, subject: str, message: str, output: State, next_: str) -> State:
-    """Tell people; SNS takes subjects of at most 100 characters on one line."""
+def publish(
+    topic_arn: str, *, subject: str, message: str, output: State, next_: str, values: State | None = None
+) -> State:
+    """Tell people and set variables to `values`, whether they could be told or not.
+
+    SNS takes subjects of at most 100 characters on one line.
+    """
     state = task(
         "sns:publish",
         arguments={
@@ -298,7 +326,8 @@ def publish(topic_arn: str, *, subject: str, message: str, output: State, next_:
                 attempts=4,
             )
         ],
-        catches=[catch(next_=next_) | {"Output": output}],
+        catches=[catch(next_=next_, assign=values) | {"Output": output}],
+        assign=values,
         next_=next_,
     )
     return state | {"Output": output}

@@ -72,14 +72,16 @@ def rollout(setting: Setting) -> Fragment:
             arguments={
                 "TableName": setting.table_name,
                 "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                "UpdateExpression": "SET #owner = :me, lease_until = :until",
+                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version",
                 "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
                     ":me": me,
                     ":until": {"N": jsonata(in_seconds(setting.release_lease_s))},
                     ":now": {"N": jsonata(NOW_S)},
+                    ":version": {"N": jsonata("$string($approval.version)")},
                 },
+                "ReturnValues": "ALL_OLD",
             },
             timeout_s=60,
             # With full jitter an attempt comes after half its interval on average.
@@ -93,19 +95,27 @@ def rollout(setting: Setting) -> Fragment:
                 ),
             ],
             catches=[FAILED_AFTER_APPROVAL],
+            # Whose turn was before: of two models that wait, the one approved from newer data decides.
+            assign={
+                "newer": jsonata(
+                    "($v := $states.result.Attributes.package_version.N;"
+                    " $exists($v) and $number($v) > $approval.version ? $v : '')"
+                )
+            },
             next_="CheckChampion",
         ),
         "CheckChampion": read_champion(
             setting, variable="serving", next_="IsApprovalFresh", failed=FAILED_AFTER_APPROVAL
         ),
         "IsApprovalFresh": choice(
-            ("$serving.package = $champion.package", "FindEndpoint"),
+            ("$serving.package = $champion.package and $newer = ''", "FindEndpoint"),
             default="RejectPackage",
             otherwise={
                 "outcome": "rejected",
                 "reason": jsonata(
-                    "'the approval is stale: the champion became ' & $serving.package & ' of run ' & $serving.run"
-                    " & ' while this model waited'"
+                    "'the approval is stale: ' & ($serving.package != $champion.package"
+                    " ? 'the champion became ' & $serving.package & ' of run ' & $serving.run"
+                    " : 'the newer model of version ' & $newer & ' was approved') & ' while this model waited'"
                 ),
             },
         ),

@@ -79,6 +79,7 @@ _KNOWN: State = {
     "evaluation": {},
     "champion": {},
     "approval": {},
+    "reminded": False,
     **INITIAL,
 }
 

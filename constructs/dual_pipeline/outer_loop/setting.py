@@ -96,7 +96,7 @@ class Setting:
     @property
     def approval_state(self) -> str:
         """The first state of the approval: people are asked unless the policy has approved already."""
-        return "AskForApproval" if self.project.approval.mode == "manual" else "AwaitApproval"
+        return "AwaitApproval" if self.project.approval.mode == "auto" else "AskForApproval"
 
     @property
     def training_lease_s(self) -> int:

@@ -48,7 +48,7 @@ from pipeline_code.census.project import CENSUS
         (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
         (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
         (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
-        (Approval, "mode", "never", "Approval.mode must be one of auto, manual, got 'never'"),
+        (Approval, "mode", "never", "Approval.mode must be one of auto, one, two, got 'never'"),
         (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
         (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),

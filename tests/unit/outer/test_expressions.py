@@ -389,15 +389,22 @@ def test_approvers_are_asked(definition: Definition, evaluate: Any) -> None:
         variables={
             "packageArn": package,
             "runId": "run",
-            "evaluation": {"metrics": {"auc": {"value": 0.92}, "accuracy": {"value": 0.87}}, "folder": "census/e/1/"},
+            "trigger": {"reason": "data", "detail": ""},
+            "evaluation": {
+                "metrics": {"auc": {"value": 0.92}, "accuracy": {"value": 0.87}},
+                "champion": {"metrics": {"auc": 0.91234}, "sentence": "It is better."},
+                "folder": "census/e/1/",
+            },
         },
     )
     assert "census in dev: a model waits for approval" == asked["Subject"]
     for told in (
-        "of run run waits for approval",
-        "auc 0.92, accuracy 0.87",
-        "s3://artifact-bucket/census/e/1/evaluation.json",
-        "Within 3 days",
+        f"Package: {package}",
+        "Run: run, started for reason data\n",
+        "  auc 0.92 (champion 0.9123)\n  accuracy 0.87\nIt is better.\n",
+        "s3://artifact-bucket/census/e/1/report.html",
+        "Decide within 3 days",
+        f'dual-pipeline approve {package} --env dev --project census --because "WHY"',
         f"aws sagemaker update-model-package --model-package-arn {package} --model-approval-status Approved",
     ):
         assert told in asked["Message"]
@@ -424,9 +431,12 @@ def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -
     assert ["CheckInput", "ChooseRefusal", "ClaimEvent", "LeavePending", "Postpone"] == quiet
     assert {"suppressed"} == {assigned["outcome"] for _, assigned in branches if assigned.get("quiet") is True}
     assert states["CheckInput"]["Assign"]["quiet"] is False
-    (rule,) = states["IsAnybodyTold"]["Choices"]
-    assert ("{% $quiet %}", "Ended") == (rule["Condition"], rule["Next"])
-    assert states["Notify"]["Output"] == rule["Output"]
+    quietly, failed = states["IsAnybodyTold"]["Choices"]
+    assert ("{% $quiet %}", "Ended") == (quietly["Condition"], quietly["Next"])
+    assert ("{% $outcome = 'failed' %}", "NotifyFailed") == (failed["Condition"], failed["Next"])
+    assert states["Notify"]["Output"] == quietly["Output"] == states["Notify"]["Catch"][0]["Output"]
+    assert (True, "Ended") == (states["Notify"]["End"], states["Notify"]["Catch"][0]["Next"])
+    assert "Failed" == states["NotifyFailed"]["Next"] == states["NotifyFailed"]["Catch"][0]["Next"]
 
 
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:

@@ -68,7 +68,7 @@ def test_stacks_of_a_project(synthesis: Synthesis) -> None:
                 ),
             },
         ),
-        ("CensusOuterLoop", {"StateMachineArn", "RawDataUri", "EndpointName"}),
+        ("CensusOuterLoop", {"StateMachineArn", "RawDataUri", "EndpointName", "ApprovalMode"}),
     ],
 )
 def test_outputs(synthesis: Synthesis, stack: str, names: set[str]) -> None:
