@@ -29,7 +29,7 @@ OUTCOMES = {
     "released": Outcome(happened="a new model serves and is the champion", remedy="nothing"),
     "suppressed": Outcome(
         happened="this trigger started no training",
-        remedy="nothing; if the daily cap is in the way, raise limits.runs_per_day",
+        remedy="nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap",
     ),
     "blocked": Outcome(
         happened="new data was refused, and the champion serves on",
