@@ -188,8 +188,15 @@ def _running(environment: EnvironmentClient, run_id: str) -> Facts:
             "trigger": trigger.get("reason"),
             "in words": trigger.get("detail"),
             "package": view.package_arn,
+            "do": _answer(environment, view.package_arn)
+            if current and current.name.startswith("AwaitApproval")
+            else "",
         }
     )
+
+
+def _answer(environment: EnvironmentClient, package: str | None) -> str:
+    return f"dual-pipeline approve (or reject) {package}{options(environment)} --because WHY"
 
 
 def _decision(environment: EnvironmentClient, package: str) -> Facts:

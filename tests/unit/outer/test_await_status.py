@@ -53,7 +53,7 @@ def test_the_longest_wait_fits_the_history() -> None:
 
 def test_ends_are_asked_before_the_next_state() -> None:
     """What is over may lead somewhere by a condition, with variables; whatever it does not name goes to `next_`."""
-    ends = (("$status = 'Failed'", "Repair", {"broken": True}), ("$status = 'Odd'", "Ask", {}))
+    ends: Any = (("$status = 'Failed'", "Repair", {"broken": True}), ("$status = 'Odd'", "Ask", {}))
     decide: Any = replace(wait(), ends=ends).fragment().states["AwaitItDecide"]
     assert [
         {"Condition": "{% $waiting.over and $status = 'Failed' %}", "Next": "Repair", "Assign": {"broken": True}},
