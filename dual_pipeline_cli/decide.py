@@ -91,7 +91,7 @@ def staleness(environment: EnvironmentClient, model: Model) -> str:
     """Why an approval comes too late, as the outer loop will find; empty when it does not."""
     champion = read_champion(environment)
     compared = _metadata(model).get("champion_uri", "")
-    if champion and champion.uri != compared:
+    if champion and compared and champion.uri != compared:
         return f"the champion became {champion.package_arn} of run {champion.run_id} since it was compared"
     turn = read_item(environment, f"LOCK#release#{environment.environment}-{environment.project}")
     newest = max([int(turn.get("package_version") or 0), *_approved(environment)])

@@ -109,9 +109,15 @@ def last_runs(environment: EnvironmentClient, count: int) -> Iterator[Facts]:
 
 
 def _newest(environment: EnvironmentClient) -> str:
-    listed = environment.client("stepfunctions").list_executions(
-        stateMachineArn=environment["StateMachineArn"], maxResults=1
-    )
+    """The run that started last; for who may not ask Step Functions, the one that was recorded last."""
+    try:
+        listed = environment.client("stepfunctions").list_executions(
+            stateMachineArn=environment["StateMachineArn"], maxResults=1
+        )
+    except ClientError as error:
+        if error.response["Error"].get("Code") != "AccessDeniedException":
+            raise
+        return next((str(run["run"]) for run in last_runs(environment, 1)), "")
     return next((str(execution["name"]) for execution in listed["executions"]), "")
 
 
@@ -182,8 +188,15 @@ def _running(environment: EnvironmentClient, run_id: str) -> Facts:
             "trigger": trigger.get("reason"),
             "in words": trigger.get("detail"),
             "package": view.package_arn,
+            "do": _answer(environment, view.package_arn)
+            if current and current.name.startswith("AwaitApproval")
+            else "",
         }
     )
+
+
+def _answer(environment: EnvironmentClient, package: str | None) -> str:
+    return f"dual-pipeline approve (or reject) {package}{options(environment)} --because WHY"
 
 
 def _decision(environment: EnvironmentClient, package: str) -> Facts:

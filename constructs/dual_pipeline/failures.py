@@ -16,6 +16,7 @@ _EXCEPTION = "[A-Za-z_.]{0,60}(Error|Exception): [^\\r\\n]{1,200}"
 _STEP_FUNCTIONS = "https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html"
 _RETRIES = "https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-retry-policy.html"
 _COMMON = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html"
+_GLUE = "https://docs.aws.amazon.com/glue/latest/dg/glue-troubleshooting-errors.html"
 _OWN = "docs/outer-loop.md#failures-by-state"
 
 
@@ -36,11 +37,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """The words by which a failure is known, and the page that has them; ours are told in docs/outer-loop.md."""
+    """The words by which a failure is known, and the pages that have them; ours are told in docs/outer-loop.md."""
 
     failure: Failure
     needles: tuple[str, ...]
-    source: str
+    sources: tuple[str, ...]
 
 
 def runbook_link(section: str) -> str:
@@ -58,7 +59,7 @@ PATTERNS = (
             runbook="Run failed",
         ),
         needles=("the input is not valid: ",),
-        source=_OWN,
+        sources=(_OWN,),
     ),
     Pattern(
         failure=Failure(
@@ -68,7 +69,7 @@ PATTERNS = (
             runbook="Lost champion",
         ),
         needles=("the ledger names no champion although ",),
-        source=_OWN,
+        sources=(_OWN,),
     ),
     Pattern(
         failure=Failure(
@@ -83,7 +84,7 @@ PATTERNS = (
             "; and the way back failed",
             "; this was the first deployment, ",
         ),
-        source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html",),
     ),
     Pattern(
         failure=Failure(
@@ -93,7 +94,7 @@ PATTERNS = (
             runbook="Run failed",
         ),
         needles=("the evaluation passed its gate but no step registered a model",),
-        source=_OWN,
+        sources=(_OWN,),
     ),
     Pattern(
         failure=Failure(
@@ -103,7 +104,7 @@ PATTERNS = (
             runbook="Document not understood",
         ),
         needles=("States.Runtime", "States.DataLimitExceeded", "States.QueryEvaluationError"),
-        source=_STEP_FUNCTIONS,
+        sources=(_STEP_FUNCTIONS,),
     ),
     Pattern(
         failure=Failure(
@@ -122,7 +123,7 @@ PATTERNS = (
             "Container killed by YARN for exceeding memory limits",
             "with more memory",
         ),
-        source="https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html",
+        sources=("https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html",),
     ),
     Pattern(
         failure=Failure(
@@ -132,7 +133,7 @@ PATTERNS = (
             runbook="Out of memory",
         ),
         needles=("No space left on device",),
-        source="https://docs.aws.amazon.com/sagemaker/latest/dg/model-train-storage.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/model-train-storage.html",),
     ),
     Pattern(
         failure=Failure(
@@ -152,7 +153,7 @@ PATTERNS = (
             "kms:CreateGrant",
             "kms:DescribeKey",
         ),
-        source="https://docs.aws.amazon.com/kms/latest/developerguide/policy-evaluation.html",
+        sources=("https://docs.aws.amazon.com/kms/latest/developerguide/policy-evaluation.html",),
     ),
     Pattern(
         failure=Failure(
@@ -169,7 +170,7 @@ PATTERNS = (
             "ImageNotFound",
             "RepositoryNotFound",
         ),
-        source="https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors-docker.html",
+        sources=("https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors-docker.html",),
     ),
     Pattern(
         failure=Failure(
@@ -187,7 +188,7 @@ PATTERNS = (
             "403 Forbidden",
             "(403)",
         ),
-        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html",
+        sources=("https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html",),
     ),
     Pattern(
         failure=Failure(
@@ -204,8 +205,9 @@ PATTERNS = (
             "VcpuLimitExceeded",
             "ExecutionLimitExceeded",
             "ServiceQuotaExceeded",
+            "maximum concurrent capacity",
         ),
-        source=_RETRIES,
+        sources=(_RETRIES, _GLUE),
     ),
     Pattern(
         failure=Failure(
@@ -220,8 +222,9 @@ PATTERNS = (
             "InsufficientInstanceCapacity",
             "nsufficient capacity",
             "Unable to provision requested ML compute capacity",
+            "Resource unavailable",
         ),
-        source=_RETRIES,
+        sources=(_RETRIES, _GLUE),
     ),
     Pattern(
         failure=Failure(
@@ -237,9 +240,8 @@ PATTERNS = (
             "ProvisionedThroughputExceeded",
             "SlowDown",
             "RequestLimitExceeded",
-            "the training lock changed hands ",
         ),
-        source=_COMMON,
+        sources=(_COMMON,),
     ),
     Pattern(
         failure=Failure(
@@ -249,7 +251,7 @@ PATTERNS = (
             runbook="Object missing",
         ),
         needles=("NoSuchKey", "NoSuchBucket", "No S3 objects found", "The specified key does not exist"),
-        source="https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html",
+        sources=("https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html",),
     ),
     Pattern(
         failure=Failure(
@@ -259,7 +261,7 @@ PATTERNS = (
             runbook="Object missing",
         ),
         needles=("Data download failed", "ailed to download"),
-        source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html",),
     ),
     Pattern(
         failure=Failure(
@@ -269,7 +271,7 @@ PATTERNS = (
             runbook="Endpoint stuck",
         ),
         needles=("ping health check",),
-        source="https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html",),
     ),
     Pattern(
         failure=Failure(
@@ -287,7 +289,7 @@ PATTERNS = (
             "TIMED_OUT",
             "TIMEOUT",
         ),
-        source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html",),
     ),
     Pattern(
         failure=Failure(
@@ -297,7 +299,7 @@ PATTERNS = (
             runbook="Stopped by a person",
         ),
         needles=("the pipeline execution stopped", "ended as ABORTED", "STOPPED", "StoppedByUser", "was stopped"),
-        source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopPipelineExecution.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopPipelineExecution.html",),
     ),
     Pattern(
         failure=Failure(
@@ -317,7 +319,7 @@ PATTERNS = (
             "internal error",
             "SdkClientException",
         ),
-        source=_RETRIES,
+        sources=(_RETRIES,),
     ),
     Pattern(
         failure=Failure(
@@ -327,7 +329,7 @@ PATTERNS = (
             runbook="Inner loop by step",
         ),
         needles=("step ExternalCheck: ", "step Decide: ", "step BadParameters: "),
-        source="https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html",),
     ),
     Pattern(
         failure=Failure(
@@ -337,7 +339,7 @@ PATTERNS = (
             runbook="Inner loop by step",
         ),
         needles=("ClientError: ", "ValidationException", "SageMaker.SageMakerException"),
-        source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeProcessingJob.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeProcessingJob.html",),
     ),
     Pattern(
         failure=Failure(
@@ -356,7 +358,7 @@ PATTERNS = (
             "Exception: ",
             "No training job succeeded",
         ),
-        source="https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-output.html",
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-output.html",),
     ),
 )
 UNKNOWN = Failure(

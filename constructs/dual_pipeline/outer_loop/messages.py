@@ -29,7 +29,7 @@ OUTCOMES = {
     "released": Outcome(happened="a new model serves and is the champion", remedy="nothing"),
     "suppressed": Outcome(
         happened="this trigger started no training",
-        remedy="nothing; to train all the same: dual-pipeline start --force; for more runs a day: limits.runs_per_day",
+        remedy="nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap",
     ),
     "blocked": Outcome(
         happened="new data was refused, and the champion serves on",

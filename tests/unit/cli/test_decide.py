@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dual_pipeline_cli.decide import decide, find_waiting, numbers
+from dual_pipeline_cli.decide import decide, find_waiting, numbers, staleness
 from dual_pipeline_cli.environment import EnvironmentTrouble
 from operator_aws import GROUP, OperatorAws, operator, package
 
@@ -123,6 +123,12 @@ def test_fresh_against_its_own_champion() -> None:
     }
     decide(operator(aws), find_waiting(operator(aws)), "Approved", "good")
     assert ["Approved"] == [update["ModelApprovalStatus"] for update in aws.updated]
+
+
+def test_what_cannot_be_known_is_left_to_the_machine() -> None:
+    """A package that does not say what it was compared with is not called stale."""
+    aws = world(package(3, CustomerMetadataProperties={"run_id": "run-3"}), **{"CHAMPION__dev-census": CHAMPION})
+    assert "" == staleness(operator(aws), find_waiting(operator(aws)))
 
 
 def test_numbers_against_the_champion() -> None:

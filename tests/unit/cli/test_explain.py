@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from dual_pipeline_cli.environment import EnvironmentTrouble
 from dual_pipeline_cli.explain import explain, last_runs
@@ -54,7 +55,7 @@ def test_an_outcome_that_is_no_failure_says_what_to_do() -> None:
     aws.items["RUN#run-1"] = {"outcome": "suppressed", "reason": "another run is training"}
     told = sections(aws, "run-1")
     assert "another run is training" == told["run"]["why"]
-    assert told["run"]["do"].startswith("nothing; if the daily cap")
+    assert told["run"]["do"].startswith("nothing; dual-pipeline start --force")
     assert {} == told["failure"]
 
 
@@ -125,6 +126,18 @@ def test_a_run_that_is_on_names_its_state() -> None:
         "trigger": "person",
         "in words": "why not",
     } == sections(aws)["run"]
+
+
+def test_who_may_not_ask_step_functions_sees_what_is_recorded() -> None:
+    """A data scientist reads the ledger only: the latest run is the one recorded last."""
+
+    class Ledger(OperatorAws):
+        def list_executions(self, **_: Any) -> dict[str, Any]:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListExecutions")
+
+    aws = Ledger()
+    aws.items["RUN#run-1"] = FAILED
+    assert "run-1" == sections(aws)["run"]["run"]
 
 
 def test_an_unknown_run() -> None:

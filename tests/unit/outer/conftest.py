@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Rollout
+from dual_pipeline.model_project import Approval, Rollout
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting
 from pipeline_code.census.project import CENSUS
@@ -60,6 +60,13 @@ def definition(setting: Setting) -> Any:
 def scaled_definition(scaled_setting: Setting) -> Any:
     """The whole machine of the most demanding project."""
     return json.loads(json.dumps(outer_loop_definition(scaled_setting)))
+
+
+@pytest.fixture(scope="session")
+def guarded_definition(setting: Setting) -> Any:
+    """The whole machine of a project that asks for two approvers."""
+    project = replace(setting.project, approval=Approval(mode="two"))
+    return json.loads(json.dumps(outer_loop_definition(replace(setting, project=project))))
 
 
 @pytest.fixture(scope="session")

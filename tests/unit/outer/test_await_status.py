@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def test_the_longest_wait_fits_the_history() -> None:
     """Four waits of a month without a single event stay far below the history's limit."""
     longest = wait(deadline_s=30 * 24 * 3600)
     assert 4 * longest.rounds * EVENTS_PER_ROUND < MOST_EVENTS / 4
+
+
+def test_ends_are_asked_before_the_next_state() -> None:
+    """What is over may lead somewhere by a condition, with variables; whatever it does not name goes to `next_`."""
+    ends: Any = (("$status = 'Failed'", "Repair", {"broken": True}), ("$status = 'Odd'", "Ask", {}))
+    decide: Any = replace(wait(), ends=ends).fragment().states["AwaitItDecide"]
+    assert [
+        {"Condition": "{% $waiting.over and $status = 'Failed' %}", "Next": "Repair", "Assign": {"broken": True}},
+        {"Condition": "{% $waiting.over and $status = 'Odd' %}", "Next": "Ask"},
+        {"Condition": "{% $waiting.over %}", "Next": "Next"},
+        {"Condition": "{% $millis() - $waiting.since >= 3600000 %}", "Next": "TooLate"},
+    ] == decide["Choices"]
 
 
 def test_states() -> None:

@@ -98,9 +98,15 @@ def targets(state: Mapping[str, Any]) -> set[str]:
     return {name for name in found if name}
 
 
-@pytest.fixture(params=["least", "most"])
-def each(request: pytest.FixtureRequest, definition: Definition, scaled_definition: Definition) -> Definition:
-    return definition if request.param == "least" else scaled_definition
+@pytest.fixture(params=["least", "most", "guarded"])
+def each(
+    request: pytest.FixtureRequest,
+    definition: Definition,
+    scaled_definition: Definition,
+    guarded_definition: Definition,
+) -> Definition:
+    found: Definition = {"least": definition, "most": scaled_definition, "guarded": guarded_definition}[request.param]
+    return found
 
 
 def test_step_functions_accepts_the_definition(each: Definition, accepted: Callable[[Definition, str], object]) -> None:
@@ -123,9 +129,12 @@ def accepted(jsonata_problem: Callable[[str], object]) -> Callable[[Definition, 
     )
 
 
-def test_every_state_as_json(each: Definition, snapshot: SnapshotAssertion) -> None:
+@pytest.mark.parametrize("which", ["least", "most"])
+def test_every_state_as_json(
+    which: str, definition: Definition, scaled_definition: Definition, snapshot: SnapshotAssertion
+) -> None:
     """Every state, field by field, for the least and the most demanding project."""
-    assert each == snapshot(extension_class=JSONSnapshotExtension)
+    assert (definition if which == "least" else scaled_definition) == snapshot(extension_class=JSONSnapshotExtension)
 
 
 def test_every_state_is_reached(each: Definition) -> None:
@@ -189,13 +198,10 @@ def edges(state: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
         yield branch["Next"], set(branch.get("Assign", ()))
 
 
-@pytest.mark.parametrize("which", ["least", "most"])
-def test_arguments_fit_the_services(
-    which: str, definition: Definition, scaled_definition: Definition, evaluate: Callable[..., Any]
-) -> None:
+def test_arguments_fit_the_services(each: Definition, evaluate: Callable[..., Any]) -> None:
     """Every task's evaluated arguments are what the service's own model takes, nothing unknown, nothing missing."""
     loader = botocore.loaders.Loader()
-    for name, state in tasks(definition if which == "least" else scaled_definition):
+    for name, state in tasks(each):
         integration = integrations.parse(state["Resource"])
         model = botocore.model.ServiceModel(loader.load_service_model(integration.service.boto, "service-2"))
         shape = model.operation_model(integration.operation).input_shape

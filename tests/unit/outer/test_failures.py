@@ -39,6 +39,7 @@ TEXTS = st.lists(
         ("step Tune: ClientError: Data download failed: S3 responded with 403 Forbidden (AccessDenied)", "permission"),
         ("CreateEndpoint failed with SageMaker.ResourceLimitExceededException: 0 instances", "quota"),
         ("step Train: CapacityError: Unable to provision requested ML compute capacity.", "capacity"),
+        ("IngestData failed with States.TaskFailed: Resource unavailable", "capacity"),
         ("AdmitRun failed with DynamoDb.ThrottlingException: Rate exceeded", "throttled"),
         ("ReadVerdict failed with S3.NoSuchKeyException: The specified key does not exist.", "missing-object"),
         ("step Evaluate: ClientError: Data download failed for channel champion", "download"),
@@ -89,9 +90,10 @@ def test_advice_never_fails(evaluate: Evaluate, text: str, outcome: str) -> None
 
 @pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row.failure.kind)
 def test_every_row_is_of_use(row: Any) -> None:
-    """Each row has words that no row before it takes, a page that has them, and texts that end without a full stop."""
+    """Each row has words that no row before it takes, pages that have them, and texts that end without a full stop."""
     assert any(classify(needle)["kind"] == row.failure.kind for needle in row.needles)
-    assert row.source.startswith(("https://docs.aws.amazon.com/", "docs/"))
+    assert row.sources
+    assert all(source.startswith(("https://docs.aws.amazon.com/", "docs/")) for source in row.sources)
     for text in (row.failure.cause, row.failure.remedy):
         assert not text.endswith(".")
 

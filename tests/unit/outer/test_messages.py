@@ -27,7 +27,7 @@ Started for reason data (a raw file arrived).
 census in dev: this trigger started no training.
 
 Why: the cap of 8 runs a day (limits.runs_per_day) is used up; the trigger is kept as pending and the next admitted run reads all of its data
-Do: nothing; if the daily cap is in the way, raise limits.runs_per_day
+Do: nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap
 More: dual-pipeline explain 5f3a_9b1c --env dev --project census
 Started for reason data (a raw file arrived).
 """,
