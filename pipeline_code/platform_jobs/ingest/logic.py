@@ -1,8 +1,6 @@
 """Check raw files against the contract and write the snapshot of those that keep it."""
 
 import csv
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,11 +11,11 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline_code.platform_jobs.files import File, Files
+from pipeline_code.platform_jobs.snapshot import write_snapshot
 
 Contract = Mapping[str, Any]
 
 _HEAD = 1 << 16
-_PART = 128 << 20
 _CORRUPT = "_corrupt"
 _SOURCE = "_source"
 _NUMBER = {"integer": r"[+-]?\d+", "double": r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"}
@@ -59,7 +57,8 @@ def ingest(spark: SparkSession, files: Files, *, raw: str, snapshots: str, contr
     }
     if accepted:
         typed = _typed(lines, [at for at, file in enumerate(headers) if file in accepted], contract)
-        result |= {"status": "accepted", **_write(files, typed, sources, snapshots, contract)}
+        written = write_snapshot(files, typed, snapshots=snapshots, sources=sources, schema=_columns(contract))
+        result |= {"status": "accepted", **written}
     if headers:
         lines.unpersist()
     return result
@@ -161,30 +160,3 @@ def _typed(lines: DataFrame, positions: Sequence[int], contract: Contract) -> Da
         rank = F.row_number().over(Window.partitionBy(*contract["key"]).orderBy(*newest_first))
         chosen = chosen.withColumn("_rank", rank).where("_rank = 1")
     return chosen.select(*(_cast(name, kind).alias(name) for name, kind in _columns(contract).items()))
-
-
-def fingerprint(typed: DataFrame) -> tuple[str, int]:
-    """An identity of the rows as a multiset, whatever their order and files, and their number."""
-    digest = F.sha2(F.to_json(F.struct(*typed.columns)), 256)
-    halves = [F.conv(F.substring(digest, start, 15), 16, 10).cast("decimal(38,0)") for start in (1, 16, 31, 46)]
-    row = typed.agg(F.count("*"), *(F.sum(half).cast("string") for half in halves)).collect()[0]
-    identity = json.dumps([typed.dtypes, list(row)])
-    return hashlib.sha256(identity.encode()).hexdigest()[:32], row[0]
-
-
-def _write(
-    files: Files, typed: DataFrame, sources: list[dict[str, Any]], snapshots: str, contract: Contract
-) -> dict[str, Any]:
-    """Write the snapshot unless it is complete; its manifest comes last and makes it so."""
-    snapshot_id, rows = fingerprint(typed)
-    uri = f"{snapshots.rstrip('/')}/{snapshot_id}/"
-    if not files.exists(f"{uri}manifest.json"):
-        files.delete(f"{uri}data")
-        size = sum(source["bytes"] for source in sources)
-        typed.coalesce(1 + size // _PART).write.parquet(f"{uri}data")
-        # Names without Spark's random part: writing the same snapshot again overwrites instead of adding.
-        for at, part in enumerate(files.list(f"{uri}data")):
-            files.rename(part.path, f"{uri}data/part-{at:05}.parquet")
-        manifest = {"snapshot_id": snapshot_id, "schema": _columns(contract), "rows": rows, "sources": sources}
-        files.write_json(f"{uri}manifest.json", manifest)
-    return {"snapshot_uri": uri, "snapshot_id": snapshot_id, "rows": rows}
