@@ -7,6 +7,7 @@ PARAMETER_TRIGGER_DETAIL = "TriggerDetail"  # free text, as the inside of a JSON
 PARAMETER_APPROVAL_STATUS = "ModelApprovalStatus"
 PARAMETER_CHAMPION_URI = "ChampionUri"
 PARAMETER_COMPARE_WITH_CHAMPION = "CompareWithChampion"
+PARAMETER_QUALITY_VERDICT_URI = "QualityVerdictUri"
 PARAMETER_SCORING_URI = "ScoringUri"
 
 # Steps whose outcome the outer loop reads.
@@ -25,6 +26,10 @@ SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
+# What the data's quality is counted as, by environment and project; the last also by verdict.
+QUALITY_METRICS = ("DataRows", "DataRulesFailed", "DataRowsQuarantined")
+VERDICT_METRIC = "DataVerdict"
+VERDICTS = ("pass", "warn", "block", "invalid")
 OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"

@@ -224,7 +224,8 @@ class Ruleset:
     def __post_init__(self) -> None:
         ok = 0 < len(self.rules) + len(self.anomalies) <= MOST_RULES and len(self.rules) > 0
         check(owner=self, field="rules", allowed=f"at least one rule, at most {MOST_RULES} with anomalies", ok=ok)
-        check_unique(owner=self, field="rules", names=[rule.dqdl for rule in self.rules])
+        # Engines give a rule's text back with other spaces.
+        check_unique(owner=self, field="rules", names=["".join(rule.dqdl.split()) for rule in self.rules])
         check_unique(owner=self, field="anomalies", names=[f"{each.kind} {each.column}" for each in self.anomalies])
         check_number(owner=self, field="max_quarantined", low=0, high=1)
         check_whole(owner=self, field="history_runs", low=2, high=100)

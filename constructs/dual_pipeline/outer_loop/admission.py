@@ -94,6 +94,7 @@ def admission(setting: Setting) -> Fragment:
                 "trouble": "",
                 "failedState": "",
                 "snapshotUri": "",
+                "verdict": {},
                 "pipelineExecutionArn": "",
                 "execution": {},
                 "packageArn": "",

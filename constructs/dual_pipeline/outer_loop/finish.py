@@ -115,6 +115,13 @@ def finish(setting: Setting) -> Fragment:
                     "state": {"S": jsonata("$failedState")},
                     "trigger": {"S": jsonata("$string($trigger)")},
                     "snapshot_uri": {"S": jsonata("$snapshotUri")},
+                    "quality_verdict": {"S": jsonata("$verdict.verdict & ''")},
+                    "quality_verdict_uri": {"S": jsonata("$verdict.uri & ''")},
+                    "quality_engine": {"S": jsonata("$verdict.engine & ''")},
+                    "rows": {"N": jsonata("$string($exists($verdict.rows) ? $verdict.rows : 0)")},
+                    "rows_quarantined": {
+                        "N": jsonata("$string($exists($verdict.quarantined) ? $verdict.quarantined : 0)")
+                    },
                     "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
                     "pipeline_version": {"S": jsonata("$execution.version & ''")},
                     "champion_uri": {"S": jsonata("$champion.model & ''")},

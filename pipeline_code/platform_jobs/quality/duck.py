@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from pipeline_code.platform_jobs.quality.rules import TABLE, Outcome, Rule, condition, literal
+from pipeline_code.platform_jobs.quality.rules import ROW_LEVEL, TABLE, Outcome, Rule, condition, literal
 
 _NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE"}
 
@@ -18,7 +18,9 @@ class DuckDb:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, source: str) -> None:
         self._connection = connection
-        types = [(str(row[0]), str(row[1])) for row in connection.execute(f"describe select * from {source}").fetchall()]
+        types = [
+            (str(row[0]), str(row[1])) for row in connection.execute(f"describe select * from {source}").fetchall()
+        ]
         self.columns: Mapping[str, str] = {name: "number" if kind in _NUMBERS else "string" for name, kind in types}
         selected = ", ".join(f"{_normal(name, kind)} as {_quoted(name)}" for name, kind in types)
         # `primary` is a word of DuckDB's own, which statements may use for the table after all when it is quoted.
@@ -28,7 +30,7 @@ class DuckDb:
     def evaluate(self, rules: Sequence[Rule]) -> list[Outcome]:
         """All of them but statements in one pass."""
         measured = [rule for rule in rules if rule["kind"] != "CustomSql"]
-        found = iter(self._one(*(f"{_measure(rule)}" for rule in measured)) if measured else ())
+        found = iter(self._one(*map(_measure, measured)) if measured else ())
         return [self._judge(rule, self._custom(rule) if rule["kind"] == "CustomSql" else next(found)) for rule in rules]
 
     def _one(self, *expressions: str) -> tuple[Any, ...]:
@@ -50,8 +52,10 @@ class DuckDb:
             return Outcome(False, None, "there is no value")
         if rule["kind"] == "ColumnExists":
             return Outcome(True, 1.0, "the column exists")
-        if rule["kind"] in ("IsComplete", "ColumnValues"):
-            return Outcome(value == 1.0, float(value), f"observed {value:.6g}")
+        if rule["kind"] in ROW_LEVEL:
+            share, seen = value
+            told = "there is no value" if seen is None else f"observed {seen:.6g}"
+            return Outcome(share == 1, None if seen is None else float(seen), told)
         number = float(value)
         return Outcome(_holds(rule, number), number, f"observed {number:.6g}")
 
@@ -84,11 +88,26 @@ def _measure(rule: Rule) -> str:
     if kind in ("RowCount", "ColumnExists"):
         return "count(*)"
     column = _quoted(rule["column"])
-    if kind in ("IsComplete", "Completeness"):
+    if kind in ROW_LEVEL:
+        satisfied = f"count(*) filter (where {condition(rule, column)}) / count(*)"
+        return f"[{satisfied}, {_seen(rule, column)}]"
+    if kind == "Completeness":
         return f"count({column}) / count(*)"
     if kind == "Mean":
         return f"avg({column})"
     if kind == "DistinctValuesCount":
         # Deequ counts texts, and a missing value as the text NullValue.
         return f"count(distinct coalesce(cast({column} as varchar), {literal('NullValue')}))"
-    return f"count(*) filter (where {condition(rule, column)}) / count(*)"
+    raise ValueError(f"DuckDB judges no rule of kind {kind}")
+
+
+def _seen(rule: Rule, column: str) -> str:
+    """The number that Deequ reports beside a row-level rule's outcome."""
+    if rule["kind"] == "IsComplete":
+        return f"count({column}) / count(*)"
+    if rule["operator"] in (">", ">="):
+        return f"cast(min({column}) as double)"
+    if rule["operator"] in ("<", "<="):
+        return f"cast(max({column}) as double)"
+    missing = f"{column} is null or " if rule["operator"] == "between" else ""
+    return f"count(*) filter (where {missing}{condition(rule, column)}) / count(*)"

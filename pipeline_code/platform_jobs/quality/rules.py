@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 Rule = Mapping[str, Any]
 
 TABLE = "primary"
+ROW_LEVEL = ("IsComplete", "ColumnValues")
 
 
 class Outcome(NamedTuple):
@@ -45,11 +46,6 @@ def _problem(engine: Engine, rule: Rule) -> str | None:
     if engine.rows == 0 and rule["kind"] not in ("RowCount", "ColumnExists"):
         return "there are no rows"
     return None
-
-
-def observed(value: float) -> Outcome:
-    """A value still to be judged."""
-    return Outcome(False, value, f"observed {value:.6g}")
 
 
 def condition(rule: Rule, value: str) -> str:

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from pipeline_code.platform_jobs.quality.logic import judge
 from pyspark.sql import SparkSession
 
 from dual_pipeline.ruleset import Rule, Ruleset
-from pipeline_code.platform_jobs.quality.logic import judge
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
