@@ -2,8 +2,8 @@
 
 import re
 
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\d+|'[^'\"\\]*'|<=|>=|<>|[-+*(),<>=]|\s+")
-_FUNCTIONS = ("abs", "avg", "coalesce", "count", "max", "min", "sum")
+_TOKEN = re.compile(r"count\(\*\)|[A-Za-z_]\w*|-?\d+|'[^'\"\\]*'|<=|>=|<>|[(),<>=]|\s+")
+_FUNCTIONS = ("avg", "coalesce", "count", "max", "min", "sum")
 _WORDS = frozenset(
     (*_FUNCTIONS, "and", "as", "between", "case", "distinct", "else", "end", "from", "in", "is", "not", "null", "or",
      "primary", "select", "then", "when", "where")
@@ -14,13 +14,13 @@ _SHAPE = re.compile(r"select (?P<number>.+) as (?P<alias>[a-z][a-z0-9_]*) from p
 def problem_of(sql: str) -> str | None:
     """Why a statement is not portable, or None.
 
-    Divisions by zero, averages of decimals and quotes within texts differ between the two.
+    Integers that overflow, divisions by zero, averages of decimals and quotes within texts differ between the two.
     """
     at = 0
     while at < len(sql):
         token = _TOKEN.match(sql, at)
         if token is None:
-            return f"write whole numbers, plain texts, + - * and comparisons, and no {sql[at]!r}"
+            return f"write whole numbers, plain texts and comparisons, and no {sql[at]!r}"
         at = token.end()
     if _SHAPE.fullmatch(sql) is None:
         return "write it in lower case as select ... as name from primary, with a where if need be"

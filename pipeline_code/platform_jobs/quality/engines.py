@@ -38,7 +38,8 @@ def choose(forced: str, has: Callable[[str], bool]) -> tuple[str, str]:
         if has(name):
             return name, ""
     return "duckdb", (
-        "data quality: DuckDB judges, for Deequ's jar is not installed; the rules are held to those on which both agree"
+        "data quality: DuckDB judges, for Deequ's jar is not installed; a ruleset takes only rules that are meant to"
+        " have the same verdict by both, which tests compare where the jar is"
     )
 
 

@@ -90,6 +90,8 @@ def test_only_rules_about_rows_may_quarantine(kind: Any) -> None:
     [
         ("select avg(1.5) as x from primary", "no '.'"),
         ("select sum(a) / count(*) as x from primary", "no '/'"),
+        ("select max(a) - min(a) as x from primary", "no '-'"),
+        ("select sum(a * 2) as x from primary", "no '*'"),
         ('select count("a") as x from primary', "no '\"'"),
         ("select count(*) from primary", "as select ... as name from primary"),
         ("select count(*) as x from other", "as select ... as name from primary"),
