@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ def jars() -> list[Path]:
     return found if any(jar.name.endswith(f"_{artifact}-{version}.jar") for jar in found) else []
 
 
-def spark_options() -> dict[str, str]:
+def spark_options() -> Mapping[str, str]:
     """What Spark needs to find them; beside its class path, so that the archive of its classes still fits."""
     found = jars()
     return {"spark.jars": ",".join(f"file://{jar}" for jar in found)} if found else {}

@@ -27,7 +27,8 @@ VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
 # What the data's quality is counted as, by environment and project; the last also by verdict.
-QUALITY_METRICS = ("DataRows", "DataRulesFailed", "DataRowsQuarantined")
+RULES_FAILED = "DataRulesFailed"
+QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")
 VERDICT_METRIC = "DataVerdict"
 VERDICTS = ("pass", "warn", "block", "invalid")
 OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -45,17 +45,14 @@ TABLES: dict[str, list[Row]] = {
     "null as text": [(1, 1, 1.0, "NullValue", True), (2, 2, 2.0, None, True), (3, 3, 3.0, "null", True)],
 }
 
+KINDS: tuple[Literal["IsComplete"], Literal["ColumnExists"]] = ("IsComplete", "ColumnExists")
 _NUMERIC = ("number", "big", "real")
 _BOUNDS: tuple[Any, ...] = (-1, 0, 1, 2, 2.5, 3)
 
 
 def _rules() -> list[Rule]:
     """Every kind with every operator that it may have, about every column that it may have."""
-    found = [
-        Rule(kind=kind, column=column)  # type: ignore[arg-type]
-        for kind in ("IsComplete", "ColumnExists")
-        for column in (*COLUMNS, "absent")
-    ]
+    found = [Rule(kind=kind, column=column) for kind in KINDS for column in (*COLUMNS, "absent")]
     orders: list[tuple[Any, Any]] = [(operator, bound) for operator in (">", ">=", "<", "<=") for bound in _BOUNDS]
     ranges: list[tuple[Any, Any]] = [("between", (0, 3)), ("between", (1, 3)), ("between", (-1.5, 2.5))]
     whole: list[tuple[Any, Any]] = [("=", 3), ("in", (1, 2, 4))]

@@ -27,12 +27,15 @@ def main() -> None:
     options, _ = parser.parse_known_args()
     spark = SparkSession.builder.appName("quality").getOrCreate()
     try:
-        open_engine = opener(spark)
+        open_engine, note = opener(spark)
     except EngineError as error:
         sys.exit(str(error))
+    if note:
+        print(note)
     document = run(
         spark,
         open_engine,
+        note=note,
         judged=Judged(options.run_id, options.input_snapshot, hashlib.sha256(options.ruleset.encode()).hexdigest()),
         ruleset=json.loads(options.ruleset),
         places=Places(options.input_history, options.output_history, options.output_snapshots, options.output_rows),

@@ -68,12 +68,12 @@ class Deequ(_Dqdl):
         super().__init__(spark, data)
         # pydeequ wants to know it before it is imported.
         os.environ.setdefault("SPARK_VERSION", spark.version)
-        from pydeequ.configs import DEEQU_MAVEN_COORD  # type: ignore[import-not-found,unused-ignore]
+        from pydeequ.configs import DEEQU_MAVEN_COORD
 
         self.version = str(DEEQU_MAVEN_COORD).rpartition(":")[2]
 
     def _answers(self, document: str) -> Sequence[Mapping[str, Any]]:
-        from pydeequ.dqdl import EvaluateDataQuality  # type: ignore[import-not-found,unused-ignore]
+        from pydeequ.dqdl import EvaluateDataQuality
 
         rows = EvaluateDataQuality.process(self._spark, self._data, document).collect()
         return [row.asDict() for row in rows]
@@ -86,9 +86,9 @@ class GlueDataQuality(_Dqdl):
     version = "glue"
 
     def _answers(self, document: str) -> Sequence[Mapping[str, Any]]:
-        from awsglue.context import GlueContext  # type: ignore[import-not-found,unused-ignore]
-        from awsglue.dynamicframe import DynamicFrame  # type: ignore[import-not-found,unused-ignore]
-        from awsgluedq.transforms import EvaluateDataQuality  # type: ignore[import-not-found,unused-ignore]
+        from awsglue.context import GlueContext
+        from awsglue.dynamicframe import DynamicFrame
+        from awsgluedq.transforms import EvaluateDataQuality
 
         context = GlueContext(self._spark.sparkContext)
         results = EvaluateDataQuality().process_rows(

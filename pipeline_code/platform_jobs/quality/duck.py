@@ -1,12 +1,21 @@
 """DuckDB as the engine: milliseconds, for tests and where Deequ is not to be had."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import duckdb
 
 from pipeline_code.platform_jobs.quality.rules import ROW_LEVEL, TABLE, Outcome, Rule, condition, literal
 
+_COMPARISONS: dict[str, Callable[[float, Any], bool]] = {
+    "=": lambda value, operand: bool(value == operand),
+    ">": lambda value, operand: bool(value > operand),
+    ">=": lambda value, operand: bool(value >= operand),
+    "<": lambda value, operand: bool(value < operand),
+    "<=": lambda value, operand: bool(value <= operand),
+    "between": lambda value, operand: bool(operand[0] < value < operand[1]),
+    "in": lambda value, operand: value in operand,
+}
 _NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE"}
 
 
@@ -61,16 +70,7 @@ class DuckDb:
 
 
 def _holds(rule: Rule, value: float) -> bool:
-    operator, operand = rule["operator"], rule["operand"]
-    return {
-        "=": lambda: value == operand,
-        ">": lambda: value > operand,
-        ">=": lambda: value >= operand,
-        "<": lambda: value < operand,
-        "<=": lambda: value <= operand,
-        "between": lambda: operand[0] < value < operand[1],
-        "in": lambda: value in operand,
-    }[operator]()
+    return _COMPARISONS[rule["operator"]](value, rule["operand"])
 
 
 def _quoted(name: str) -> str:

@@ -38,20 +38,18 @@ def choose(forced: str, has: Callable[[str], bool]) -> tuple[str, str]:
         if has(name):
             return name, ""
     return "duckdb", (
-        "data quality: DuckDB judges, for Deequ's jar is not installed; a ruleset takes only rules that are meant to"
-        " have the same verdict by both, which tests compare where the jar is"
+        "DuckDB judges the data, for Deequ's jar is not installed; a ruleset takes only rules that are meant to have"
+        " the same verdict by both, which tests compare where the jar is"
     )
 
 
-def opener(spark: SparkSession, environment: Mapping[str, str] = os.environ) -> Open:
-    """What opens a snapshot's folder with the chosen engine; prints a line if that is not the expected one."""
+def opener(spark: SparkSession, environment: Mapping[str, str] = os.environ) -> tuple[Open, str]:
+    """What opens a snapshot's folder with the chosen engine, and a sentence if that is not the expected one."""
     name, sentence = choose(environment.get(VARIABLE, ""), lambda each: _has(spark, each))
-    if sentence:
-        print(sentence)
     if name == "duckdb":
-        return lambda snapshot: _duckdb(spark, snapshot)
+        return lambda snapshot: _duckdb(spark, snapshot), sentence
     engine = {"awsgluedq": GlueDataQuality, "deequ": Deequ}[name]
-    return lambda snapshot: engine(spark, spark.read.parquet(data_of(snapshot)))
+    return lambda snapshot: engine(spark, spark.read.parquet(data_of(snapshot))), sentence
 
 
 def data_of(snapshot: str) -> str:

@@ -29,9 +29,15 @@ class Places(NamedTuple):
 
 
 def run(
-    spark: SparkSession, open_engine: Open, *, judged: Judged, ruleset: Mapping[str, Any], places: Places
+    spark: SparkSession,
+    open_engine: Open,
+    *,
+    judged: Judged,
+    ruleset: Mapping[str, Any],
+    places: Places,
+    note: str = "",
 ) -> dict[str, Any]:
-    """The verdict document."""
+    """The verdict document; `note` says why the engine is not the one to be expected."""
     files = Files(spark)
     engine = open_engine(judged.snapshot_uri)
     rules: Sequence[Rule] = ruleset["rules"]
@@ -56,6 +62,7 @@ def run(
         anomalies=list(zip(ruleset["anomalies"], compared, strict=True)),
         quarantined=quarantined,
         notes=notes,
+        engine_note=note,
     )
     if document["verdict"] != "block":
         files.write_json(places.output_history, history.appended(entries, entry, most=ruleset["history_runs"]))

@@ -40,6 +40,7 @@ def verdict(
     anomalies: Sequence[tuple[Rule, Outcome]] = (),
     quarantined: Quarantined = Quarantined(),  # noqa: B008
     notes: Sequence[str] = (),
+    engine_note: str = "",
 ) -> dict[str, Any]:
     """`block` if a blocking rule failed or quarantine was refused, `warn` if anything else did, else `pass`.
 
@@ -68,6 +69,7 @@ def verdict(
         "training_snapshot_uri": None if blocked else quarantined.snapshot_uri or judged.snapshot_uri,
         "engine": engine.name,
         "engine_version": engine.version,
+        "engine_note": engine_note,
         "rows": engine.rows,
         "quarantined_rows": quarantined.rows,
         "quarantine_uri": quarantined.uri,

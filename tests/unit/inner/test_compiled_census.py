@@ -202,16 +202,19 @@ def test_the_package_remembers_within_the_limits(steps: dict[str, Json]) -> None
         "Parameters.RunId": "census-20261121-083000-9f8e7d6c",
         "Parameters.TriggerReason": "new data: s3://bucket/raw/census.csv",
         "Parameters.ChampionUri": "s3://bucket/census/executions/abc123def456/evaluate/model/",
+        "Parameters.QualityVerdictUri": "s3://bucket/census/runs/5f3a9b1c-0000-4000-8000-000000000000_5f3a9b1c/verdict.json",
         "Parameters.ModelApprovalStatus": "PendingManualApproval",
         "Execution.PipelineExecutionId": "abc123def456",
     }
     request = resolve(arguments, values)
     assert [] == list(check_request("CreateModelPackage", request))
     wanted = {"run_id", "reason", "snapshot_uri", "champion_uri", "execution_id", "definition_hash", "commit", "image"}
+    wanted.add("quality_verdict_uri")
     codes = {f"code_{step}" for step in ("baseline", "decide", "evaluate", "preprocess", "profile", "train")}
     assert wanted | codes == request["CustomerMetadataProperties"].keys()
     assert request["SamplePayloadUrl"].endswith("/sample_payload.tar.gz")
     assert request["DriftCheckBaselines"]["ModelDataQuality"]["Statistics"]["S3Uri"].endswith("/drift_baseline.json")
+    assert request["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"].endswith("/verdict.json")
     assert request["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].endswith("/evaluation.json")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -136,7 +137,8 @@ def test_an_engine_that_is_not_there_is_refused(forced: str, sentence: str) -> N
 class Judge:
     """An engine as far as a verdict names it."""
 
-    name, version, columns, rows = "duckdb", "2.0.0", {"a": "number"}, 1000
+    name, version, rows = "duckdb", "2.0.0", 1000
+    columns: Mapping[str, str] = {"a": "number"}
 
     def evaluate(self, rules: Any) -> list[Outcome]:
         return []

@@ -41,7 +41,7 @@ def job(spark: SparkSession, tmp_path: Path) -> Job:
         history = f"{home}/quality/history.json"
         places = Places(history, history, f"{home}/snapshots/", f"{home}/quarantine/{run_id}/rows/")
         judged = Judged(run_id, made["snapshot_uri"], "0" * 64)
-        return run(spark, opener(spark, {"QUALITY_ENGINE": "duckdb"}), judged=judged, ruleset=rules, places=places)
+        return run(spark, opener(spark, {"QUALITY_ENGINE": "duckdb"})[0], judged=judged, ruleset=rules, places=places)
 
     return judge
 
