@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
@@ -67,16 +67,16 @@ def read_lines(spark: SparkSession, raw: Sequence[RawFile], contract: Contract) 
     lines = reduce(DataFrame.unionAll, frames).join(F.broadcast(known), "_uri")
     header = F.coalesce(F.col("_text") == F.col("_first"), F.lit(False))
     row = ~header & F.coalesce(F.trim("_text") != "", F.lit(True))
-    texts = {name: F.trim(name) for name in columns_of(contract)}
     missing = list(contract["missing"])
-    return lines.select(
+    trimmed = lines.withColumns({name: F.trim(name) for name in columns_of(contract)})
+    return trimmed.select(
         "_source",
         "_bytes",
         header.alias("_header"),
         row.alias("_row"),
         "_fault",
         F.when(F.col("_fault").isNotNull(), F.substring("_text", 1, 200)).alias("_start"),
-        *(F.when(~text.isin(missing), text).alias(name) for name, text in texts.items()),
+        *(F.when(~F.col(name).isin(missing), F.col(name)).alias(name) for name in columns_of(contract)),
     )
 
 
@@ -126,12 +126,13 @@ def _csv_lines(spark: SparkSession, group: Sequence[RawFile], contract: Contract
         # Bytes that are not UTF-8 become the replacement character.
         F.decode(F.expr(r"cast(trim(trailing '\r' from value) as binary)"), "UTF-8").alias("_text"),
     )
-    text = F.col("_text")
-    quotes, commas = (F.length(text) - F.length(F.translate(text, sign, "")) for sign in ('"', ","))
+    text, length = F.col("_text"), F.octet_length("_text")
+    quotes, commas = (length - F.octet_length(F.replace(text, F.lit(sign))) for sign in ('"', ","))
+    unreadable = reduce(Column.__or__, (text.contains(sign) for sign in ("\ufffd", "\r", "\0")))
     fault = (
-        F.when(text.rlike(r"[\x00\r\ufffd]"), "encoding")
-        .when(quotes % 2 == 1, "quotes")
-        .when(commas > _FIELDS, "fields")
+        F.when(unreadable, "encoding")
+        .when(text.contains('"') & (quotes % 2 == 1), "quotes")
+        .when((length > _FIELDS) & (commas > _FIELDS), "fields")
     )
     options = {"columnNameOfCorruptRecord": "_corrupt", "mode": "PERMISSIVE", "escape": '"'}
     return (
