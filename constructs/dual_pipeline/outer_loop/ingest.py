@@ -15,7 +15,7 @@ def ingest(setting: Setting) -> Fragment:
     limits, project = setting.project.limits, setting.project
     data = f"s3://{setting.data_bucket}/{project.name}"
     run = f"'{project.name}/runs/' & $runId"
-    culprit = "$trigger.source.key in $ingest.rejected.key"
+    culprit = "$ingest.trigger = 'rejected'"
     states: dict[str, State] = {
         "IngestData": glue_job(
             setting,
@@ -24,7 +24,9 @@ def ingest(setting: Setting) -> Fragment:
                 "--input_raw": f"{data}/raw/",
                 "--output_snapshots": f"{data}/snapshots/",
                 "--output_result": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest.json'"),
+                "--output_files": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest-files.json'"),
                 "--contract": project.contract.to_json(),
+                "--trigger_key": jsonata("$type($trigger.source) = 'object' ? $trigger.source.key : ''"),
             },
             timeout_s=seconds(limits.ingest),
             next_="ReadIngest",

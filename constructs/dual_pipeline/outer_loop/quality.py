@@ -12,7 +12,7 @@ CLOUDWATCH_ERRORS = (
 )
 
 # The rules judge all files of a snapshot together, so that only a lone one is known to be to blame.
-_ALONE = "($count([$ingest.sources.key]) = 1 and $trigger.source.key in $ingest.sources.key)"
+_ALONE = "($ingest.files.accepted = 1 and $ingest.trigger = 'accepted')"
 _SUSPECTS = """(
   $keys := $join($reverse([$ingest.sources.key]), ', ');
   '; no file was moved, for any of these may be the cause, newest first: '

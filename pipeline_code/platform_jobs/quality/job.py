@@ -88,6 +88,8 @@ def _quarantine(
     bad = marked.where(F.size(REASONS) > 0)
     count = bad.count()
     most = ruleset["max_quarantined"]
+    if count == engine.rows:
+        return Quarantined(refused=f"all {count} rows would be quarantined")
     if count > most * engine.rows:
         refused = f"{count} of {engine.rows} rows would be quarantined, more than the share {most:g} allows"
         return Quarantined(refused=refused)
@@ -101,6 +103,7 @@ def _quarantine(
         snapshots=places.output_snapshots,
         sources=manifest["sources"],
         schema=manifest["schema"],
+        label=manifest["label"],
     )
     marked.unpersist()
     names = tuple(rule["rule"] for rule in rules)

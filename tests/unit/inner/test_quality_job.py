@@ -37,7 +37,9 @@ def job(spark: SparkSession, tmp_path: Path) -> Job:
         data = spark.createDataFrame(rows, SCHEMA)
         sources = [{"key": "raw/a.csv", "rows": len(rows), "bytes": 99}]
         schema = dict(data.dtypes)
-        made = write_snapshot(Files(spark), data, snapshots=f"{home}/snapshots", sources=sources, schema=schema)
+        made = write_snapshot(
+            Files(spark), data, snapshots=f"{home}/snapshots", sources=sources, schema=schema, label="flag"
+        )
         history = f"{home}/quality/history.json"
         places = Places(history, history, f"{home}/snapshots/", f"{home}/quarantine/{run_id}/rows/")
         judged = Judged(run_id, made["snapshot_uri"], "0" * 64)
@@ -98,9 +100,22 @@ def test_a_rule_to_set_apart_by_a_missing_column_blocks(job: Job) -> None:
     )
 
 
-def test_no_rows_block(job: Job) -> None:
+def test_all_rows_are_never_set_apart(job: Job) -> None:
+    """Nothing would be left to train on, whatever share is allowed."""
+    found = job(BAD[:2], ruleset(Rule(kind="RowCount", operator=">", operand=0), AGES, max_quarantined=1.0))
+    assert ("block", "all 2 rows would be quarantined") == (found["verdict"], found["reasons"][0])
+
+
+def test_no_rows_block(spark: SparkSession, tmp_path: Path) -> None:
     """An empty snapshot fails its rules and crashes nothing."""
-    assert "block" == job([], ruleset(MANY, AGES, anomalies=(Anomaly(kind="Mean", column="number"),)))["verdict"]
+    snapshot = f"file://{tmp_path}/snapshots/empty/"
+    spark.createDataFrame([], SCHEMA).write.parquet(f"{snapshot}data")
+    rules = ruleset(MANY, AGES, anomalies=(Anomaly(kind="Mean", column="number"),))
+    history = f"file://{tmp_path}/history.json"
+    open_engine, _ = opener(spark, {"QUALITY_ENGINE": "duckdb"})
+    places = Places(history, history, f"file://{tmp_path}/snapshots/", f"file://{tmp_path}/rows/")
+    found = run(spark, open_engine, judged=Judged("run", snapshot, "0" * 64), ruleset=rules, places=places)
+    assert ("block", 0) == (found["verdict"], found["rows"])
 
 
 def test_history_grows_by_runs_that_pass(job: Job, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ PACKAGES = {
 }
 # Modules beside the steps that run in containers, and what the thinnest of these ships.
 SHARED = {"__init__": set(), "contract": set(), "tables": {"numpy", "pyarrow"}, "inference": {"numpy", "xgboost"}}
-GLUE = {"awsglue", "awsgluedq", "pyspark"}
+GLUE = {"awsglue", "awsgluedq", "py4j", "pyspark"}
 # What judges data quality outside Glue; imported where it is chosen.
 ELSEWHERE = {"duckdb", "pydeequ"}
 
