@@ -23,6 +23,7 @@ from dual_pipeline.model_project import (
     Rollout,
     Training,
 )
+from dual_pipeline.ruleset import Rule, Ruleset
 from pipeline_code.census.project import CENSUS
 
 
@@ -149,6 +150,14 @@ def test_segments_are_columns_of_the_data() -> None:
     """A segment that the data does not have is refused with the columns it has."""
     with pytest.raises(ConfigError, match=r"^Gates\.segments must name columns of the data contract, got \['sex'\]"):
         replace(CENSUS, gates=Gates(segments=("sex",)))
+
+
+def test_rules_are_about_columns_of_the_data() -> None:
+    """A rule about a column that the contract lacks is refused before anything is deployed."""
+    ruleset = Ruleset(rules=(Rule(kind="IsComplete", column="sex"),))
+    wanted = r'^ModelProject\.ruleset must fit the data contract: IsComplete "sex" names the column sex, which the data'
+    with pytest.raises(ConfigError, match=wanted):
+        replace(CENSUS, ruleset=ruleset)
 
 
 def test_mlflow_is_refused_by_name() -> None:

@@ -22,7 +22,7 @@ from dual_pipeline.definition import all_steps, steps_of
 from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.model_project import Instances, Training
-from dual_pipeline.placeholders import canonical
+from dual_pipeline.placeholders import PLACEHOLDERS, canonical
 from dual_pipeline_local.sagemaker.pipelines.conditions import holds
 from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
 from pipeline_code.census import contract, inference
@@ -241,6 +241,15 @@ def test_free_text_reaches_the_model_card_alone(
     card = json.dumps(steps["Register"]["Arguments"]["ModelCard"])
     assert (1, 1) == (definition.count(free), card.count(free))
     assert "" == parameters["TriggerDetail"]["DefaultValue"]
+
+
+def test_the_verdict_on_the_data_reaches_the_package_alone(
+    definition: str, steps: dict[str, Json], parameters: dict[str, Json]
+) -> None:
+    """It differs in every run, so that no cached step may see it; an execution by hand need not give it."""
+    told = '"Parameters.QualityVerdictUri"'
+    assert (2, 2) == (definition.count(told), json.dumps(steps["Register"]["Arguments"]).count(told))
+    assert PLACEHOLDERS["no_verdict_uri"] == parameters["QualityVerdictUri"]["DefaultValue"]
 
 
 def test_numbers_out_of_range_end_in_one_sentence(steps: dict[str, Json], parameters: dict[str, Json]) -> None:
