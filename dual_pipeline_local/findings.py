@@ -57,13 +57,13 @@ def gather(view: RunView, aws: LocalAws, deployment: Deployment, *, folder: Path
     evaluation = _document(aws, f"{uri}/{EVALUATION_FILE}") if uri else {}
     released = view.outcome == "released"
     return Findings(
-        quality_engine=verdict.get("engine"),
+        quality_engine=f"{verdict['engine']} {verdict['engine_version']}" if "engine" in verdict else None,
         metrics=dict(_metrics(evaluation)),
         baseline=_baseline(evaluation),
         champion=_sentence(evaluation, "champion"),
         tuning=_sentence(evaluation, "tuning"),
         trials=tuple(_trials(view, aws)),
-        warnings=tuple(evaluation.get("warnings", ())),
+        warnings=(*filter(None, [verdict.get("engine_note")]), *evaluation.get("warnings", ())),
         has_page=_keep_page(aws, uri, folder / EVALUATION_PAGE),
         prediction=_predict(aws, deployment["EndpointName"], _document(aws, f"{uri}/{GOLDEN_ROWS_FILE}"))
         if released

@@ -29,7 +29,7 @@ from dual_pipeline.model_project import (
     Training,
     Tuning,
 )
-from dual_pipeline.ruleset import Rule, Ruleset
+from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -56,6 +56,7 @@ SETTINGS = (
     Column,
     Ruleset,
     Rule,
+    Anomaly,
 )
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 
