@@ -295,7 +295,7 @@ def _environment(role: str, workspace: _Workspace, libraries: list[Path]) -> dic
     # `s3://bucket/...` is the bucket's folder; a bucket that no argument names does not exist
     options = {
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
-        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
         **{
             f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback": f"file://{workspace.s3 / bucket}"
             for bucket in workspace.buckets()
