@@ -105,7 +105,7 @@ def _sample(rows: DataFrame, label: str) -> DataFrame:
         rows.where(F.col(label).eqNullSafe(row[0])).orderBy(*order).limit(_SAMPLE_ROWS // len(counted))
         for row in counted
     ]
-    return reduce(DataFrame.unionAll, drawn).coalesce(1).sortWithinPartitions(*order)
+    return reduce(DataFrame.unionAll, drawn, rows.limit(0)).coalesce(1).sortWithinPartitions(*order)
 
 
 def _place(files: Files, written: str, target: str) -> int:

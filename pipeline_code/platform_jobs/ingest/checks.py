@@ -36,6 +36,8 @@ def count(lines: DataFrame, files: int, contract: Contract) -> Sequence[Counts]:
     for name, kind in columns_of(contract).items():
         if kind in _NUMBERS:
             bad[_untyped(name)] = (F.col(name).isNotNull() & typed(name, kind).isNull(), F.substring(name, 1, 200))
+    for name in contract["key"]:
+        bad[_keyless(name)] = (F.col(name).isNull() & F.col("_fault").isNull(), F.lit(""))
     none = {"rows": 0, "headers": 0, "bytes": 0, "longest": 0, **dict.fromkeys(bad, 0)}
     counted = lines.groupBy("_source").agg(
         F.count_if("_row").alias("rows"),
@@ -70,6 +72,9 @@ def problem_of(raw: RawFile, counts: Counts, contract: Contract, *, claimed: int
     for name, kind in columns_of(contract).items():
         if number := counts.get(_untyped(name)):
             return f"has {number} values of {name} that are no {kind}, for example {_example(counts, _untyped(name))}"
+    for name in contract["key"]:
+        if number := counts[_keyless(name)]:
+            return f"has {number} rows of {counts['rows']} without {name}, which is part of the key"
     return None
 
 
@@ -87,6 +92,10 @@ def _lost(raw: RawFile, counts: Counts, claimed: int) -> str | None:
 
 def _untyped(name: str) -> str:
     return f"untyped_{name}"
+
+
+def _keyless(name: str) -> str:
+    return f"keyless_{name}"
 
 
 def _example(counts: Counts, name: str) -> str:

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from lake import GOOD, HEADER, Lake
 from pipeline_code.platform_jobs.files import File, Files
 from pipeline_code.platform_jobs.ingest import logic
+from pipeline_code.platform_jobs.snapshot import write_snapshot
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
@@ -198,6 +199,23 @@ def test_a_snapshot_holds_a_sample_of_its_rows(lake: Lake) -> None:
     for name in ("sample", "data"):
         path = Path(name, "part-00000.parquet")
         assert (folder / path).read_bytes() == (again / path).read_bytes()
+
+
+def test_no_rows_are_a_snapshot_too(lake: Lake) -> None:
+    """Whoever leaves out every row still gets files that can be read, with the columns and types."""
+    rows = lake.spark.createDataFrame([], "age int, income string")
+    written = write_snapshot(
+        Files(lake.spark),
+        rows,
+        snapshots=lake.snapshots.as_uri(),
+        sources=[],
+        schema={"age": "integer", "income": "string"},
+        label="income",
+    )
+    assert 0 == written["rows"]
+    for name in ("data", "sample"):
+        table = pq.read_table(lake.snapshots / written["snapshot_id"] / name / "part-00000.parquet")
+        assert (0, ["age", "income"]) == (table.num_rows, table.column_names)
 
 
 def after(call: Any, do: Any) -> Any:
