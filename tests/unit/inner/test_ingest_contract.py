@@ -130,7 +130,11 @@ def result(
         ("a", "accepted", "b is empty"),
         ("b", "rejected", "b is empty"),
         ("c", "absent", "c is empty"),
-        ("d", "absent", "d started the run but is not among the raw files: it was deleted or renamed"),
+        (
+            "d",
+            "absent",
+            "d started the run but is not among the raw files: it was deleted, or its name begins with _ or .",
+        ),
     ],
 )
 def test_what_became_of_the_file_that_started_the_run(trigger: str, outcome: str, first: str) -> None:

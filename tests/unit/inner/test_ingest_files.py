@@ -165,7 +165,7 @@ def test_the_only_file_is_gone(lake: Lake) -> None:
     result = lake.ingest(trigger="census/raw/gone.csv")
     assert ("rejected", "absent") == (result["status"], result["trigger"])
     assert [
-        "census/raw/gone.csv started the run but is not among the raw files: it was deleted or renamed",
+        "census/raw/gone.csv started the run but is not among the raw files: it was deleted, or its name begins with _ or .",
         f"there is no file in {lake.raw.as_uri()}/",
     ] == result["reasons"]
 
