@@ -33,7 +33,10 @@ def result_of(
     first = [*its_own, *(file for file in rejected if file["key"] != trigger)]
     reasons = [f"{file['key']} {file['reason']}" for file in first]
     if outcome == "absent" and not its_own:
-        reasons.insert(0, f"{trigger} started the run but is not among the raw files: it was deleted or renamed")
+        reasons.insert(
+            0,
+            f"{trigger} started the run but is not among the raw files: it was deleted, or its name begins with _ or .",
+        )
     if not sources and not rejected:
         reasons.append(f"there is no file in {raw}")
     return {

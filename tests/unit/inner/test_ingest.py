@@ -59,6 +59,15 @@ def test_a_key_keeps_the_row_written_last(lake: Lake) -> None:
     assert [(1, "new", 1.0, "low"), (2, "only", 1.0, "low")] == lake.rows(lake.ingest(key=("age",)))
 
 
+def test_a_row_without_its_key_refuses_its_file(lake: Lake) -> None:
+    """Rows that lack the key cannot be told apart, so none of them may stand for the others."""
+    lake.put("a.csv", f"{HEADER}\n0,1,x,1,low\n")
+    lake.put("b.csv", f"{HEADER}\n0,2,x,1,low\n0,?,y,1,low\n0,,z,1,low\n")
+    result = lake.ingest(key=("age", "job"))
+    assert {"b.csv": "has 2 rows of 3 without age, which is part of the key"} == lake.reasons(result)
+    assert [(1, "x", 1.0, "low")] == lake.rows(result)
+
+
 def test_the_same_rows_give_the_same_snapshot_and_are_written_once(lake: Lake) -> None:
     """Order, file names and column order do not matter; a complete snapshot is reused as it is."""
     lake.put("a.csv", GOOD)
