@@ -11,10 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline_code.platform_jobs.quality.rules import TABLE, Outcome, Rule
+
+DEEQU_CLASS = "com/amazon/deequ/dqdl/EvaluateDataQuality.class"
 
 
 def normal(data: DataFrame) -> DataFrame:
@@ -42,8 +45,10 @@ class _Dqdl(ABC):
     def evaluate(self, rules: Sequence[Rule]) -> list[Outcome]:
         """All of them but statements in one ruleset; Deequ reports one statement's number for another's."""
         together = [rule for rule in rules if rule["kind"] != "CustomSql"]
-        batches = [*([together] if together else []), *([rule] for rule in rules if rule["kind"] == "CustomSql")]
-        found: dict[str, Outcome] = {}
+        statements = [rule for rule in rules if rule["kind"] == "CustomSql"]
+        empty = [rule for rule in statements if self._selects_nothing(rule)]
+        found = {rule["rule"]: Outcome(False, None, "there is no value") for rule in empty}
+        batches = [*([together] if together else []), *([rule] for rule in statements if rule not in empty)]
         for batch in batches:
             document = f"Rules = [ {', '.join(rule['rule'] for rule in batch)} ]"
             # Answers come in no order, and a rule's text with other spaces.
@@ -53,6 +58,15 @@ class _Dqdl(ABC):
                     raise LookupError(f"{self.name} gave no outcome for {rule['rule']}, but for {sorted(answers)}")
                 found[rule["rule"]] = _outcome(rule, answers[_bare(rule["rule"])])
         return [found[rule["rule"]] for rule in rules]
+
+    def _selects_nothing(self, rule: Rule) -> bool:
+        """Deequ would take no value for a 0, which may pass."""
+        try:
+            rows = self._spark.sql(str(rule["sql"])).collect()
+        except PySparkException:
+            # Deequ says what is wrong with it.
+            return False
+        return not rows or rows[0][0] is None
 
     @abstractmethod
     def _answers(self, document: str) -> Sequence[Mapping[str, Any]]:
@@ -68,15 +82,21 @@ class Deequ(_Dqdl):
         super().__init__(spark, data)
         # pydeequ wants to know it before it is imported.
         os.environ.setdefault("SPARK_VERSION", spark.version)
-        from pydeequ.configs import DEEQU_MAVEN_COORD
-
-        self.version = str(DEEQU_MAVEN_COORD).rpartition(":")[2]
+        self.version = _jar_version(spark)
 
     def _answers(self, document: str) -> Sequence[Mapping[str, Any]]:
         from pydeequ.dqdl import EvaluateDataQuality
 
         rows = EvaluateDataQuality.process(self._spark, self._data, document).collect()
         return [row.asDict() for row in rows]
+
+
+def _jar_version(spark: SparkSession) -> str:
+    """The release by the name of the jar that Spark has, whatever pydeequ was made for."""
+    jvm: Any = spark.sparkContext._jvm
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    found = re.search(r"deequ-([\w.-]+)\.jar!", str(loader.getResource(DEEQU_CLASS)))
+    return found[1] if found else "unknown"
 
 
 class GlueDataQuality(_Dqdl):

@@ -9,12 +9,11 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipeline_code.platform_jobs.files import Files
-from pipeline_code.platform_jobs.quality.dqdl import Deequ, GlueDataQuality
+from pipeline_code.platform_jobs.quality.dqdl import DEEQU_CLASS, Deequ, GlueDataQuality
 from pipeline_code.platform_jobs.quality.rules import Engine
 
 VARIABLE = "QUALITY_ENGINE"
 NAMES = ("awsgluedq", "deequ", "duckdb")
-_DEEQU = "com.amazon.deequ.dqdl.EvaluateDataQuality"
 
 Open = Callable[[str], Engine]
 
@@ -61,7 +60,7 @@ def _has(spark: SparkSession, name: str) -> bool:
     if name == "deequ":
         jvm: Any = spark.sparkContext._jvm
         loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        there = loader.getResource(_DEEQU.replace(".", "/") + ".class") is not None
+        there = loader.getResource(DEEQU_CLASS) is not None
         return there and importlib.util.find_spec("pydeequ") is not None
     return importlib.util.find_spec(name) is not None
 

@@ -53,7 +53,7 @@ VARIABLES: dict[str, Any] = {
         "problem": "",
         "uri": "s3://data-bucket/census/runs/5f3a_9b1c/verdict.json",
         "verdict": "warn",
-        "engine": "deequ 2.0.21-spark-3.5",
+        "engine": "deequ 2.1.0-spark-3.5",
         "rows": 1000,
         "failed": 1,
         "quarantined": 2,
