@@ -25,7 +25,9 @@ Machine = Callable[..., str]
 @pytest.fixture(scope="module")
 def machine(emulator: Any) -> Machine:
     """Makes a machine of states as they ship, which starts with one of them and ends where they would go on."""
-    environment = Environment(name="dev", region="eu-west-1", projects=(replace(CENSUS, name="documents"),))
+    environment = Environment(
+        name="dev", region="eu-west-1", projects=(replace(CENSUS, name="documents", smoke_training=None),)
+    )
     setting = Setting(
         environment=environment,
         project=environment.projects[0],

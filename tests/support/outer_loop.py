@@ -24,7 +24,7 @@ from botocore.config import Config
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Limits
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from dual_pipeline.reaper import reaper_definition
 from pipeline_code.census.project import CENSUS
 
@@ -92,6 +92,9 @@ HAPPY: dict[str, Any] = {
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
     "ReadVerdict": {"Body": base64.b64encode(b'{"verdict": "warn", "reasons": ["few rows"]}').decode()},
+    "SmokeTrain": {"TrainingJobStatus": "Completed"},
+    "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": MODEL}},
+    "SaveModel": {"ModelArn": f"{ARN}:model/model-new"},
     "ListApproved": {"ModelPackageSummaryList": []},
     "StartTraining": {"PipelineExecutionArn": EXECUTION},
     "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded"},
@@ -148,6 +151,9 @@ def setting(name: str, **limits: Any) -> Setting:
         topic_arn=TOPIC,
         model_role_arn=f"arn:aws:iam::{ACCOUNT}:role/model",
         rollback_alarms=("errors",),
+        training_code=TrainingCode(
+            image="image", role_arn=f"arn:aws:iam::{ACCOUNT}:role/training", uri="s3://code/alone.gz", file="alone.gz"
+        ),
     )
 
 

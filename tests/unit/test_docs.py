@@ -25,10 +25,12 @@ from dual_pipeline.model_project import (
     ModelProject,
     OptionalSteps,
     Rollout,
+    SmokeTraining,
     Training,
     Tuning,
 )
 from dual_pipeline.ruleset import Rule, Ruleset
+from dual_pipeline.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -42,6 +44,7 @@ SETTINGS = (
     FloatRange,
     Choices,
     Training,
+    SmokeTraining,
     Tuning,
     OptionalSteps,
     ExternalCheck,
@@ -50,6 +53,7 @@ SETTINGS = (
     Approval,
     Rollout,
     Limits,
+    Workflow,
     DataContract,
     Column,
     Ruleset,

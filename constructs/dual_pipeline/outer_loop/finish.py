@@ -33,12 +33,12 @@ def finish(setting: Setting) -> Fragment:
 
     `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
     """
+    to_release = (("$outcome = ''", setting.approval_state), ("$mayHoldRelease", "FreeReleaseLock"))
     states: dict[str, State] = {
         "FreeLocks": choice(
             ("$mayHoldTraining", "FreeTrainingLock"),
             ("$pending != ''", "StartTrailing"),
-            ("$outcome = ''", setting.approval_state),
-            ("$mayHoldRelease", "FreeReleaseLock"),
+            *(to_release if setting.project.inner_loop else ()),
             default="Record",
         ),
         # `pending` stays on the item until an admitted run takes it along, so that no crash in between loses it.
@@ -90,18 +90,6 @@ def finish(setting: Setting) -> Fragment:
                     "'the trailing run could not be started, start it by hand: ' & $states.errorOutput.Error"
                 ),
             },
-            next_="FreeLocks",
-        ),
-        "FreeReleaseLock": free_lock(
-            setting.table_name,
-            setting.item_key(f"LOCK#release#{setting.prefix}"),
-            owner="$me",
-            gone={"mayHoldRelease": False},
-            troubled={
-                "mayHoldRelease": False,
-                "trouble": "the release lock could not be freed and holds others up until its lease ends",
-            },
-            freed={"mayHoldRelease": False},
             next_="FreeLocks",
         ),
         "Record": task(
@@ -156,6 +144,19 @@ def finish(setting: Setting) -> Fragment:
         "Ended": {"Type": "Succeed"},
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
+    if setting.project.inner_loop:
+        states["FreeReleaseLock"] = free_lock(
+            setting.table_name,
+            setting.item_key(f"LOCK#release#{setting.prefix}"),
+            owner="$me",
+            gone={"mayHoldRelease": False},
+            troubled={
+                "mayHoldRelease": False,
+                "trouble": "the release lock could not be freed and holds others up until its lease ends",
+            },
+            freed={"mayHoldRelease": False},
+            next_="FreeLocks",
+        )
     return Fragment(
         states=states,
         statements=(

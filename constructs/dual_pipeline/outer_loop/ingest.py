@@ -113,7 +113,7 @@ def ingest(setting: Setting) -> Fragment:
             next_="GateData",
         ),
         "GateData": choice(
-            ("$verdict.verdict in ['pass', 'warn']", "ReadChampion"),
+            ("$verdict.verdict in ['pass', 'warn']", setting.checked_data_state),
             (
                 "$verdict.verdict = 'block'",
                 "ChooseQuarantine",

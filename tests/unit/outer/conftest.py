@@ -11,7 +11,7 @@ import pytest
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Rollout
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from pipeline_code.census.project import CENSUS
 
 stepfunctions = importlib.import_module("ministack.services.stepfunctions")
@@ -32,6 +32,12 @@ def make_setting(environment: Environment) -> Setting:
         topic_arn="arn:aws:sns:eu-west-1:111122223333:topic",
         model_role_arn="arn:aws:iam::111122223333:role/model",
         rollback_alarms=("errors", "latency"),
+        training_code=TrainingCode(
+            image="111122223333.dkr.ecr.eu-west-1.amazonaws.com/xgboost:1",
+            role_arn="arn:aws:iam::111122223333:role/training",
+            uri="s3://artifact-bucket/census/code/0123.tar.gz",
+            file="0123.tar.gz",
+        ),
     )
 
 

@@ -229,12 +229,16 @@ def test_the_role_allows_what_the_states_do(scaled_definition: Definition, scale
         # what the services ask for beyond the call itself; each statement names the page that says so
         "application-autoscaling:*",
         "cloudwatch:D*Alarms",
+        "events:*Rule",
+        "events:PutTargets",
         "glue:*JobRun*",
         "iam:*",
         "kms:*",
         "s3:*",
         "sagemaker:AddTags",
+        "sagemaker:*TrainingJob",
         "sagemaker:DescribeEndpointConfig",
+        "sagemaker:ListTags",
         "sagemaker:UpdateEndpointWeightsAndCapacities",
     }
     assert needed - granted == set()
@@ -292,7 +296,7 @@ def test_the_lease_outlives_training(setting: Setting) -> None:
 PICKS = {
     "CheckInput": ["ClaimEvent"],
     "CheckIngest": ["EvaluateDataQuality"],
-    "GateData": ["ReadChampion"],
+    "GateData": ["SmokeTrain"],
     "HasChampion": ["StartTraining"],
     "AwaitTrainingDecide": ["AwaitTrainingSleep", "ListSteps"],
     "CheckTraining": ["ReadEvaluation"],
