@@ -177,6 +177,7 @@ def _task_problems(place: Place, workflow: Workflow) -> Iterator[str]:
     if pattern not in patterns:
         known = " or ".join(f".{each}" if each else "none" for each in patterns)
         yield f"{where}/Resource must have a pattern that {called} knows ({known}), got {resource!r}: change its ending"
+        return
     if match["sdk"]:
         yield from _grant_problems(place, match["service"], workflow)
         return
@@ -250,7 +251,7 @@ def _name_problems(place: Place, called: str) -> Iterator[str]:
             f" {name!r}: build it on ${{NamePrefix}} and the execution's name"
         )
     elif not name.startswith("${NamePrefix}"):
-        yield f"{place.where} must give a {field} that begins with ${{NamePrefix}}, got {name!r}: begin it so"
+        yield f"{place.where} must begin {field} with ${{NamePrefix}}, got {name!r}: rename it"
 
 
 def _cap_problems(place: Place) -> Iterator[str]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -137,8 +137,10 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
     return {"StateMachines": machines, "MockedResponses": responses}
 
 
-def setting(name: str, **limits: Any) -> Setting:
+def setting(name: str, *, inner_loop: bool = True, **limits: Any) -> Setting:
     project = replace(CENSUS, name=name, limits=Limits(**limits))
+    if not inner_loop:
+        project = replace(project, inner_loop=False, tuning=None)
     return Setting(
         environment=Environment(name="dev", region=REGION, projects=(project,)),
         project=project,
@@ -171,7 +173,7 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
-    `limits` are those of a scenario's project, `reaper` the answers that the reaper's test case `Test` gets.
+    `limits` are those of a scenario's project, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case `Test` gets.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class World:
         *,
         limits: Mapping[str, Mapping[str, Any]] | None = None,
         reaper: Mapping[str, Any] | None = None,
+        alone: Collection[str] = (),
     ) -> None:
         config = folder / "mock.json"
         config.write_text(json.dumps(mock_config(scenarios, reaper=reaper or {})))
@@ -214,7 +217,8 @@ class World:
         self.queue = sqs.create_queue(QueueName="people")["QueueUrl"]
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
         for name in scenarios:
-            definition = outer_loop_definition(setting(name, **(limits or {}).get(name, {})))
+            own = (limits or {}).get(name, {})
+            definition = outer_loop_definition(setting(name, inner_loop=name not in alone, **own))
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

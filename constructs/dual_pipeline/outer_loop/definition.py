@@ -58,6 +58,6 @@ def outer_loop_statements(setting: Setting) -> tuple[Statement, ...]:
     """All that the machine's role may do."""
     return (
         *(statement for phase in phases(setting) for statement in phase(setting).statements),
-        wait_statement(setting.table_arn),
+        *((wait_statement(setting.table_arn),) if setting.project.inner_loop else ()),
         key_statement(setting.key_arn),
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Rollout
+from dual_pipeline.environment import Environment, VpcConfig
+from dual_pipeline.model_project import Rollout, Training
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from pipeline_code.census.project import CENSUS
@@ -55,6 +55,14 @@ def scaled_setting() -> Setting:
 
 
 @pytest.fixture(scope="session")
+def alone_setting() -> Setting:
+    """A project without an inner loop, on Spot capacity and in a VPC."""
+    project = replace(CENSUS, inner_loop=False, tuning=None, training=Training(spot=True))
+    vpc = VpcConfig(vpc_id="vpc-01234567", subnet_ids=("subnet-01234567",), security_group_ids=("sg-01234567",))
+    return make_setting(Environment(name="dev", region="eu-west-1", projects=(project,), vpc=vpc))
+
+
+@pytest.fixture(scope="session")
 def definition(setting: Setting) -> Any:
     """The whole machine as JSON."""
     return json.loads(json.dumps(outer_loop_definition(setting)))
@@ -64,6 +72,12 @@ def definition(setting: Setting) -> Any:
 def scaled_definition(scaled_setting: Setting) -> Any:
     """The whole machine of the most demanding project."""
     return json.loads(json.dumps(outer_loop_definition(scaled_setting)))
+
+
+@pytest.fixture(scope="session")
+def alone_definition(alone_setting: Setting) -> Any:
+    """The whole machine of a project without an inner loop."""
+    return json.loads(json.dumps(outer_loop_definition(alone_setting)))
 
 
 @pytest.fixture(scope="session")
