@@ -1,4 +1,4 @@
-"""`make bench`: synth against an empty app, compile, preprocess against pandas, and a warm local run.
+"""`make bench`: synth against an empty app, compile, ingest and preprocess against pandas, and a warm local run.
 
 Prints a table and writes build/bench.json; `python -m bench NAME ...` measures these alone.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.ingest import measure_ingest
 from bench.preprocess import measure_preprocess
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +33,11 @@ ROWS = {
         ("synth of all environments", "{all_s} s", "{all_ratio} x empty app", "<= 4.5"),
     ],
     "compile": [("compile", "{wall_s} s", "", "<= 10 s")],
+    "ingest": [
+        ("ingest, 10 M rows of CSV, pandas", "{reference_cpu_s} s CPU, {reference_peak_mb} MB", "", ""),
+        ("ingest, 10 M rows of CSV, local Spark", "{cpu_s} s CPU", "{cpu_ratio} x pandas", ""),
+        ("peak memory of all its processes", "{peak_mb} MB", "{memory_ratio} x less", "<= 4096 MB"),
+    ],
     "preprocess": [
         ("preprocess, 10 M rows, pandas + scikit-learn", "{reference_cpu_s} s CPU, {reference_peak_mb} MB", "", ""),
         ("preprocess, 10 M rows", "{cpu_s} s CPU", "{reference_ratio} x less", ">= 2 x less"),
@@ -52,6 +58,7 @@ def main() -> None:
     measures: dict[str, Callable[[Path], dict[str, Any]]] = {
         "synth": measure_synth,
         "compile": measure_compile,
+        "ingest": measure_ingest,
         "preprocess": measure_preprocess,
         "local": measure_local,
     }

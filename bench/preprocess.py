@@ -37,14 +37,20 @@ def measure_preprocess(folder: Path) -> dict[str, float]:
     }
 
 
-def cost_of(module: str, rows: int, folder: Path) -> Cost:
-    """Run a module with the step's arguments on a snapshot of so many rows, which is made once and kept."""
+def snapshot_of(rows: int, folder: Path) -> Path:
+    """A snapshot of so many rows, which is made once and kept."""
     snapshot = folder / f"rows-{rows}"
     if not snapshot.exists():
         unfinished = folder / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "bench.rows", str(rows), str(unfinished)], cwd=ROOT, check=True)
         unfinished.rename(snapshot)
+    return snapshot
+
+
+def cost_of(module: str, rows: int, folder: Path) -> Cost:
+    """Run a module with the step's arguments on a snapshot of so many rows."""
+    snapshot = snapshot_of(rows, folder)
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()

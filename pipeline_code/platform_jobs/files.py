@@ -3,16 +3,21 @@
 import json
 from typing import Any, NamedTuple
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 
 class File(NamedTuple):
-    """A file below a listed folder: its full path, its key in the bucket, its size, when it was last written."""
+    """A file below a listed folder: its path, its key in the bucket, its size, when it was last written.
+
+    `uri` is its path with odd characters escaped, as Spark names it in `_metadata.file_path`.
+    """
 
     path: str
     key: str
     bytes: int
     modified_ms: int
+    uri: str
 
 
 class Files:
@@ -25,23 +30,19 @@ class Files:
 
     def list(self, folder: str) -> list[File]:
         """Every file below a folder by path, without those that Hadoop takes for hidden; none if it is absent."""
-        system, path = self._at(folder)
-        if not system.exists(path):
+        system, at = self._at(folder)
+        if not system.exists(at):
             return []
         found = []
-        statuses = system.listFiles(path, True)
+        statuses = system.listFiles(at, True)
         while statuses.hasNext():
             status = statuses.next()
             if not status.getPath().getName().startswith((".", "_")):
-                uri = status.getPath().toUri()
-                found.append(
-                    File(
-                        status.getPath().toString(),
-                        uri.getPath().lstrip("/"),
-                        status.getLen(),
-                        status.getModificationTime(),
-                    )
-                )
+                path = status.getPath().toString()
+                # Made of text, as Spark's are: of the status' own, `file:///x` would be no `file:/x`.
+                uri = self._hadoop.fs.Path(path).toUri()
+                key = uri.getPath().lstrip("/")
+                found.append(File(path, key, status.getLen(), status.getModificationTime(), uri.toString()))
         return sorted(found)
 
     def exists(self, path: str) -> bool:
@@ -50,13 +51,18 @@ class Files:
         return bool(system.exists(at))
 
     def head(self, path: str, size: int) -> bytes:
-        """The first bytes of a file, `size` at most."""
+        """The first bytes of a file, `size` at most; raises FileNotFoundError when there is none."""
         system, at = self._at(path)
-        stream = system.open(at)
         try:
-            return bytes(stream.readNBytes(size))
-        finally:
-            stream.close()
+            stream = system.open(at)
+            try:
+                return bytes(stream.readNBytes(size))
+            finally:
+                stream.close()
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getName() == "java.io.FileNotFoundException":
+                raise FileNotFoundError(path) from error
+            raise
 
     def write_json(self, path: str, content: object) -> None:
         """Write a document over whatever is there."""
@@ -68,8 +74,9 @@ class Files:
             stream.close()
 
     def rename(self, path: str, new_path: str) -> None:
-        """Move a file; raises OSError when the file system does not."""
+        """Move a file into a folder that is made if it is not there; raises OSError when the file system does not."""
         system, at = self._at(path)
+        system.mkdirs(self._hadoop.fs.Path(new_path).getParent())
         if not system.rename(at, self._hadoop.fs.Path(new_path)):
             raise OSError(f"cannot rename {path} to {new_path}")
 

@@ -76,9 +76,16 @@ def steps(*steps: dict[str, Any]) -> dict[str, Any]:
 
 
 def snapshot(*keys: str) -> dict[str, str]:
-    """What ingest leaves when it accepted these files, oldest first."""
-    sources = [{"key": key, "rows": 9, "bytes": 99} for key in keys]
-    return body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/", "sources": sources})
+    """What ingest leaves when it accepted these files, oldest first, the one that started the run among them."""
+    return body(
+        {
+            "status": "accepted",
+            "snapshot_uri": "s3://data-bucket/census/snapshots/1/",
+            "trigger": "accepted",
+            "files": {"accepted": len(keys), "rejected": 0},
+            "sources": [{"key": key, "rows": 9, "bytes": 99} for key in keys],
+        }
+    )
 
 
 REGISTERED = {

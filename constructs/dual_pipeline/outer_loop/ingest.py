@@ -19,7 +19,7 @@ S3_RETRY = [retry(S3_ERRORS, attempts=3)]
 _GLUE_PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html"
 
 # The rules judge all files of a snapshot together, so that only a lone one is known to be to blame.
-_ALONE = "($count([$ingest.sources.key]) = 1 and $trigger.source.key in $ingest.sources.key)"
+_ALONE = "($ingest.files.accepted = 1 and $ingest.trigger = 'accepted')"
 _SUSPECTS = """(
   $keys := $join($reverse([$ingest.sources.key]), ', ');
   '; no file was moved, for any of these may be the cause, newest first: '
@@ -35,7 +35,7 @@ def ingest(setting: Setting) -> Fragment:
     limits, project = setting.project.limits, setting.project
     data = f"s3://{setting.data_bucket}/{project.name}"
     run = f"'{project.name}/runs/' & $runId"
-    culprit = "$trigger.source.key in $ingest.rejected.key"
+    culprit = "$ingest.trigger = 'rejected'"
     states: dict[str, State] = {
         "IngestData": _job(
             setting,
@@ -44,7 +44,9 @@ def ingest(setting: Setting) -> Fragment:
                 "--input_raw": f"{data}/raw/",
                 "--output_snapshots": f"{data}/snapshots/",
                 "--output_result": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest.json'"),
+                "--output_files": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest-files.json'"),
                 "--contract": project.contract.to_json(),
+                "--trigger_key": jsonata("$type($trigger.source) = 'object' ? $trigger.source.key : ''"),
             },
             timeout_s=seconds(limits.ingest),
             next_="ReadIngest",

@@ -1,1 +1,1 @@
-"""Raw CSV files -> a typed Parquet snapshot under a prefix that its content determines."""
+"""Raw files, CSV or Parquet -> a typed Parquet snapshot under a prefix that its content determines."""

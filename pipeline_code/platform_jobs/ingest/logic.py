@@ -1,190 +1,89 @@
 """Check raw files against the contract and write the snapshot of those that keep it."""
 
-import csv
-import hashlib
-import json
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline_code.platform_jobs.files import File, Files
+from pipeline_code.platform_jobs.ingest.checks import count, problem_of, typed
+from pipeline_code.platform_jobs.ingest.contract import Contract, columns_of
+from pipeline_code.platform_jobs.ingest.raw_files import GONE, RawFile, count_parquet_rows, inspect, read_lines
+from pipeline_code.platform_jobs.ingest.result import result_of
+from pipeline_code.platform_jobs.snapshot import unfinished, write_snapshot
 
-Contract = Mapping[str, Any]
-
-_HEAD = 1 << 16
-_PART = 128 << 20
-_CORRUPT = "_corrupt"
-_SOURCE = "_source"
-_NUMBER = {"integer": r"[+-]?\d+", "double": r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"}
-
-
-class RejectedError(Exception):
-    """Why a file is refused; reads on from its key: `<key> is empty`."""
+REPLACED = "was replaced while it was read: the newer version is left to the next run"
 
 
-def ingest(spark: SparkSession, files: Files, *, raw: str, snapshots: str, contract: Contract) -> dict[str, Any]:
-    """The result document; the snapshot lies under `snapshots` when its status is `accepted`."""
-    found = sorted(files.list(raw), key=lambda file: (file.modified_ms, file.key))
-    headers: dict[File, list[str]] = {}
-    problems: dict[File, str] = {}
-    for file in found:
-        try:
-            headers[file] = read_header(files.head(file.path, _HEAD), contract)
-        except RejectedError as error:
-            problems[file] = str(error)
-    accepted: dict[File, int] = {}
-    if headers:
-        lines = _read(spark, headers, contract)
-        for file, counts in zip(headers, _counts(lines, len(headers), contract), strict=True):
-            if problem := _row_problem(counts, contract):
-                problems[file] = problem
-            else:
-                accepted[file] = counts["rows"]
-    sources = [{"key": file.key, "rows": rows, "bytes": file.bytes} for file, rows in accepted.items()]
-    rejected = [{"key": file.key, "reason": problems[file]} for file in found if file in problems]
-    reasons = [f"{file['key']} {file['reason']}" for file in rejected] if found else [f"there is no file in {raw}"]
-    result: dict[str, Any] = {
-        "status": "rejected",
-        "snapshot_uri": None,
-        "snapshot_id": None,
-        "rows": 0,
-        "sources": sources,
-        "rejected": rejected,
-        "reasons": reasons,
-    }
-    if accepted:
-        typed = _typed(lines, [at for at, file in enumerate(headers) if file in accepted], contract)
-        result |= {"status": "accepted", **_write(files, typed, sources, snapshots, contract)}
-    if headers:
-        lines.unpersist()
-    return result
+def ingest(
+    spark: SparkSession, files: Files, *, raw: str, snapshots: str, contract: Contract, trigger: str = ""
+) -> dict[str, Any]:
+    """Write the snapshot of every file that keeps the contract, and answer what became of each.
 
-
-def read_header(head: bytes, contract: Contract) -> list[str]:
-    """The header of a raw file, from its first bytes; raises RejectedError when it is not the contract's.
-
-    Columns may come in any order.
+    A file is read once, and its checks, its rows and the snapshot's identity come from that reading: whatever happens
+    to it meanwhile, what was checked is what is written. `trigger` is the key of the file that started the run.
     """
-    if not head.strip():
-        raise RejectedError("is empty")
-    try:
-        # A character may be cut in two at the end of a full head.
-        text = head.decode("utf-8-sig", errors="ignore" if len(head) == _HEAD else "strict")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise RejectedError("is not text in UTF-8")
-    header = [name.strip() for name in next(csv.reader(text.splitlines()[:1]), [])]
-    expected = Counter([*contract["dropped"], *(column["header"] for column in contract["columns"])])
-    if len(header) == 1 and len(expected) > 1:
-        raise RejectedError(f"has one column, {header[0][:80]!r}: fields must be separated by commas")
-    missing, extra = expected - Counter(header), Counter(header) - expected
-    if missing or extra:
-        raise RejectedError(f"has another header: missing {list(missing)}, unexpected {list(extra)}")
-    return header
+    found = sorted(files.list(raw), key=lambda file: (file.modified_ms, file.key))
+    inspected = inspect(spark, files, found, contract)
+    problems = {file: each for file, each in zip(found, inspected, strict=True) if isinstance(each, str)}
+    readable = [each for each in inspected if isinstance(each, RawFile)]
+    accepted: dict[File, int] = {}
+    snapshot: dict[str, Any] | None = None
+    with unfinished(files, snapshots) as folder:
+        staged, claimed = _stage(spark, files, readable, contract, folder)
+        now = {file.path: file for file in files.list(raw)}
+        counts = count(spark.read.parquet(folder), len(staged), contract) if staged else []
+        for each, counted in zip(staged, counts, strict=True):
+            if each.file != now.get(each.file.path):
+                problems[each.file] = REPLACED if each.file.path in now else GONE
+            elif problem := problem_of(each, counted, contract, claimed=claimed.get(each.file.uri, 0)):
+                problems[each.file] = problem
+            else:
+                accepted[each.file] = counted["rows"]
+        problems |= {each.file: GONE for each in readable if each not in staged}
+        sources = [{"key": file.key, "rows": rows, "bytes": file.bytes} for file, rows in accepted.items()]
+        if accepted:
+            positions = [at for at, each in enumerate(staged) if each.file in accepted]
+            snapshot = write_snapshot(
+                files,
+                _typed(spark.read.parquet(folder), positions, contract),
+                snapshots=snapshots,
+                sources=sources,
+                schema=columns_of(contract),
+                label=contract["label"],
+            )
+    rejected = [{"key": file.key, "reason": problems[file]} for file in found if file in problems]
+    unread = {file.key for file, problem in problems.items() if problem in (GONE, REPLACED)}
+    return result_of(snapshot, sources, rejected, raw=raw, trigger=trigger, unread=unread)
 
 
-def _columns(contract: Contract) -> dict[str, str]:
-    return {column["name"]: column["type"] for column in contract["columns"]}
-
-
-def _read(spark: SparkSession, headers: Mapping[File, Sequence[str]], contract: Contract) -> DataFrame:
-    """The lines of all files as trimmed text, each with the position of its file, oldest first."""
-    # A line with too few or too many fields is only noticed when every column is read.
-    spark.conf.set("spark.sql.csv.parser.columnPruning.enabled", "false")
-    names = {column["header"]: column["name"] for column in contract["columns"]}
-    frames = []
-    for at, (file, header) in enumerate(headers.items()):
-        fields = [names.get(column, f"_dropped{place}") for place, column in enumerate(header)]
-        frame = spark.read.csv(
-            re.sub(r"([\\{}\[\]*?])", r"\\\1", file.path),
-            schema=", ".join(f"`{field}` string" for field in (*fields, _CORRUPT)),
-            header=True,
-            mode="PERMISSIVE",
-            columnNameOfCorruptRecord=_CORRUPT,
-        )
-        frames.append(frame.select(*_columns(contract), _CORRUPT, F.lit(at).alias(_SOURCE)))
-    missing = list(contract["missing"])
-    texts = {name: F.trim(F.col(name)) for name in _columns(contract)}
-    values = {name: F.when(~text.isin(missing), text) for name, text in texts.items()}
-    return reduce(DataFrame.unionAll, frames).withColumns(values).cache()
-
-
-def _counts(lines: DataFrame, files: int, contract: Contract) -> list[dict[str, Any]]:
-    """Of each file: its rows, how many are malformed or hold a value of another type, and an example of each."""
-    # Bytes that are not UTF-8 arrive as the replacement character.
-    garbled = F.concat_ws("", *_columns(contract)).contains("\ufffd")
-    line = F.coalesce(F.col(_CORRUPT), F.concat_ws(",", *_columns(contract)))
-    measures = [F.count("*").alias("rows"), *_measure("malformed", F.col(_CORRUPT).isNotNull() | garbled, line)]
-    for name, kind in _columns(contract).items():
-        if kind in _NUMBER:
-            measures += _measure(f"untyped_{name}", F.col(name).isNotNull() & _cast(name, kind).isNull(), F.col(name))
-    counted = {row[_SOURCE]: row.asDict() for row in lines.groupBy(_SOURCE).agg(*measures).collect()}
-    return [counted.get(at, {"rows": 0}) for at in range(files)]
-
-
-def _measure(name: str, bad: Column, example: Column) -> list[Column]:
-    return [F.count_if(bad).alias(name), F.min(F.when(bad, example)).alias(f"{name}_example")]
-
-
-def _cast(name: str, kind: str) -> Column:
-    # Spark alone would take 3.7 for an integer and NaN for a number.
-    value = F.col(name)
-    return (
-        F.when(value.rlike(f"^{_NUMBER[kind]}$"), F.expr(f"try_cast(`{name}` as {kind})")) if kind in _NUMBER else value
-    )
-
-
-def _row_problem(counts: Mapping[str, Any], contract: Contract) -> str | None:
-    if counts["rows"] == 0:
-        return "holds a header but no rows"
-    if counts["malformed"]:
-        example = str(counts["malformed_example"])[:80]
-        return f"has {counts['malformed']} malformed lines of {counts['rows']}, for example {example!r}"
-    for name, kind in _columns(contract).items():
-        if counts.get(f"untyped_{name}"):
-            example = str(counts[f"untyped_{name}_example"])[:80]
-            return f"has {counts[f'untyped_{name}']} values of {name} that are no {kind}, for example {example!r}"
-    return None
+def _stage(
+    spark: SparkSession, files: Files, raw: Sequence[RawFile], contract: Contract, folder: str
+) -> tuple[Sequence[RawFile], dict[str, int]]:
+    """Write the lines of the files that are still there to `folder`; these files, and the rows Parquet files claim."""
+    while raw:
+        try:
+            claimed = count_parquet_rows(spark, raw)
+            read_lines(spark, raw, contract).write.mode("overwrite").parquet(folder)
+        except AnalysisException:
+            # Spark refuses paths where nothing is, but lives with files that are deleted later.
+            there = [each for each in raw if files.exists(each.file.path)]
+            if len(there) == len(raw):
+                raise
+            raw = there
+        else:
+            return raw, claimed
+    return [], {}
 
 
 def _typed(lines: DataFrame, positions: Sequence[int], contract: Contract) -> DataFrame:
     """The rows of the files at these positions; of rows that share a key, one of the file written last."""
-    chosen = lines.where(F.col(_SOURCE).isin(list(positions)))
+    chosen = lines.where(F.col("_row") & F.col("_source").isin(list(positions)))
+    columns = columns_of(contract)
     if contract["key"]:
-        newest_first = (F.col(_SOURCE).desc(), F.to_json(F.struct(*_columns(contract))))
+        newest_first = (F.col("_source").desc(), F.to_json(F.struct(*columns)))
         rank = F.row_number().over(Window.partitionBy(*contract["key"]).orderBy(*newest_first))
         chosen = chosen.withColumn("_rank", rank).where("_rank = 1")
-    return chosen.select(*(_cast(name, kind).alias(name) for name, kind in _columns(contract).items()))
-
-
-def fingerprint(typed: DataFrame) -> tuple[str, int]:
-    """An identity of the rows as a multiset, whatever their order and files, and their number."""
-    digest = F.sha2(F.to_json(F.struct(*typed.columns)), 256)
-    halves = [F.conv(F.substring(digest, start, 15), 16, 10).cast("decimal(38,0)") for start in (1, 16, 31, 46)]
-    row = typed.agg(F.count("*"), *(F.sum(half).cast("string") for half in halves)).collect()[0]
-    identity = json.dumps([typed.dtypes, list(row)])
-    return hashlib.sha256(identity.encode()).hexdigest()[:32], row[0]
-
-
-def _write(
-    files: Files, typed: DataFrame, sources: list[dict[str, Any]], snapshots: str, contract: Contract
-) -> dict[str, Any]:
-    """Write the snapshot unless it is complete; its manifest comes last and makes it so."""
-    snapshot_id, rows = fingerprint(typed)
-    uri = f"{snapshots.rstrip('/')}/{snapshot_id}/"
-    if not files.exists(f"{uri}manifest.json"):
-        files.delete(f"{uri}data")
-        size = sum(source["bytes"] for source in sources)
-        typed.coalesce(1 + size // _PART).write.parquet(f"{uri}data")
-        # Names without Spark's random part: writing the same snapshot again overwrites instead of adding.
-        for at, part in enumerate(files.list(f"{uri}data")):
-            files.rename(part.path, f"{uri}data/part-{at:05}.parquet")
-        manifest = {"snapshot_id": snapshot_id, "schema": _columns(contract), "rows": rows, "sources": sources}
-        files.write_json(f"{uri}manifest.json", manifest)
-    return {"snapshot_uri": uri, "snapshot_id": snapshot_id, "rows": rows}
+    return chosen.select(*(typed(name, kind).alias(name) for name, kind in columns.items()))

@@ -4,68 +4,17 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from dual_pipeline.data_contract import Column, DataContract
+from lake import GOOD, HEADER, Lake
 from pipeline_code.census.project import CENSUS
 from pipeline_code.platform_jobs.files import Files
 from pipeline_code.platform_jobs.ingest.logic import ingest
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
-
-HEADER = ",age,job,wage,income"
-GOOD = f"{HEADER}\n0,39, clerk,1.5, low\n1,50, ?,-2e3, high\n2,50,,, high\n"
-
-
-def contract(**changes: Any) -> dict[str, Any]:
-    """A contract of four columns, as the job reads it."""
-    values: dict[str, Any] = {
-        "columns": (
-            Column(name="age", type="integer"),
-            Column(name="job", type="string"),
-            Column(name="wage", type="double"),
-            Column(name="income_level", type="string", source="income"),
-        ),
-        "label": "income_level",
-        "positive": "high",
-        "negative": "low",
-        "dropped": ("",),
-    }
-    parsed: dict[str, Any] = json.loads(DataContract(**(values | changes)).to_json())
-    return parsed
-
-
-class Lake:
-    """A folder of raw files and one of snapshots."""
-
-    def __init__(self, spark: SparkSession, folder: Path) -> None:
-        self.spark, self.raw, self.snapshots = spark, folder / "raw", folder / "snapshots"
-        self.raw.mkdir()
-
-    def put(self, name: str, content: str | bytes) -> None:
-        """Deliver a raw file."""
-        path = self.raw / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    def ingest(self, **changes: Any) -> dict[str, Any]:
-        """Run the job."""
-        return ingest(
-            self.spark,
-            Files(self.spark),
-            raw=self.raw.as_uri() + "/",
-            snapshots=self.snapshots.as_uri() + "/",
-            contract=contract(**changes),
-        )
-
-    def rows(self, result: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """The rows of a result's snapshot."""
-        table = pq.read_table(self.snapshots / result["snapshot_id"] / "data")
-        return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=repr)
 
 
 @pytest.fixture
@@ -85,7 +34,9 @@ def test_a_good_file_becomes_a_typed_snapshot(lake: Lake) -> None:
     assert {
         "snapshot_id": result["snapshot_id"],
         "schema": {"age": "integer", "job": "string", "wage": "double", "income_level": "string"},
+        "label": "income_level",
         "rows": 3,
+        "parts": 1,
         "sources": [source],
     } == json.loads((folder / "manifest.json").read_text())
     assert ("accepted", 3, [source], [], []) == tuple(
@@ -141,6 +92,7 @@ def test_a_snapshot_without_manifest_is_written_again(lake: Lake) -> None:
     shutil.copy(folder / "data" / "part-00000.parquet", folder / "data" / "part-00000-leftover.parquet")
     assert 3 == len(lake.rows(lake.ingest()))
     assert (folder / "manifest.json").is_file()
+    assert {"_unfinished", folder.name} == {path.name for path in lake.snapshots.iterdir()}
 
 
 BAD: list[tuple[str | bytes, str]] = [
@@ -159,8 +111,22 @@ BAD: list[tuple[str | bytes, str]] = [
     (GOOD + "3,50,x,1,low,more\n", "has 1 malformed lines of 4, for example '3,50,x,1,low,more'"),
     (
         GOOD.encode() + b"1,1,x,1,low\n" * 6000 + b"3,50,\xff,1,low\n",
-        "has 1 malformed lines of 6004, for example '50,\ufffd,1,low'",
+        "has 1 lines that are not text in UTF-8 of 6004, for example '3,50,\ufffd,1,low'",
     ),
+    (GOOD + '3,50,"x,1,low\n', "has 1 lines with an unclosed quote of 4, for example '3,50,\"x,1,low'"),
+    (GOOD + '3,50,"x\ny",1,low\n', "has 2 lines with an unclosed quote of 5, for example '3,50,\"x'"),
+    (GOOD + "," * 30_000 + "\n", f"has 1 malformed lines of 4, for example '{',' * 80}'"),
+    (GOOD + "3,50,x\0y,1,low\n", "is not text in UTF-8"),
+    (GOOD + GOOD, "holds its header 2 times"),
+    (GOOD.encode("utf-16"), "is text in UTF-16: it must be UTF-8"),
+    (GOOD.encode("utf-16-le"), "is not text in UTF-8"),
+    (GOOD.replace("\n", "\r"), "ends its lines with a carriage return alone: they must end with a line feed"),
+    (f'{HEADER},"tax\n{GOOD}', f"has a header with an unclosed quote: '{HEADER},\"tax'"),
+    (GOOD.replace(",", "\t"), "has one column, 'age\\tjob\\twage\\tincome': fields must be separated by commas"),
+    (GOOD + "3;50;x;1;low\n", "has 1 malformed lines of 4, for example '3;50;x;1;low'"),
+    ("x" * 70_000, "has no line feed in its first 65,536 bytes"),
+    (GOOD + "3,50," + "x" * (1 << 20) + ",1,low\n", "has a line of more than 1,048,576 bytes"),
+    (GOOD + "3,50,x,1,low" + "x" * (3 << 20), "has a line of more than 1,048,576 bytes"),
     (GOOD + "3,old,x,1,low\n", "has 1 values of age that are no integer, for example 'old'"),
     (GOOD + "3,3.7,x,1,low\n", "has 1 values of age that are no integer, for example '3.7'"),
     (GOOD + "3,99999999999,x,1,low\n", "has 1 values of age that are no integer, for example '99999999999'"),
@@ -186,7 +152,7 @@ def test_only_bad_files_are_a_rejection(lake: Lake) -> None:
     result = lake.ingest()
     assert ("rejected", None, 0) == (result["status"], result["snapshot_uri"], result["rows"])
     assert [f"{result['rejected'][0]['key']} is empty"] == result["reasons"]
-    assert not lake.snapshots.exists()
+    assert [] == [path for path in lake.snapshots.rglob("*") if path.is_file()]
 
 
 def test_no_file_is_a_rejection(lake: Lake) -> None:

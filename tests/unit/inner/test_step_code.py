@@ -22,7 +22,7 @@ PACKAGES = {
 }
 # Modules beside the steps that run in containers, and what the thinnest of these ships.
 SHARED = {"__init__": set(), "contract": set(), "tables": {"numpy", "pyarrow"}, "inference": {"numpy", "xgboost"}}
-GLUE = {"pyspark"}
+GLUE = {"pyspark", "py4j"}
 
 
 def projects() -> list[Path]:

@@ -123,26 +123,32 @@ def test_golden_answers(
 @pytest.mark.parametrize(
     ("ingest", "next_", "told"),
     [
-        ({"status": "accepted", "snapshot_uri": "s3://x/", "rejected": []}, "EvaluateDataQuality", ""),
+        ({"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "none"}, "EvaluateDataQuality", ""),
         (
-            {"status": "accepted", "snapshot_uri": "s3://x/", "rejected": [{"key": "z"}], "reasons": ["z is empty"]},
+            {"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "accepted", "reasons": ["z is empty"]},
             "EvaluateDataQuality",
             "raw files were left out: z is empty",
+        ),
+        (
+            {"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "absent", "reasons": ["a.csv was deleted"]},
+            "EvaluateDataQuality",
+            "raw files were left out: a.csv was deleted",
         ),
         (
             {
                 "status": "accepted",
                 "snapshot_uri": "s3://x/",
-                "rejected": [{"key": "z"}, {"key": SOURCE["key"]}],
-                "reasons": ["z is empty", "a.csv is empty"],
+                "trigger": "rejected",
+                "reasons": ["a.csv is empty", "z is empty"],
             },
             "ChooseQuarantine",
-            "raw files were rejected: z is empty; a.csv is empty",
+            "raw files were rejected: a.csv is empty; z is empty",
         ),
+        ({"status": "rejected", "trigger": "none", "reasons": ["z is empty"]}, "ChooseQuarantine", "z is empty"),
         (
-            {"status": "rejected", "rejected": [{"key": "z"}], "reasons": ["z is empty"]},
+            {"status": "rejected", "trigger": "absent", "reasons": ["a.csv was deleted"]},
             "ChooseQuarantine",
-            "z is empty",
+            "a.csv was deleted",
         ),
         (["neither"], "FreeLocks", "has no status accepted or rejected"),
     ],
@@ -160,26 +166,27 @@ def test_refused_files_are_told(definition: Definition, evaluate: Any, ingest: A
     said = assigned.get("reason", "") + assigned.get("trouble", "")
     assert (said == "") == (told == "")
     assert told in said
-    assert assigned.get("culprit", False) == (next_ == "ChooseQuarantine" and told.startswith("raw"))
+    assert assigned.get("culprit", False) == (next_ == "ChooseQuarantine" and ingest["trigger"] == "rejected")
 
 
 @pytest.mark.parametrize(
-    ("keys", "source", "culprit", "told"),
+    ("keys", "trigger", "culprit", "told"),
     [
-        ([SOURCE["key"]], SOURCE, True, "failed its quality rules: age"),
-        ([SOURCE["key"], "census/raw/z.csv"], SOURCE, False, "newest first: census/raw/z.csv, census/raw/a.csv"),
-        (["census/raw/z.csv"], SOURCE, False, "newest first: census/raw/z.csv"),
-        ([SOURCE["key"]], None, False, "newest first: census/raw/a.csv"),
-        ([f"census/raw/{at:099}" for at in range(99)], SOURCE, False, "newest first: census/raw/0"),
-        (None, SOURCE, False, "newest first: not known"),
+        ([SOURCE["key"]], "accepted", True, "failed its quality rules: age"),
+        ([SOURCE["key"], "census/raw/z.csv"], "accepted", False, "newest first: census/raw/z.csv, census/raw/a.csv"),
+        (["census/raw/z.csv"], "absent", False, "newest first: census/raw/z.csv"),
+        ([SOURCE["key"]], "none", False, "newest first: census/raw/a.csv"),
+        ([f"census/raw/{at:099}" for at in range(99)], "accepted", False, "newest first: census/raw/0"),
+        (None, "accepted", False, "newest first: not known"),
     ],
 )
 def test_only_a_lone_file_is_blamed_for_the_data(
-    definition: Definition, evaluate: Any, keys: Any, source: Any, culprit: bool, told: str
+    definition: Definition, evaluate: Any, keys: Any, trigger: str, culprit: bool, told: str
 ) -> None:
     """Rules judge the whole snapshot, so that a file is to blame for sure only where it is the only one."""
-    ingest = {"status": "accepted"} | ({} if keys is None else {"sources": [{"key": key} for key in keys]})
-    variables = {"ingest": ingest, "trigger": {"source": source}, "verdict": {"verdict": "block", "reasons": "age"}}
+    sources = {} if keys is None else {"sources": [{"key": key} for key in keys], "files": {"accepted": len(keys)}}
+    ingest = {"status": "accepted", "trigger": trigger, **sources}
+    variables = {"ingest": ingest, "trigger": {"source": SOURCE}, "verdict": {"verdict": "block", "reasons": "age"}}
     found = evaluate(definition["States"]["GateData"]["Choices"][1]["Assign"], variables=variables)
     assert (culprit, "blocked") == (found["culprit"], found["outcome"])
     assert told in found["reason"]
