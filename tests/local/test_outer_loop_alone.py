@@ -20,7 +20,7 @@ def failed(**fields: str) -> dict[str, Any]:
 SMOKE: dict[str, dict[str, Any]] = {
     "broken-script": {"SmokeTrain": failed(FailureReason="AlgorithmError: no column age, exit code: 1")},
     "slow-smoke": {"SmokeTrain": failed(TrainingJobStatus="Stopped", SecondaryStatus="MaxRuntimeExceeded")},
-    "denied": {"SmokeTrain": throw("SageMaker.AccessDeniedException", "not authorized to perform: iam:PassRole")},
+    "denied": {"SmokeTrain": throw("SageMaker.AmazonSageMakerException", "not authorized to perform: iam:PassRole")},
 }
 ALONE: dict[str, dict[str, Any]] = {
     "saved": {},
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 REASONS = {
     "broken-script": "SmokeTrain failed with States.TaskFailed: AlgorithmError: no column age, exit code: 1",
     "slow-smoke": "SmokeTrain: the training job was stopped, for it took longer than 900 s (smoke_training.max_time)",
-    "denied": "SmokeTrain failed with SageMaker.AccessDeniedException: not authorized to perform: iam:PassRole",
+    "denied": "SmokeTrain failed with SageMaker.AmazonSageMakerException: not authorized to perform: iam:PassRole",
     "bad-script": "TrainModel failed with States.TaskFailed: AlgorithmError: no column age, exit code: 1",
     "slow-training": "TrainModel: the training job was stopped, for it took longer than 7200 s (limits.job)",
     "no-model": "SaveModel failed with SageMaker.AmazonSageMakerException: Could not access model data",

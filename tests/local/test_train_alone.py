@@ -26,8 +26,9 @@ from dual_pipeline_local.deployment import Deployment, read_deployment
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
 from pipeline_code.census import contract
+from waiting import until
 
-pytestmark = [pytest.mark.local, pytest.mark.long]
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.spark]
 
 ROOT = Path(__file__).parents[2]
 ROWS = 2_000
@@ -124,6 +125,17 @@ class Account:
         output: dict[str, Any] = json.loads(ended["output"])
         return output
 
+    def executions(self, arn: str) -> list[dict[str, Any]]:
+        """The executions of a machine."""
+        found: list[dict[str, Any]] = self.states.list_executions(stateMachineArn=arn)["executions"]
+        return found
+
+    def ended(self, arns: set[str]) -> dict[str, Any] | None:
+        """The one execution once it is over."""
+        (arn,) = arns
+        found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
+        return None if found["status"] == "RUNNING" else found
+
     def names_in(self, uri: str) -> list[str]:
         """What an archive in S3 holds."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -216,3 +228,19 @@ def test_a_missing_sample_is_named(account: Account) -> None:
     output = account.from_checked_data("none", snapshotUri=f"s3://{account.data}/census/snapshots/none/")
     assert "failed" == output["outcome"]
     assert "census/snapshots/none/sample/" in output["reason"]
+
+
+def test_a_raw_file_becomes_a_saved_model(account: Account) -> None:
+    """From an upload below raw/ by the rule, ingest, quality and the smoke training to a model, with no hand on it."""
+    machine = account.machine("dev-census-outer-loop")["stateMachineArn"]
+    before = {each["executionArn"] for each in account.executions(machine)}
+    account.s3.upload_file(str(ROOT / "data" / "census.csv"), account.data, "census/raw/census.csv")
+    found = until(lambda: {each["executionArn"] for each in account.executions(machine)} - before, seconds=30)
+    ended = until(lambda: account.ended(found), seconds=240)
+    assert ended, "the run did not end"
+    output = json.loads(ended["output"])
+    assert "released" == output["outcome"], output
+    assert output["reason"].startswith("the model dev-census-model-")
+    jobs = [job["TrainingJobName"] for job in account.sagemaker.list_training_jobs()["TrainingJobSummaries"]]
+    model = output["reason"].split()[2]
+    assert {model.replace("-model-", f"-{kind}-") for kind in ("smoke", "train")} <= set(jobs)
