@@ -1,22 +1,17 @@
 """The example's workflow with the permissions that follow from it, run with a real XGBoost in the local AWS."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as csv
-import pyarrow.parquet as pq
 import pytest
 
 from dual_pipeline.code_bundle import write_alone_bundle
 from dual_pipeline.workflow import Workflow
 from dual_pipeline.workflow_check import checked, filled
 from dual_pipeline.workflow_permissions import statements_of
-from pipeline_code.census import contract
+from snapshots import census, write_snapshot
 from waiting import until
 
 pytestmark = pytest.mark.local
@@ -28,25 +23,15 @@ PREFIX = "dev-census-train-save"
 SNAPSHOT = {"snapshot_uri": f"s3://{BUCKET}/census/snapshots/by-hand/"}
 
 
-def rows() -> bytes:
-    """Some rows of the census as a snapshot's file."""
-    table = csv.read_csv(ROOT / "data" / "census.csv").slice(0, 2_000)
-    columns = {contract.RENAMED.get(name, name): table.column(name) for name in table.column_names}
-    text = {name: pc.utf8_trim_whitespace(columns[name]) for name in (*contract.CATEGORICAL, contract.LABEL)}
-    buffer = io.BytesIO()
-    pq.write_table(
-        pa.table({name: text.get(name, columns[name]) for name in (*contract.FEATURES, contract.LABEL)}), buffer
-    )
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def machine(emulator: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Makes the example's machine, its hyperparameters changed, under the role that follows from the document."""
     s3 = emulator.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    s3.put_object(Bucket=BUCKET, Key="census/snapshots/by-hand/data/part-00000.parquet", Body=rows())
-    bundle = write_alone_bundle(ROOT / "pipeline_code" / "census", step="alone", folder=tmp_path_factory.mktemp("code"))
+    folder = tmp_path_factory.mktemp("folder")
+    rows = write_snapshot(folder / "snapshot", census().slice(0, 2_000)) / "data" / "part-00000.parquet"
+    s3.upload_file(str(rows), BUCKET, "census/snapshots/by-hand/data/part-00000.parquet")
+    bundle = write_alone_bundle(ROOT / "pipeline_code" / "census", step="alone", folder=folder)
     s3.upload_file(str(bundle), BUCKET, f"code/{bundle.name}")
     objects = {"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]}
     values = {

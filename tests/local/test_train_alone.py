@@ -17,7 +17,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,6 +25,7 @@ from dual_pipeline_local.deployment import Deployment, read_deployment
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
 from pipeline_code.census import contract
+from snapshots import census
 from waiting import until
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.spark]
@@ -48,14 +48,6 @@ def python(*arguments: str | Path, **environment: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def rows() -> pa.Table:
-    """The first rows of the census as a snapshot holds them."""
-    table = csv.read_csv(ROOT / "data" / "census.csv").slice(0, ROWS)
-    columns = {contract.RENAMED.get(name, name): table.column(name) for name in table.column_names}
-    text = {name: pc.utf8_trim_whitespace(columns[name]) for name in (*contract.CATEGORICAL, contract.LABEL)}
-    return pa.table({name: text.get(name, columns[name]) for name in (*contract.FEATURES, contract.LABEL)})
 
 
 class Account:
@@ -156,8 +148,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         emulator = lifecycle.find(workplace)
         assert emulator is not None
         account = Account(LocalAws(emulator.settings))
-        account.put(f"{SNAPSHOT}/data/part-00000.parquet", rows())
-        account.put(f"{SNAPSHOT}/sample/part-00000.parquet", rows())
+        account.put(f"{SNAPSHOT}/data/part-00000.parquet", census().slice(0, ROWS))
+        account.put(f"{SNAPSHOT}/sample/part-00000.parquet", census().slice(0, ROWS))
         yield account
     finally:
         python("-m", "dual_pipeline_cli", "local", "down", "--work", workplace.folder)
@@ -210,7 +202,7 @@ def test_a_project_without_an_inner_loop_saves_its_model(account: Account) -> No
 
 def test_a_sample_that_cannot_be_learned_from_stops_the_run(account: Account) -> None:
     """The smoke training's own words are the run's, and nothing expensive has begun."""
-    table = rows()
+    table = census().slice(0, ROWS)
     only = table.filter(pc.equal(table.column(contract.LABEL), contract.NEGATIVE))
     account.put("census/snapshots/one-sided/data/part-00000.parquet", only)
     account.put("census/snapshots/one-sided/sample/part-00000.parquet", only)
