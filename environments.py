@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Approval, Instances, Rollout
+from dual_pipeline.model_project import Approval, Instances, Limits, Rollout
 from pipeline_code.census.project import CENSUS, TUNING
 
 DEV = Environment(
@@ -41,7 +41,8 @@ PROD = Environment(
             CENSUS,
             instances=Instances(processing="ml.m5.xlarge", training="ml.m5.2xlarge", endpoint="ml.m5.xlarge"),
             tuning=replace(TUNING, max_jobs=20, max_parallel_jobs=4),
-            approval=Approval(mode="manual", deadline=timedelta(days=7)),
+            approval=Approval(mode="one", deadline=timedelta(days=7)),
+            limits=Limits(cool_down=timedelta(hours=1)),
             rollout=Rollout(
                 strategy="canary",
                 instance_count=2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import lineage, local, plan, replay, sandbox, step
+from . import decide, explain, lineage, local, plan, replay, sandbox, start, step
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -14,6 +14,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(local.app, name="local")
+app.command("start")(start.start_run)
+app.command("explain")(explain.show_explanation)
+app.command("approve")(decide.approve)
+app.command("reject")(decide.reject)
 app.command("step")(step.run_again)
 app.command("plan")(plan.show_plan)
 app.command("lineage")(lineage.show_lineage)

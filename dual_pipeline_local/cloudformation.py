@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import botocore
 from botocore.exceptions import ClientError, ParamValidationError
 
-from . import bucket_deployment, ministack, sessions, settings, stepfunctions, template_schema
+from . import bucket_deployment, events, ministack, sessions, settings, stepfunctions, template_schema
 from .errors import ApiError
 
 _SETTLE_S: Final = 20.0
@@ -72,6 +72,9 @@ def install() -> None:
     for module in ("changesets", "handlers"):
         caller = ministack.load(f"services.cloudformation.{module}")
         caller.validate_template_support = _checking_properties(caller.validate_template_support)
+    told = _telling(stacks._add_event)
+    for module in ("stacks", "changesets", "handlers"):
+        ministack.load(f"services.cloudformation.{module}")._add_event = told
     on_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in TYPES or on_thread(name)
 
@@ -83,6 +86,28 @@ def _checking_properties(validate: Callable[..., None]) -> Callable[..., None]:
         validate(template, conditions, params=params)
         if params is not None and not template.get("Transform"):
             template_schema.check(template, conditions)
+
+    return call
+
+
+def _telling(add_event: Callable[..., None]) -> Callable[..., None]:
+    """Tell rules of every change of a stack's status, which ministack keeps to itself.
+
+    Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-eventbridge-events.html
+    """
+
+    def call(
+        stack_id: str, stack_name: str, logical_id: str, kind: str, status: str, *more: Any, **others: Any
+    ) -> None:
+        add_event(stack_id, stack_name, logical_id, kind, status, *more, **others)
+        if kind == "AWS::CloudFormation::Stack" and logical_id == stack_name:
+            detail = {"stack-id": stack_id, "status-details": {"status": status, "status-reason": ""}}
+            events.emit(
+                source="aws.cloudformation",
+                detail_type="CloudFormation Stack Status Change",
+                detail=detail,
+                resources=[stack_id],
+            )
 
     return call
 

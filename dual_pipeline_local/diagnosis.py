@@ -27,10 +27,17 @@ def diagnose(view: RunView, *, logs: Path) -> Failure:
     log = find_log(logs, [step.resource.rpartition("/")[2]] if step and step.resource else _GLUE_RUN.findall(told))
     lines = tail(log, lines=_LINES) if log else ""
     exception = find_exception(lines) or find_exception(told)
+
+    def said(field: str) -> str:
+        return str(view.record.get(field) or "")
+
     return Failure(
         state=state,
         step=step.name if step else None,
         exception=exception,
         log=str(log) if log else None,
         log_tail=tuple(lines.splitlines()),
+        kind=said("failure"),
+        means=said("cause"),
+        remedy=said("remedy"),
     )

@@ -50,7 +50,7 @@ def authorize(caller: Caller, action: str, resource: str, *, context: Mapping[st
     if policies is None:
         return
     request = evaluator.EvalContext(
-        principal_arn=_principal_arn(caller),
+        principal_arn=principal_arn(caller),
         principal_type="User" if ":user/" in caller.arn else "AssumedRole",
         principal_account=caller.account,
         action=action,
@@ -180,7 +180,8 @@ def _policies(caller: Caller) -> tuple[list[Any] | None, list[Any]]:
     )
 
 
-def _principal_arn(caller: Caller) -> str:
+def principal_arn(caller: Caller) -> str:
+    """Who AWS says has called: a role never calls itself, a session of it does."""
     if ":role/" not in caller.arn:
         return caller.arn
     return f"arn:aws:sts::{caller.account}:assumed-role/{role_name(caller.arn)}/local"

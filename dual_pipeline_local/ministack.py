@@ -108,9 +108,10 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_sfn_definition",
     ),
     "services.cloudformation": ("_stacks",),
-    "services.cloudformation.changesets": ("validate_template_support",),
-    "services.cloudformation.handlers": ("validate_template_support",),
-    "services.cloudformation.stacks": ("_runs_on_worker_thread",),
+    "services.cloudformation.changesets": ("validate_template_support", "_add_event"),
+    "services.cloudformation.handlers": ("validate_template_support", "_add_event"),
+    "services.cloudformation.stacks": ("_runs_on_worker_thread", "_add_event"),
+    "services.cloudwatch": ("_record_history",),
 }
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .deployment import Deployment
+from .deployment import Clients, Deployment
 from .run_notes import NotedStep, RunNotes
-from .safety import LocalAws
 
 _STARTED_AGAIN = ("TaskScheduled", "TaskSubmitFailed")
 
@@ -86,7 +85,7 @@ class RunView:
 class Observer:
     """Reads everything about a deployment's runs."""
 
-    def __init__(self, aws: LocalAws, deployment: Deployment) -> None:
+    def __init__(self, aws: Clients, deployment: Deployment) -> None:
         self._states = aws.client("stepfunctions")
         self._sagemaker = aws.client("sagemaker")
         self._ledger = aws.client("dynamodb")

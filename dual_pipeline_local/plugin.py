@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import (
     autoscaling,
     cloudformation,
+    cloudwatch,
     eventbridge,
     gateway,
     glue,
@@ -48,6 +49,7 @@ def install() -> None:
     stepfunctions.install()
     glue.install()
     cloudformation.install()
+    cloudwatch.install()
     _stoppers.append(glue.stop_all)
     atexit.register(stop)
 

@@ -25,19 +25,31 @@ _STYLES = {"succeeded": "green", "running": "cyan", "caught": "yellow", "failed"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a run did not release: the state and step where it ended, the exception and the log's last lines."""
+    """Why a run did not release: the state and step where it ended, the exception and the log's last lines.
+
+    `kind`, `means` and `remedy` are those of the table of failures; another outcome than failed has a remedy only.
+    """
 
     state: str | None
     step: str | None
     exception: str | None
     log: str | None
     log_tail: tuple[str, ...]
+    kind: str = ""
+    means: str = ""
+    remedy: str = ""
 
     def lines(self) -> list[str]:
         """A failure as lines of text."""
         lines = [
             f"{name:<11} {value}"
-            for name, value in (("state", self.state), ("step", self.step), ("exception", self.exception))
+            for name, value in (
+                ("state", self.state),
+                ("step", self.step),
+                ("exception", self.exception),
+                ("means", f"{self.means} ({self.kind})" if self.kind else ""),
+                ("do", self.remedy),
+            )
             if value
         ]
         if self.log_tail:
@@ -119,6 +131,9 @@ class Report:
                 "exception": self.failure.exception,
                 "log": self.failure.log,
                 "log_tail": list(self.failure.log_tail),
+                "kind": self.failure.kind,
+                "means": self.failure.means,
+                "remedy": self.failure.remedy,
             }
         return summary
 

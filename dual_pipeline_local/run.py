@@ -22,6 +22,7 @@ from rich.console import Console
 from dual_pipeline.errors import DualPipelineError
 
 from . import lifecycle
+from .approver import Approver
 from .assembly import Assembly, read_assembly
 from .deployment import Deployment, Toolbox, check_templates, read_deployment
 from .diagnosis import diagnose
@@ -190,17 +191,12 @@ def _upload(data: Path, aws: LocalAws, deployment: Deployment, observer: Observe
 
 
 def _follow(execution: str, aws: LocalAws, observer: Observer, narrator: Narrator) -> RunView:
-    answered = set()
+    approver = Approver(aws)
     with narrator.run(f"run {execution.rsplit(':', 1)[1]}") as teller:
         for view in observer.watch(execution):
             teller.show(view)
-            if view.package_arn not in answered and observer.awaits_approval(view):
-                answered.add(view.package_arn)
-                aws.client("sagemaker").update_model_package(
-                    ModelPackageArn=view.package_arn,
-                    ModelApprovalStatus="Approved",
-                    ApprovalDescription="Approved by the local run, which plays the approver",
-                )
+            waits = view.package_arn if observer.awaits_approval(view) else None
+            if waits and approver.approve(waits):
                 narrator.say(("approver  ", "dim"), f"approved {view.package_arn}")
     return view
 

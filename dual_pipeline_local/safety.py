@@ -68,18 +68,19 @@ def require_loopback(url: str) -> str:
 
 
 class LocalAws:
-    """boto3 clients of one emulator as its root user, whatever profile and files the shell names.
+    """boto3 clients of one emulator as its root user, or whose `key` is given, whatever the shell names.
 
     A request to any other host is refused before it is sent.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, key: tuple[str, str] | None = None) -> None:
         self.settings = settings
+        key_id, secret = key or (settings.access_key_id, settings.secret_access_key)
         self._url = require_loopback(settings.endpoint_url)
         self._session = boto3.Session(
             botocore_session=botocore.session.Session(session_vars=_NOTHING_OF_THE_SHELL),
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
             region_name=settings.region,
         )
         self._session.events.register("before-send", _refuse_other_hosts)

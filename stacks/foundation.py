@@ -19,11 +19,12 @@ from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
 from dual_pipeline.sandbox_contract import FOLDER, MAX_LIFE
 from dual_pipeline.spending_budget import SpendingBudget
+from dual_pipeline.triggers import Triggers
 from stacks.environment_stack import EnvironmentStack
 
 
 class FoundationStack(EnvironmentStack):
-    """Key, buckets, ledger, topic, budget and the two machines that serve every outer loop."""
+    """Key, buckets, ledger, topic, budget and the three machines that serve every outer loop."""
 
     def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
         super().__init__(
@@ -74,6 +75,16 @@ class FoundationStack(EnvironmentStack):
             dead_letters=reaper.dead_letters,
             advice="a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
             runbook="Run not cleaned up",
+            topic=self.topic,
+        )
+        triggers = Triggers(self, "Triggers", environment=environment, ledger=self.ledger, key=self.key)
+        MachineAlarms(
+            self,
+            "TriggersAlarms",
+            machine_arn=triggers.machine.arn,
+            dead_letters=triggers.dead_letters,
+            advice="a run that drift or new code asks for was not started: start it by hand",
+            runbook="Trigger not delivered",
             topic=self.topic,
         )
         if environment.monthly_budget_usd is not None:

@@ -93,5 +93,6 @@ class OuterLoopStack(EnvironmentStack):
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
             *((("EndpointName", self.endpoint_name),) if project.inner_loop else ()),
+            ("ApprovalMode", project.approval.mode),
         ):
             cdk.CfnOutput(self, name, value=value)

@@ -1,6 +1,7 @@
 """The stateful part of a project."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from dual_pipeline.access_policies import ApproverPolicy
@@ -15,7 +16,14 @@ class RegistryStack(EnvironmentStack):
     """One project's model package group, and what its approvers may do."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, environment: Environment, project: ModelProject, workspace: Workspace
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        project: ModelProject,
+        workspace: Workspace,
+        ledger: dynamodb.ITable,
     ) -> None:
         super().__init__(
             scope,
@@ -31,5 +39,5 @@ class RegistryStack(EnvironmentStack):
             description=project.description,
             removal_policy=self.removal_policy,
         )
-        ApproverPolicy(self, "Approvers", workspace=workspace, group_arn=self.registry.group_arn)
+        ApproverPolicy(self, "Approvers", workspace=workspace, ledger=ledger, group_arn=self.registry.group_arn)
         cdk.CfnOutput(self, "ModelPackageGroupName", value=self.registry.group_name)

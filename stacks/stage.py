@@ -55,7 +55,7 @@ class EnvironmentStage(cdk.Stage):
         commit: str,
     ) -> None:
         project_folder = root / project.folder
-        prefix = "".join(part.capitalize() for part in project.name.split("-"))
+        prefix = project.stack_prefix
         image = image_uri("xgboost", region=environment.region)
         workspace = Workspace(
             environment=environment.name,
@@ -70,7 +70,12 @@ class EnvironmentStage(cdk.Stage):
         inner: InnerLoopStack | None = None
         if project.inner_loop:
             registry = RegistryStack(
-                self, f"{prefix}Registry", environment=environment, project=project, workspace=workspace
+                self,
+                f"{prefix}Registry",
+                environment=environment,
+                project=project,
+                workspace=workspace,
+                ledger=foundation.ledger,
             )
             inner = InnerLoopStack(
                 self,

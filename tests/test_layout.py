@@ -21,7 +21,19 @@ FIRST_PARTY = {
 }
 CONFIG = {
     "dual_pipeline." + module
-    for module in "asl data_contract environment errors loop_contract model_project ruleset validation workflow".split()
+    for module in (
+        "approver",
+        "asl",
+        "data_contract",
+        "environment",
+        "errors",
+        "failures",
+        "loop_contract",
+        "model_project",
+        "ruleset",
+        "validation",
+        "workflow",
+    )
 }
 AWS_CDK = {"aws_cdk", "constructs", "cdk_nag", "jsii"}
 SDK = {"sagemaker", "sagemaker_core", "sagemaker_mlops", "sagemaker_train"}

@@ -12,9 +12,11 @@ from dual_pipeline.sandbox_contract import FOLDER, copy_name
 
 
 class ApproverPolicy(iam.ManagedPolicy):
-    """Look at a project's registered models and their reports, approve or reject them, and nothing else."""
+    """Look at a project's registered models, their reports and what the ledger says of them, and decide on them."""
 
-    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, group_arn: str) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, workspace: Workspace, ledger: dynamodb.ITable, group_arn: str
+    ) -> None:
         packages = f"{permissions.sagemaker_arn(scope)}:model-package/{workspace.name}/*"
         reports = [f"{workspace.project}/executions/*/evaluate/*"]
         super().__init__(
@@ -37,6 +39,8 @@ class ApproverPolicy(iam.ManagedPolicy):
                     sid="Browse", actions=["sagemaker:DescribeModelPackageGroup"], resources=[group_arn]
                 ),
                 _list_packages(),
+                _find_stacks(),
+                _read_ledger(workspace, ledger, "dynamodb:GetItem"),
                 permissions.read_objects(sid="ReadReports", bucket=workspace.artifact_bucket, keys=reports),
                 permissions.list_objects(sid="ListReports", bucket=workspace.artifact_bucket, prefixes=reports),
                 _use_key(workspace, "kms:Decrypt"),
@@ -75,13 +79,7 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
     groups = [workspace.name, copy_name(workspace.name, FOLDER)]
     kinds = ("processing-job", "training-job", "transform-job")
     return [
-        # The command line finds an environment's stacks by their tags, which takes a look at all of them:
-        # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
-        iam.PolicyStatement(
-            sid="FindStacks",
-            actions=["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
-            resources=["*"],
-        ),
+        _find_stacks(),
         # https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
         iam.PolicyStatement(
             sid="ReadPipelines",
@@ -134,13 +132,7 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
 def _read_release(scope: Construct, workspace: Workspace, ledger: dynamodb.ITable) -> list[iam.PolicyStatement]:
     """What serves and where it came from, for `dual-pipeline plan` and `lineage`."""
     return [
-        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
-        iam.PolicyStatement(
-            sid="ReadLedger",
-            actions=["dynamodb:GetItem", "dynamodb:Query"],
-            resources=[ledger.table_arn],
-            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{workspace.project}"]}},
-        ),
+        _read_ledger(workspace, ledger, "dynamodb:GetItem", "dynamodb:Query"),
         iam.PolicyStatement(
             sid="ReadEndpoint",
             actions=["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
@@ -154,6 +146,24 @@ def _read_release(scope: Construct, workspace: Workspace, ledger: dynamodb.ITabl
             ],
         ),
     ]
+
+
+def _find_stacks() -> iam.PolicyStatement:
+    # The command line finds an environment's stacks by their tags, which takes a look at all of them:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
+    return iam.PolicyStatement(
+        sid="FindStacks", actions=["cloudformation:DescribeStacks", "cloudformation:ListStacks"], resources=["*"]
+    )
+
+
+def _read_ledger(workspace: Workspace, ledger: dynamodb.ITable, *actions: str) -> iam.PolicyStatement:
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    return iam.PolicyStatement(
+        sid="ReadLedger",
+        actions=list(actions),
+        resources=[ledger.table_arn],
+        conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{workspace.project}"]}},
+    )
 
 
 def _list_packages() -> iam.PolicyStatement:

@@ -31,6 +31,11 @@ GLUE_ERRORS = (
     "Glue.ResourceNumberLimitExceededException",
     "Glue.ThrottlingException",
 )
+SCHEDULER_ERRORS = (
+    "Scheduler.InternalServerException",
+    "Scheduler.SdkClientException",
+    "Scheduler.ThrottlingException",
+)
 CONDITION_FAILED = "DynamoDb.ConditionalCheckFailedException"
 
 
@@ -123,6 +128,6 @@ def choice(
     choices: list[State] = []
     for condition, next_, *assigned in branches:
         rule: State = {"Condition": jsonata(condition), "Next": next_}
-        choices.append(rule | {"Assign": dict(assigned[0])} if assigned else rule)
+        choices.append(rule | {"Assign": dict(assigned[0])} if assigned and assigned[0] else rule)
     state: State = {"Type": "Choice", "Choices": choices, "Default": default}
     return state | {"Assign": dict(otherwise)} if otherwise else state

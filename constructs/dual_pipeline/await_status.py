@@ -41,6 +41,7 @@ class AwaitStatus:
     JSONata expressions: `key` names the operation exactly as its events do, `done` says whether it is over, and
     `observe` is what later states find in the variable `observed`. An awake machine always reads again, so an event
     is only a wake-up: a lost one costs a slice of waiting at most, an early one is found as a marker in the table.
+    `ends` are branches (condition, next state, variables to set) that an operation that is over takes before `next_`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class AwaitStatus:
     next_: str
     on_deadline: str
     catches: Sequence[State]
+    ends: Sequence[tuple[str, str, Mapping[str, object]]] = ()
 
     @property
     def waiting_s(self) -> int:
@@ -92,7 +94,12 @@ class AwaitStatus:
                 },
                 next_=decide,
             ),
-            decide: choice(("$waiting.over", self.next_), (late, self.on_deadline), default=sleep),
+            decide: choice(
+                *((f"$waiting.over and {condition}", next_, values) for condition, next_, values in self.ends),
+                ("$waiting.over", self.next_),
+                (late, self.on_deadline),
+                default=sleep,
+            ),
             # The optimised putItem has no callback, only the SDK integration has.
             sleep: task(
                 "aws-sdk:dynamodb:putItem.waitForTaskToken",

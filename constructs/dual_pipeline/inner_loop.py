@@ -1,10 +1,12 @@
 """The inner loop as a resource: a project's compiled SageMaker Pipeline with an environment's values in it."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aws_cdk import Stack
+from aws_cdk import CfnTag, Stack
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -14,9 +16,11 @@ from dual_pipeline.definition import DEFINITION_FILE, compact, in_network, load_
 from dual_pipeline.external_check import ExternalCheckQueue
 from dual_pipeline.images import image_uri
 from dual_pipeline.job_roles import PipelineRole, ProcessingRole, ScoringRole, TrainingRole, Workspace
+from dual_pipeline.loop_contract import TAG_CODE
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.outer_loop.setting import TrainingCode
+from dual_pipeline.pipeline_parameters import parameter_defaults
 from dual_pipeline.placeholders import placeholders_in
 from dual_pipeline.retained_code import RetainedCode
 
@@ -137,6 +141,7 @@ class InnerLoop(Construct):
             vpc = workspace.vpc
             rendered = in_network(rendered, subnet_ids=vpc.subnet_ids, security_group_ids=vpc.security_group_ids)
         self.pipeline_name = workspace.name
+        identity = _identity(project, definition, *images.values(), *map(code.file, bundles))
         most = project.limits.parallel_steps
         pipeline = sagemaker.CfnPipeline(
             self,
@@ -145,6 +150,13 @@ class InnerLoop(Construct):
             pipeline_description=project.description or None,
             pipeline_definition={"PipelineDefinitionBody": compact(rendered)},
             role_arn=pipeline_role.role.role_arn,
+            tags=[CfnTag(key=TAG_CODE, value=identity)],
             parallelism_configuration={"MaxParallelExecutionSteps": most} if most else None,
         )
         pipeline.node.add_dependency(code, *jobs, pipeline_role, *parts)
+
+
+def _identity(project: ModelProject, definition: str, *files: str) -> str:
+    """The SHA-256 of what decides, with a snapshot, which model comes out: definition, settings, images and code."""
+    decides = [definition, parameter_defaults(project), sorted(files)]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ STEP_BAD_PARAMETERS = "BadParameters"
 # Below an execution's folder.
 EVALUATION_FOLDER = "evaluate/evaluation"
 EVALUATION_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
 GOLDEN_ROWS_FILE = "golden_rows.json"
 DRIFT_BASELINE_FILE = "drift_baseline.json"
 SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
@@ -34,9 +35,16 @@ SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
+REASON_PERSON = "person"
+REASON_TRAILING = "trailing"
+REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
 OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
+
+# After `<environment>-<project>`: the alarm that calls for a new model while it rings.
+DRIFT_ALARM_SUFFIX = "-drift"
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"
 TAG_PROJECT = "dual-pipeline:project"
 TAG_RUN = "dual-pipeline:run"
 TAG_COST_CENTER = "dual-pipeline:cost-center"
+TAG_CODE = "dual-pipeline:code"  # of a pipeline: the hash of all that decides what it makes of a snapshot

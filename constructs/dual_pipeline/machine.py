@@ -14,6 +14,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from dual_pipeline.asl import Statement
+from dual_pipeline.service_role import ServiceRole
 
 
 def policy_statement(statement: Statement) -> iam.PolicyStatement:
@@ -101,23 +102,51 @@ def machine_arn(stack: cdk.Stack, name: str) -> str:
     )
 
 
-class Starter(Construct):
-    """Lets EventBridge rules start one machine: their role, and the queue for events that could not be delivered.
+class DeadLetters(sqs.Queue):
+    """Keeps for 14 days what could not be delivered.
 
     Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     """
 
-    def __init__(self, scope: Construct, id_: str, *, machine: Machine) -> None:
-        super().__init__(scope, id_)
-        stack = cdk.Stack.of(self)
-        self._machine = machine
-        self.dead_letters = sqs.Queue(
-            self,
-            "DeadLetters",
+    def __init__(self, scope: Construct, id_: str) -> None:
+        super().__init__(
+            scope,
+            id_,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
+
+
+def scheduler_role(
+    scope: Construct, id_: str, *, machine_arn: str, dead_letters: sqs.IQueue, description: str
+) -> iam.IRole:
+    """What a schedule runs as that starts one machine; it also hands on to the queue what could not be started.
+
+    Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+    """
+    return ServiceRole(
+        scope,
+        id_,
+        service="scheduler",
+        description=description,
+        statements=[
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn]),
+            iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[dead_letters.queue_arn]),
+        ],
+    ).role
+
+
+class Starter(Construct):
+    """Lets EventBridge rules start one machine: their role, and the queue for events that could not be delivered."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, machine: Machine, dead_letters: DeadLetters | None = None
+    ) -> None:
+        super().__init__(scope, id_)
+        stack = cdk.Stack.of(self)
+        self._machine = machine
+        self.dead_letters = dead_letters or DeadLetters(self, "DeadLetters")
         source = {"StringEquals": {"aws:SourceAccount": stack.account}}
         self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=source))
         self._role.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.arn]))

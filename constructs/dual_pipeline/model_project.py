@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
+from zoneinfo import available_timezones
 
 from dual_pipeline.data_contract import DataContract
 from dual_pipeline.errors import ConfigError
@@ -210,13 +211,13 @@ class Ingest:
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """Who lets a registered model go live; an unanswered request is rejected at the deadline."""
+    """How many people let a registered model go live; an unanswered request is rejected at the deadline."""
 
-    mode: Literal["manual", "auto"] = "manual"
+    mode: Literal["auto", "one", "two"] = "one"
     deadline: timedelta = timedelta(days=3)
 
     def __post_init__(self) -> None:
-        check_choice(owner=self, field="mode", choices=("manual", "auto"))
+        check_choice(owner=self, field="mode", choices=("auto", "one", "two"))
         check_duration(owner=self, field="deadline", low=timedelta(minutes=5), high=timedelta(days=30))
 
 
@@ -269,9 +270,13 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending."""
+    """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending.
+
+    Within `cool_down` of the start of a run no other is admitted; its data waits until then.
+    """
 
     runs_per_day: int = 8
+    cool_down: timedelta = timedelta(0)
     ingest: timedelta = timedelta(hours=1)
     quality: timedelta = timedelta(hours=1)
     job: timedelta = timedelta(hours=2)
@@ -280,11 +285,46 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_whole(owner=self, field="runs_per_day", low=1, high=1000)
+        check_duration(owner=self, field="cool_down", low=timedelta(0), high=timedelta(days=7))
         if self.parallel_steps is not None:
             check_whole(owner=self, field="parallel_steps", low=1, high=50)
         for name in ("ingest", "quality", "training"):
             check_duration(owner=self, field=name, low=timedelta(minutes=1), high=timedelta(days=5))
         check_duration(owner=self, field="job", low=timedelta(minutes=1), high=self.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When a run is started whether or not new data came; where nothing is new, the run ends with that.
+
+    Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+
+    expression: str
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        wanted = "rate(1 day), rate(12 hours) or the like, an hour at least, or cron(...) with six fields"
+        check(owner=self, field="expression", allowed=wanted, ok=_is_schedule(self.expression))
+        wanted = "the name of a time zone, such as Europe/Berlin"
+        ok = isinstance(self.timezone, str) and self.timezone in available_timezones()
+        check(owner=self, field="timezone", allowed=wanted, ok=ok)
+
+
+def _is_schedule(expression: object) -> bool:
+    if not isinstance(expression, str):
+        return False
+    if re.fullmatch(r"rate\((1 (hour|day)|([2-9]|[1-9]\d{1,3}) (hours|days))\)", expression):
+        return True
+    fields = re.fullmatch(r"cron\((.*)\)", expression)
+    parts = fields[1].split(" ") if fields else []
+    # One of day of month and day of week is a question mark: each says which days.
+    return (
+        len(parts) == 6
+        and all(re.fullmatch(r"[0-9A-Z,*?/#-]+", part) for part in parts)
+        and (parts[2] == "?") != (parts[4] == "?")
+        and re.fullmatch(r"[0-5]?\d", parts[0]) is not None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +352,7 @@ class ModelProject:
     approval: Approval = field(default_factory=Approval)
     rollout: Rollout = field(default_factory=Rollout)
     limits: Limits = field(default_factory=Limits)
+    schedule: Schedule | None = None
     workflows: tuple[Workflow, ...] = ()
 
     def __post_init__(self) -> None:
@@ -334,6 +375,8 @@ class ModelProject:
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)
+        if self.schedule is not None:
+            check_type(owner=self, field="schedule", kind=Schedule)
         wanted = "True for SageMaker Experiments or False; MLflow is not supported"
         check(owner=self, field="experiments", allowed=wanted, ok=isinstance(self.experiments, bool))
         self._check_segments()
@@ -414,6 +457,11 @@ class ModelProject:
             name: value if isinstance(value, Hyperparameter) else Hyperparameter(default=value)
             for name, value in self.hyperparameters.items()
         }
+
+    @property
+    def stack_prefix(self) -> str:
+        """How the names of the project's stacks begin within their stage."""
+        return "".join(part.capitalize() for part in self.name.split("-"))
 
     @property
     def folder(self) -> str:

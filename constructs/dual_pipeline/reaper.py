@@ -12,6 +12,7 @@ from dual_pipeline.machine import Machine, Starter, machine_arn
 from dual_pipeline.outer_loop.finish import (
     PENDING_OF_FREE_LOCK,
     TRAILING_NAME,
+    advice_fields,
     count_outcome,
     free_lock,
     key_statement,
@@ -20,9 +21,13 @@ from dual_pipeline.outer_loop.finish import (
     start_trailing,
     tell_statements,
 )
+from dual_pipeline.outer_loop.messages import Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER
+from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
+_SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 _PROJECT = jsonata("'PROJECT#' & $project")
+_REASON = "('the execution ended as ' & $status & ': ' & $why)"
 
 
 def _key(sort_key: str) -> State:
@@ -42,17 +47,22 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
 
 
 def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> State:
-    """The machine. Its input names the execution that ended and its project; running it twice changes nothing more."""
+    """The machine. Its input names the execution that ended; running it twice changes nothing more."""
     release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
+    teller = Teller(environment=environment, project="$project")
     states: dict[str, State] = {
         "ReadInput": assign(
             {
                 "me": jsonata("$states.input.execution"),
                 "machine": jsonata("$states.input.machine"),
                 "runId": jsonata("$states.input.name"),
-                "project": jsonata("$states.input.project"),
+                "project": jsonata(
+                    f"$substringBefore($substringAfter($states.input.machine, ':{environment}-'), '-outer-loop')"
+                ),
                 "status": jsonata("$states.input.status"),
                 "why": "",
+                "training": "",
+                "pendingForce": False,
                 "startedAt": "",
             },
             next_="ReadExecution",
@@ -73,6 +83,45 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             table_name,
             jsonata("'RUN#' & $runId"),
             values={"recorded": jsonata("$exists($states.result.Item.outcome.S)")},
+            next_="FindTraining",
+        ),
+        # Nobody waits for it any more, and it goes on costing money.
+        "FindTraining": task(
+            "aws-sdk:sagemaker:listPipelineExecutions",
+            arguments={
+                "PipelineName": jsonata(f"'{environment}-' & $project"),
+                "SortBy": "CreationTime",
+                "SortOrder": "Descending",
+                "MaxResults": 100,
+            },
+            timeout_s=60,
+            retries=SAGEMAKER_RETRY,
+            catches=[catch(next_="ReadLock")],
+            assign={
+                "training": jsonata(
+                    "($name := 'run-' & $substring($hash($me, 'SHA-256'), 0, 12);"
+                    " $found := $states.result.PipelineExecutionSummaries[PipelineExecutionDisplayName = $name"
+                    " and PipelineExecutionStatus = 'Executing'].PipelineExecutionArn;"
+                    " $exists($found) ? [$found][0] : '')"
+                )
+            },
+            next_="ChooseTraining",
+        ),
+        "ChooseTraining": choice(("$training != ''", "StopTraining"), default="ReadLock"),
+        "StopTraining": task(
+            "aws-sdk:sagemaker:stopPipelineExecution",
+            arguments={
+                "PipelineExecutionArn": jsonata("$training"),
+                "ClientRequestToken": jsonata("$hash($me, 'SHA-256')"),
+            },
+            timeout_s=60,
+            retries=SAGEMAKER_RETRY,
+            catches=[
+                catch(
+                    next_="ReadLock",
+                    assign={"why": jsonata("$why & ' (trouble: stop ' & $training & ' by hand, it goes on)'")},
+                )
+            ],
             next_="ReadLock",
         ),
         "ReadLock": _read(
@@ -81,6 +130,7 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             values={
                 "owner": jsonata("$states.result.Item.owner.S & ''"),
                 "pending": jsonata("$states.result.Item.pending.S & ''"),
+                "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
             },
             next_="ChooseTrainingLock",
         ),
@@ -94,7 +144,10 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             table_name,
             _key("LOCK#training"),
             owner="$me",
-            freed={"pending": jsonata("$states.result.Attributes.pending.S & ''")},
+            freed={
+                "pending": jsonata("$states.result.Attributes.pending.S & ''"),
+                "pendingForce": jsonata("$exists($states.result.Attributes.pending_force)"),
+            },
             gone={"pending": ""},
             gone_next="ReadFreedLock",
             troubled={"pending": ""},
@@ -103,7 +156,10 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
         "ReadFreedLock": _read(
             table_name,
             "LOCK#training",
-            values={"pending": jsonata(PENDING_OF_FREE_LOCK)},
+            values={
+                "pending": jsonata(PENDING_OF_FREE_LOCK),
+                "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
+            },
             next_="ChooseTrailing",
         ),
         "ChooseTrailing": choice(("$pending != ''", "StartTrailing"), default="FreeReleaseLock"),
@@ -124,7 +180,11 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             troubled={"pending": ""},
             next_="IsRecorded",
         ),
-        "IsRecorded": choice(("$recorded", "Done"), default="Record"),
+        "IsRecorded": choice(
+            ("$recorded", "Done"),
+            default="Record",
+            otherwise={"advice": jsonata(advice(_REASON, "'failed'"))},
+        ),
         "Record": task(
             "aws-sdk:dynamodb:putItem",
             arguments={
@@ -132,8 +192,9 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
                 "Item": {
                     **_key(jsonata("'RUN#' & $runId")),
                     "outcome": {"S": "failed"},
-                    "reason": {"S": jsonata("'the execution ended as ' & $status & ': ' & $why")},
+                    "reason": {"S": jsonata(_REASON)},
                     "state": {"S": jsonata("$status")},
+                    **advice_fields(),
                     "started_at": {"S": jsonata("$startedAt")},
                     "finished_at": {"S": jsonata("$now()")},
                 },
@@ -147,10 +208,12 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
         "CountOutcome": count_outcome(environment, jsonata("$project"), "'failed'", next_="Notify"),
         "Notify": publish(
             topic_arn,
-            subject=f"$project & ' in {environment}: failed'",
-            message=(
-                f"'The run ' & $runId & ' of ' & $project & ' in {environment} did not end by itself: ' & $status"
-                " & ' ' & $why & '. Its locks were freed; what it had started goes on: see the runbook.'"
+            subject=teller.outcome_subject("'failed'"),
+            message=teller.outcome(
+                outcome="'failed'",
+                reason=_REASON,
+                started="'The run did not end by itself: its locks were freed and its training was stopped; a rollout"
+                " that it had begun goes on.'",
             ),
             output={},
             next_="Done",
@@ -163,8 +226,8 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
 class Reaper(Construct):
     """One machine per environment, started when an outer loop FAILED, TIMED_OUT or was ABORTED; harmless to repeat.
 
-    It frees the locks that the execution still owns, starts the trailing run if one is pending, and records and tells
-    the outcome if the execution did not.
+    It stops the execution's training, frees the locks that it still owns, starts the trailing run if one is pending,
+    and records and tells the outcome if the execution did not.
     """
 
     def __init__(
@@ -212,6 +275,16 @@ class Reaper(Construct):
                     ),
                     source=page,
                 ),
+                Statement(
+                    actions=("sagemaker:ListPipelineExecutions",),
+                    resources=tuple(_pipelines(stack, environment)),
+                    source=_SAGEMAKER_PAGE,
+                ),
+                Statement(
+                    actions=("sagemaker:StopPipelineExecution",),
+                    resources=tuple(f"{pipeline}/execution/*" for pipeline in _pipelines(stack, environment)),
+                    source=_SAGEMAKER_PAGE,
+                ),
                 *(start_statement(machine_arn(stack, loop)) for loop in loops.values()),
                 *tell_statements(topic.topic_arn),
                 key_statement(key.key_arn),
@@ -221,26 +294,29 @@ class Reaper(Construct):
         starter = Starter(self, "Events", machine=self.machine)
         self.dead_letters = starter.dead_letters
         # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-        for project, loop in loops.items():
-            starter.add_rule(
-                f"{project.title().replace('-', '')}Ended",
-                description=f"Cleans up after runs of {loop} that did not end by themselves",
-                pattern={
-                    "source": ["aws.states"],
-                    "detail-type": ["Step Functions Execution Status Change"],
-                    "detail": {
-                        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-                        "stateMachineArn": [machine_arn(stack, loop)],
-                    },
+        starter.add_rule(
+            "Ended",
+            description=f"Cleans up after outer loops of {environment.name} that did not end by themselves",
+            pattern={
+                "source": ["aws.states"],
+                "detail-type": ["Step Functions Execution Status Change"],
+                "detail": {
+                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                    "stateMachineArn": [machine_arn(stack, loop) for loop in loops.values()],
                 },
-                paths={
-                    "execution": "$.detail.executionArn",
-                    "machine": "$.detail.stateMachineArn",
-                    "name": "$.detail.name",
-                    "status": "$.detail.status",
-                },
-                template=(
-                    f'{{"execution": <execution>, "machine": <machine>, "name": <name>, "status": <status>,'
-                    f' "project": "{project}"}}'
-                ),
-            )
+            },
+            paths={
+                "execution": "$.detail.executionArn",
+                "machine": "$.detail.stateMachineArn",
+                "name": "$.detail.name",
+                "status": "$.detail.status",
+            },
+            template='{"execution": <execution>, "machine": <machine>, "name": <name>, "status": <status>}',
+        )
+
+
+def _pipelines(stack: cdk.Stack, environment: Environment) -> list[str]:
+    return [
+        stack.format_arn(service="sagemaker", resource="pipeline", resource_name=f"{environment.name}-{project.name}")
+        for project in environment.projects
+    ]

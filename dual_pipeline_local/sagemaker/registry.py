@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from datetime import UTC, datetime
 
+from dual_pipeline_local import iam
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
@@ -163,7 +164,8 @@ class Registry:
 
 
 def _who(caller: Caller) -> Record:
-    return {"IamIdentity": {"Arn": caller.arn, "PrincipalId": caller.arn.rpartition("/")[2]}}
+    who = iam.principal_arn(caller)
+    return {"IamIdentity": {"Arn": who, "PrincipalId": who.rpartition("/")[2]}}
 
 
 _UPDATABLE = (

@@ -1,8 +1,11 @@
 """Which runs of the outer loop are admitted, what follows a refused or lost one, and what the reaper cleans up."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,17 +14,44 @@ from outer_loop import ACCOUNT, QUIET_END, REGION, STATES, World, endpoint, sour
 
 pytestmark = pytest.mark.local
 
+
+def execution(name: str, status: str, id_: str) -> dict[str, str]:
+    """A pipeline execution in a list."""
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/dev-reaped/execution/{id_}"
+    return {"PipelineExecutionDisplayName": name, "PipelineExecutionStatus": status, "PipelineExecutionArn": arn}
+
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "trailing": {},
     "capped": {},
     "reaped": {},
     "recorded": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
+    "cooling": {},
+    "again": {},
+    "crowd": {},
+    "rush": {},
     # The lock is as a first attempt, whose answer was lost, left it: free, with what is pending.
     "lost-answer": {"AdmitRun": {}},
 }
 LOST = f"{STATES}:execution:dev-lost-answer-outer-loop:lost"
-LIMITS = {"capped": {"runs_per_day": 1}}
-REAPER = {"ReadLock": {"Item": {"owner": {"S": LOST}}}}
+LIMITS = {
+    "capped": {"runs_per_day": 1},
+    "cooling": {"cool_down": timedelta(hours=1)},
+    "crowd": {"runs_per_day": 1000},
+    "rush": {"runs_per_day": 1000},
+}
+REAPED = hashlib.sha256(f"{STATES}:execution:dev-reaped-outer-loop:lost".encode()).hexdigest()[:12]
+REAPER = {
+    "ReadLock": {"Item": {"owner": {"S": LOST}}},
+    "FindTraining": {
+        "PipelineExecutionSummaries": [
+            execution(f"run-{REAPED}", "Executing", "mine"),
+            execution(f"run-{REAPED}", "Succeeded", "over"),
+            execution("run-0123456789ab", "Executing", "anothers"),
+        ]
+    },
+    "StopTraining": {"PipelineExecutionArn": "x"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +69,8 @@ def test_a_held_lock_leaves_exactly_one_trailing_run(world: World) -> None:
     assert [run["outcome"] for run in refused] == ["suppressed"] * 3
     assert [run["states"][-len(QUIET_END) :] for run in refused] == [QUIET_END] * 3
     pending = json.loads(world.item("trailing", "LOCK#training")["pending"])
-    assert pending == {"reason": "data", "detail": "a file", "source": source("trailing", "v3")}
+    assert pending == {**trigger("trailing", "v3"), "force": False}
+    assert "run somebody is training" in refused[0]["reason"]
 
     running = world.start("trailing", {"reason": "person"})
     holder = world.record("trailing", world.ended(running)["executionArn"])
@@ -60,7 +91,7 @@ def test_the_holder_starts_the_trailing_run(world: World) -> None:
     # The holder is re-entrant on its own lock; `pending` is put there while it trains.
     machine = f"{STATES}:stateMachine:dev-{name}-outer-loop#Test"
     world.states.start_execution(
-        stateMachineArn=machine, name="holder", input=json.dumps({"reason": "person", "detail": "by hand"})
+        stateMachineArn=machine, name="holder", input=json.dumps({"reason": "person", "force": True})
     )
     deadline = time.monotonic() + 10
     while world.item(name, "LOCK#training").get("owner") != first and time.monotonic() < deadline:
@@ -79,7 +110,7 @@ def test_the_holder_starts_the_trailing_run(world: World) -> None:
     assert len(new) == 1
     assert new[0]["name"].startswith("trailing-")
     given = json.loads(world.states.describe_execution(executionArn=new[0]["executionArn"])["input"])
-    assert given == {"reason": "trailing", "detail": "follows run holder", "source": kept["source"]}
+    assert given == {"reason": "trailing", "detail": "follows run holder", "force": False, "source": kept["source"]}
     trailing = world.record(name, world.ended(new[0]["executionArn"])["executionArn"])
     assert "AdmitRun" in trailing["states"]
     assert "ClaimEvent" not in trailing["states"]
@@ -93,7 +124,7 @@ def test_a_lost_answer_loses_no_trailing_run(world: World) -> None:
     taken = world.run(name, {"reason": "person"})
     assert (taken["outcome"], len(world.executions(name))) == ("released", 1)
     world.put(name, "LOCK#training", pending=pending)
-    freed = world.run(name, {"reason": "person"})
+    freed = world.run(name, {"reason": "person", "force": True})
     assert "ReadFreedLock" in freed["states"]
     assert freed["outcome"] == "released"
     assert len(world.executions(name)) == 3
@@ -111,7 +142,6 @@ def test_the_reaper_reads_a_lock_that_it_freed_unheard(world: World) -> None:
         "machine": f"{STATES}:stateMachine:dev-{name}-outer-loop",
         "name": "lost",
         "status": "ABORTED",
-        "project": name,
     }
     machine = f"{STATES}:stateMachine:dev-reaper#Test"
     arn = world.states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
@@ -129,6 +159,7 @@ def test_the_daily_cap_suppresses_and_keeps_the_trigger(world: World) -> None:
     lock = world.item("capped", "LOCK#training")
     assert "owner" not in lock
     assert json.loads(lock["pending"])["source"]["version_id"] == "v2"
+    assert {"PutOff", "ScheduleTrailing"} <= set(over["states"])
     assert len(world.executions("capped")) == 2
 
 
@@ -140,12 +171,13 @@ def test_the_reaper_cleans_up_once(world: World) -> None:
     pending = {"S": json.dumps(trigger("reaped"))}
     world.put("reaped", "LOCK#training", owner={"S": execution}, lease_until={"N": far}, pending=pending)
     world.put("reaped", "LOCK#release#dev-reaped", owner={"S": execution}, lease_until={"N": far})
-    given = {"execution": execution, "machine": loop, "name": "lost", "status": "ABORTED", "project": "reaped"}
+    given = {"execution": execution, "machine": loop, "name": "lost", "status": "ABORTED"}
     for _ in range(2):
         arn = world.states.start_execution(
-            stateMachineArn=f"{STATES}:stateMachine:dev-reaper", input=json.dumps(given)
+            stateMachineArn=f"{STATES}:stateMachine:dev-reaper#Reaping", input=json.dumps(given)
         )["executionArn"]
         assert world.ended(arn)["status"] == "SUCCEEDED"
+        assert {"ChooseTraining", "StopTraining"} <= set(world.entered(arn)), "its training costs money for nobody"
     assert "owner" not in world.item("reaped", "LOCK#release#dev-reaped")
     run = world.item("reaped", "RUN#lost")
     assert (run["outcome"], run["reason"].startswith("the execution ended as ABORTED")) == ("failed", True)
@@ -164,10 +196,108 @@ def test_the_reaper_leaves_others_alone(world: World) -> None:
         "machine": f"{STATES}:stateMachine:dev-{name}-outer-loop",
         "name": recorded["name"],
         "status": "FAILED",
-        "project": name,
     }
     before = world.item(name, f"RUN#{recorded['name']}")
-    arn = world.states.start_execution(stateMachineArn=f"{STATES}:stateMachine:dev-reaper", input=json.dumps(given))
+    reaper = f"{STATES}:stateMachine:dev-reaper#Reaping"
+    arn = world.states.start_execution(stateMachineArn=reaper, input=json.dumps(given))
+    assert "StopTraining" not in world.entered(arn["executionArn"])
     assert world.ended(arn["executionArn"])["status"] == "SUCCEEDED"
     assert world.item(name, "LOCK#training")["owner"] == "another"
     assert world.item(name, f"RUN#{recorded['name']}") == before
+
+
+def test_the_cool_down_puts_off(world: World) -> None:
+    """A trigger too soon after a run began is kept for a schedule at its end; a person who insists is not put off."""
+    name = "cooling"
+    assert world.run(name, trigger(name, "v1"))["outcome"] == "released"
+    until = float(world.item(name, "LOCK#training")["cool_until"])
+    assert 3500 < until - time.time() <= 3600
+    put_off = world.run(name, trigger(name, "v2"))
+    assert (put_off["outcome"], put_off["status"]) == ("suppressed", "SUCCEEDED")
+    assert "the cool-down (limits.cool_down) lasts until" in put_off["reason"]
+    assert ["Postpone", "ScheduleTrailing"] == put_off["states"][-7:-5]
+    lock = world.item(name, "LOCK#training")
+    assert ("owner" not in lock, json.loads(lock["pending"])["source"]["version_id"]) == (True, "v2")
+    insists = world.run(name, {"reason": "person", "force": True})
+    assert insists["outcome"] == "released"
+    assert "pending" not in world.item(name, "LOCK#training"), "it took what was pending along"
+    late = world.run(name, {"reason": "trailing", "detail": "put off"})
+    assert (late["outcome"], late["states"][-len(QUIET_END) :]) == ("suppressed", QUIET_END)
+    assert "another run was admitted meanwhile" in late["reason"]
+
+
+def test_nothing_is_trained_twice(world: World) -> None:
+    """The same data under the same code is not trained on again, unless a person insists; a duplicate event is none."""
+    name = "again"
+    first = world.run(name, trigger(name, "v1"))
+    assert first["outcome"] == "released"
+    again = world.run(name, trigger(name, "v2"))
+    assert (again["outcome"], again["states"][-len(QUIET_END) :]) == ("suppressed", QUIET_END)
+    assert "nothing to do: run" in again["reason"]
+    assert "StartTraining" not in again["states"]
+    assert world.run(name, trigger(name, "v2"))["reason"].endswith("a duplicate event")
+    drift = world.run(name, {"reason": "drift"})
+    assert (drift["outcome"], "Notify" in drift["states"]) == ("suppressed", True), "people must look at the drift"
+    assert world.run(name, {"reason": "person", "force": True})["outcome"] == "released"
+    key = {"pk": {"S": f"PROJECT#{name}"}, "sk": {"S": "LOCK#training"}}
+    other = {":code": {"S": "other/code"}}
+    world.table.update_item(
+        TableName="ledger", Key=key, UpdateExpression="SET trained_code = :code", ExpressionAttributeValues=other
+    )
+    assert world.run(name, {"reason": "code"})["outcome"] == "released"
+
+
+def test_force_outlives_the_triggers_after_it(world: World) -> None:
+    """Of the triggers that wait for one run the last is kept, and that a person insisted."""
+    name = "again"
+    held = {"owner": {"S": "somebody"}, "lease_until": {"N": str(int(time.time()) + 3600)}}
+    world.put(name, "LOCK#training", **held)
+    world.run(name, {"reason": "person", "force": True})
+    world.run(name, trigger(name, "v7"))
+    lock = world.item(name, "LOCK#training")
+    assert (json.loads(lock["pending"])["reason"], lock["pending_force"]) == ("data", "yes")
+
+
+def crowd(world: World, name: str) -> list[dict[str, Any]]:
+    """200 triggers at once, each with a different file; their records when all have ended."""
+    given = [{**trigger(name), "source": {**source(name), "key": f"{name}/raw/{at}.csv"}} for at in range(200)]
+    with ThreadPoolExecutor(16) as pool:
+        started = list(pool.map(lambda each: world.start(name, each), given))
+        return list(pool.map(lambda arn: world.record(name, world.ended(arn)["executionArn"]), started))
+
+
+def test_a_crowd_during_a_run_makes_one_trailing_run(world: World) -> None:
+    """200 triggers that find the lock taken end well and say why; freeing it starts one run, for all of them."""
+    name = "crowd"
+    holder = f"{STATES}:execution:dev-{name}-outer-loop:holder"
+    far = str(int(time.time()) + 3600)
+    world.put(name, "LOCK#training", owner={"S": holder}, lease_until={"N": far})
+    runs = crowd(world, name)
+    assert [run for run in runs if run["outcome"] != "suppressed"] == []
+    assert {run["reason"] for run in runs} == {
+        "run holder is training; the trigger is kept as pending and one trailing run follows"
+    }
+    loop = f"{STATES}:stateMachine:dev-{name}-outer-loop"
+    given = {"execution": holder, "machine": loop, "name": "holder", "status": "ABORTED"}
+    for _ in range(2):
+        reaper = f"{STATES}:stateMachine:dev-reaper#Reaping"
+        world.ended(world.states.start_execution(stateMachineArn=reaper, input=json.dumps(given))["executionArn"])
+    trailing = [e for e in world.executions(name) if e["name"].startswith("trailing-")]
+    assert len(trailing) == 1
+    world.ended(trailing[0]["executionArn"])
+    assert {"owner", "pending"} & set(world.item(name, "LOCK#training")) == set()
+
+
+def test_a_crowd_on_a_free_lock_loses_nothing(world: World) -> None:
+    """Whoever of 200 is admitted when, each ingests, or one ingests after it, or a schedule was made; none fails."""
+    name = "rush"
+    runs = crowd(world, name)
+    assert [run for run in runs if run["status"] != "SUCCEEDED"] == []
+    suppressed = [run for run in runs if "IngestData" not in run["states"]]
+    assert {run["outcome"] for run in suppressed} <= {"suppressed"}
+    assert all("one trailing run follows" in run["reason"] or "one run follows" in run["reason"] for run in suppressed)
+    for started in (e for e in world.executions(name) if e["name"].startswith("trailing-")):
+        world.ended(started["executionArn"])
+    left = world.item(name, "LOCK#training")
+    assert "owner" not in left
+    assert "pending" not in left or any("ScheduleTrailing" in run["states"] for run in suppressed)

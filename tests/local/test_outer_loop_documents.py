@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from dual_pipeline.asl import assign
-from dual_pipeline.environment import Environment
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import Setting
-from pipeline_code.census.project import CENSUS
+from outer_loop import setting
 
 pytestmark = pytest.mark.local
 
@@ -25,23 +23,9 @@ Machine = Callable[..., str]
 @pytest.fixture(scope="module")
 def machine(emulator: Any) -> Machine:
     """Makes a machine of states as they ship, which starts with one of them and ends where they would go on."""
-    environment = Environment(
-        name="dev", region="eu-west-1", projects=(replace(CENSUS, name="documents", smoke_training=None),)
-    )
-    setting = Setting(
-        environment=environment,
-        project=environment.projects[0],
-        partition="aws",
-        account="123456789012",
-        data_bucket=BUCKET,
-        artifact_bucket=BUCKET,
-        table_name="ledger",
-        key_arn="arn:aws:kms:eu-west-1:123456789012:key/key",
-        topic_arn="arn:aws:sns:eu-west-1:123456789012:topic",
-        model_role_arn="arn:aws:iam::123456789012:role/model",
-        rollback_alarms=("errors",),
-    )
-    states: Any = outer_loop_definition(setting)["States"]
+    places = replace(setting("documents"), account="123456789012", data_bucket=BUCKET, artifact_bucket=BUCKET)
+    places = replace(places, project=replace(places.project, smoke_training=None))
+    states: Any = outer_loop_definition(places)["States"]
     emulator.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     bucket = f"arn:aws:s3:::{BUCKET}"
     role = emulator.role(
@@ -74,7 +58,7 @@ def verdict(machine: Machine) -> str:
 def evaluation(machine: Machine) -> str:
     """ReadEvaluation, GateModel and IsRegistered; the input names the folder and what was registered."""
     given = {name: f"{{% $states.input.{name} %}}" for name in ("folder", "packageArn")}
-    ends = ("RejectPackage", "FreeLocks")
+    ends = ("RejectPackage", "FreeTrainingLock", "FreeLocks")
     return machine("ReadEvaluation", "GateModel", "IsRegistered", ends=ends, outcome="", **given)
 
 

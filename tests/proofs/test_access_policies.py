@@ -91,6 +91,9 @@ APPROVER_MAY: list[Row] = [
     ("sagemaker:UpdateModelPackage", PACKAGE, APPROVED),
     ("sagemaker:UpdateModelPackage", PACKAGE, {"sagemaker:ModelApprovalStatus": "Rejected"}),
     ("s3:GetObject", "{artifacts}/census/executions/abc/evaluate/evaluation/report.html", {}),
+    ("s3:GetObject", "{artifacts}/census/executions/abc/evaluate/evaluation/evaluation.json", {}),
+    ("cloudformation:DescribeStacks", "*", {}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
 ]
 APPROVER_MAY_NOT: list[Row] = [
     ("sagemaker:UpdateModelPackage", PACKAGE, {}),
@@ -98,6 +101,11 @@ APPROVER_MAY_NOT: list[Row] = [
     ("sagemaker:UpdateModelPackage", ANOTHER_PACKAGE, APPROVED),
     ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/dev-census--sandbox/1", APPROVED),
     ("sagemaker:DeleteModelPackage", PACKAGE, {}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#other"}),
+    ("dynamodb:Query", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("dynamodb:PutItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("dynamodb:UpdateItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-census-outer-loop", {}),
     ("sagemaker:CreateModelPackage", PACKAGE, APPROVED),
     ("sagemaker:StartPipelineExecution", PRODUCTION, {}),
     ("s3:GetObject", "{artifacts}/census/executions/abc/train/model.tar.gz", {}),

@@ -87,10 +87,14 @@ ACKNOWLEDGED = {
     "Foundation/Resumer/Events/DeadLetters": {"SQS3": QUEUE},
     "Foundation/Reaper/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/execution/*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:states:<here>:execution:<environment>-census-outer-loop:*]": RUN_NAMES,
     },
     "Foundation/Reaper/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
     "Foundation/Reaper/Events/DeadLetters": {"SQS3": QUEUE},
+    "Foundation/Triggers/Machine": {"IAM5[Resource::*]": NO_RESOURCE},
+    "Foundation/Triggers/Machine/Machine": {"SF2": TRACES},
+    "Foundation/Triggers/Events/DeadLetters": {"SQS3": QUEUE},
     "CensusRegistry/Approvers": {
         "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Artifacts>/census/executions/*/evaluate/*]": OBJECTS,
@@ -201,9 +205,10 @@ ACKNOWLEDGED = {
                 "model/<environment>-census-model",
             )
         },
+        "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census-outer-loop/*]": "named by when they start",
     },
     "CensusOuterLoop/OuterLoop/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
-    "CensusOuterLoop/OuterLoop/NewData/DeadLetters": {"SQS3": QUEUE},
+    "CensusOuterLoop/OuterLoop/DeadLetters": {"SQS3": QUEUE},
 }
 
 

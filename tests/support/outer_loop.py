@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Limits
+from dual_pipeline.model_project import Approval, Limits
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from dual_pipeline.reaper import reaper_definition
@@ -95,6 +95,8 @@ REGISTERED = {
 }
 EXECUTION = f"{ARN}:pipeline/dev-census/execution/abc123"
 HAPPY: dict[str, Any] = {
+    "ReadCode": {"Tags": [{"Key": "dual-pipeline:code", "Value": "c0de"}]},
+    "ScheduleTrailing": {"ScheduleArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/group/name"},
     "IngestData": {"JobRunState": "SUCCEEDED"},
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
@@ -137,15 +139,24 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
         cases = {}
         for state, answer in (HAPPY | dict(changes)).items():
             cases[state] = f"{name}-{state}"
-            responses[cases[state]] = {"0-1000": answer if "Throw" in answer else {"Return": answer}}
+            responses[cases[state]] = _in_turn(answer if isinstance(answer, list) else [answer])
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
-    machines["dev-reaper"] = {"TestCases": {"Test": {state: f"reaper-{state}" for state in reaper}}}
+    training = {state: f"reaper-{state}" for state in reaper if state != "ReadLock"}
+    machines["dev-reaper"] = {
+        "TestCases": {"Test": {state: f"reaper-{state}" for state in reaper}, "Reaping": training}
+    }
     responses |= {f"reaper-{state}": {"0-1000": {"Return": answer}} for state, answer in reaper.items()}
     return {"StateMachines": machines, "MockedResponses": responses}
 
 
-def setting(name: str, *, inner_loop: bool = True, **limits: Any) -> Setting:
-    project = replace(CENSUS, name=name, limits=Limits(**limits))
+def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a state gets each time it calls; the last answer for ever."""
+    given = [answer if "Throw" in answer else {"Return": answer} for answer in answers]
+    return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
+
+
+def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = True, **limits: Any) -> Setting:
+    project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
     if not inner_loop:
         project = replace(project, inner_loop=False, tuning=None)
     return Setting(
@@ -160,6 +171,8 @@ def setting(name: str, *, inner_loop: bool = True, **limits: Any) -> Setting:
         topic_arn=TOPIC,
         model_role_arn=f"arn:aws:iam::{ACCOUNT}:role/model",
         rollback_alarms=("errors",),
+        starter_role_arn=f"arn:aws:iam::{ACCOUNT}:role/starter",
+        dead_letters_arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
         training_code=TrainingCode(
             image="image", role_arn=f"arn:aws:iam::{ACCOUNT}:role/training", uri="s3://code/alone.gz", file="alone.gz"
         ),
@@ -172,7 +185,7 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
         if name.endswith("Sleep"):
             state["TimeoutSeconds"] = 1
         if name.endswith("Decide"):
-            late = state["Choices"][1]
+            (late,) = (rule for rule in state["Choices"] if "$waiting.since" in rule["Condition"])
             late["Condition"] = "{% $millis() - $waiting.since >= 1000 %}"
     return definition
 
@@ -180,7 +193,9 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
-    `limits` are those of a scenario's project, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case `Test` gets.
+    An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
+    `approval` its policy, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case
+    `Test` gets; in its test case `Reaping` the lock is the real one.
     """
 
     def __init__(
@@ -189,6 +204,7 @@ class World:
         scenarios: Mapping[str, Mapping[str, Any]],
         *,
         limits: Mapping[str, Mapping[str, Any]] | None = None,
+        approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
         alone: Collection[str] = (),
     ) -> None:
@@ -225,7 +241,8 @@ class World:
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
         for name in scenarios:
             own = (limits or {}).get(name, {})
-            definition = outer_loop_definition(setting(name, inner_loop=name not in alone, **own))
+            policy = (approval or {}).get(name)
+            definition = outer_loop_definition(setting(name, approval=policy, inner_loop=name not in alone, **own))
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

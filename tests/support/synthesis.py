@@ -81,6 +81,14 @@ class Synthesis:
         }
 
 
+def joined(value: Any) -> str:
+    """A string of a template with every intrinsic function replaced by a word."""
+    if isinstance(value, dict) and "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(part if isinstance(part, str) else "token" for part in parts)
+    return str(value)
+
+
 def context() -> dict[str, Any]:
     """The feature flags of cdk.json, without which a bare App builds other templates."""
     loaded: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]

@@ -25,6 +25,7 @@ from dual_pipeline.model_project import (
     ModelProject,
     OptionalSteps,
     Rollout,
+    Schedule,
     SmokeTraining,
     Training,
     Tuning,
@@ -47,6 +48,7 @@ SETTINGS = (
     SmokeTraining,
     Tuning,
     OptionalSteps,
+    Schedule,
     ExternalCheck,
     BatchScoring,
     Ingest,
@@ -80,6 +82,8 @@ def _default(field: dataclasses.Field[Any]) -> str:
         value = field.default_factory()
         return "none" if value == {} else f"`{type(value).__name__}()`"
     if isinstance(field.default, timedelta):
+        if not field.default:
+            return "none"
         days, seconds = field.default.days, field.default.seconds
         amounts = {"day": days} if days else {"hour": seconds // 3600} if seconds >= 3600 else {"minute": seconds // 60}
         ((unit, amount),) = amounts.items()

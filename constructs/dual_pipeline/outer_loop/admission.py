@@ -1,7 +1,9 @@
-"""Who may train: valid input, no duplicate event, one run at a time, so many a day; a refusal leaves nothing behind."""
+"""Who may train: one run at a time, none for a duplicate event, so many a day, none too soon; no refusal loses data."""
 
 from dual_pipeline.asl import (
     CONDITION_FAILED,
+    SAGEMAKER_ERRORS,
+    SCHEDULER_ERRORS,
     Fragment,
     State,
     Statement,
@@ -10,214 +12,67 @@ from dual_pipeline.asl import (
     choice,
     jsonata,
     quote,
+    retry,
     task,
 )
-from dual_pipeline.await_status import INITIAL
-from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting
+from dual_pipeline.loop_contract import REASON_TRAILING, TAG_CODE
+from dual_pipeline.outer_loop.run_input import SUPPRESSED
+from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_seconds, seconds
+from dual_pipeline.outer_loop.train_alone import own_code
 
-REASONS = ("data", "person", "trailing", "schedule", "drift", "code")
 ATTEMPTS = 5
-NOW_S = "$string($floor($millis() / 1000))"
-
-
-def in_seconds(seconds: int) -> str:
-    """JSONata for the epoch second so many seconds from now, as DynamoDB takes numbers."""
-    return f"$string($floor($millis() / 1000) + {seconds})"
-
-
-def _problem(setting: Setting) -> str:
-    reasons = ", ".join(REASONS)
-    place = f"{setting.data_bucket}/{setting.raw_prefix}"
-    return f"""(
-  $i := $states.input;
-  $s := $i.source;
-  $type($i) != 'object' ? 'the input must be an object with a reason, got ' & $type($i)
-  : $not($type($i.reason) = 'string' and $i.reason in {quote_list(REASONS)})
-    ? 'reason must be one of {reasons}, got ' & ($exists($i.reason) ? $string($i.reason) : 'nothing')
-  : $exists($i.detail) and $type($i.detail) != 'string' ? 'detail must be text, got ' & $type($i.detail)
-  : $exists($s) and $type($s) != 'null'
-    and $not($type($s) = 'object' and $type($s.bucket) = 'string' and $type($s.key) = 'string')
-    ? 'source must be null or an object with bucket and key'
-  : $type($s) = 'object' and ($s.bucket & '/' & $substring($s.key, 0, {len(setting.raw_prefix)})) != {quote(place)}
-    ? 'source must lie below s3://{place}, got s3://' & $s.bucket & '/' & $s.key
-  : ''
-)"""
-
-
-def quote_list(values: tuple[str, ...]) -> str:
-    """`values` as a JSONata array of strings."""
-    return "[" + ", ".join(quote(value) for value in values) + "]"
-
-
-_TRIGGER = """(
-  $i := $states.input;
-  $text := function($v) { $type($v) = 'string' ? $substring($v, 0, 1024) : '' };
-  {
-    'reason': $text($i.reason),
-    'detail': $text($i.detail),
-    'source': $type($i.source) = 'object' ? {
-      'bucket': $text($i.source.bucket), 'key': $text($i.source.key),
-      'version_id': $text($i.source.version_id), 'etag': $text($i.source.etag), 'sequencer': $text($i.source.sequencer)
-    } : null
-  }
-)"""
 
 
 def admission(setting: Setting) -> Fragment:
     """From the input to a run that holds the training lock, or to outcome `suppressed`.
 
-    A refused trigger is stored on the lock as `pending`, on condition that somebody still holds it: whoever frees it
-    starts the trailing run. A refused *trailing* run leaves nothing: it starts when the lock is free, so the holder
-    was admitted later and reads every raw file that the trailing run was started for.
+    A refused trigger is stored on the lock as `pending`: while somebody holds it, for whoever frees it starts the
+    trailing run; during the cool-down or over the cap, for a one-time schedule starts it. `pending` leaves the lock
+    with an admitted run only, and a trailing run is admitted only while there is one: however many are started, one
+    trains.
     """
-    lock = setting.item_key("LOCK#training")
-    owner = {"#owner": "owner"}
-    me: State = {"S": jsonata("$me")}
-    trigger: State = {"S": jsonata("$string($trigger)")}
+    states = {**_lock_states(setting), **_refusal_states(setting), **_code_states(setting)}
+    return Fragment(states=states, statements=_statements(setting))
+
+
+def _lock_states(setting: Setting) -> dict[str, State]:
     cap = setting.project.limits.runs_per_day
-    states: dict[str, State] = {
-        "ReadInput": assign(
-            {
-                "me": jsonata("$states.context.Execution.Id"),
-                "runId": jsonata("$states.context.Execution.Name"),
-                "id": jsonata("$substring($hash($states.context.Execution.Id, 'SHA-256'), 0, 12)"),
-                "startedAt": jsonata("$states.context.Execution.StartTime"),
-                "problem": jsonata(_problem(setting)),
-                "trigger": jsonata(_TRIGGER),
-                "attempt": 1,
-                "mayHoldTraining": True,
-                "mayHoldRelease": False,
-                "pending": "",
-                "outcome": "",
-                "quiet": False,
-                "reason": "",
-                "trouble": "",
-                "failedState": "",
-                "snapshotUri": "",
-                "pipelineExecutionArn": "",
-                "execution": {},
-                "packageArn": "",
-                "evaluation": {},
-                "champion": {},
-                "approval": {},
-                **INITIAL,
-            },
-            next_="CheckInput",
-        ),
-        "CheckInput": choice(
-            (
-                "$problem != ''",
-                "FreeLocks",
-                {
-                    "outcome": "failed",
-                    "failedState": "CheckInput",
-                    "reason": jsonata("'the input is not valid: ' & $problem"),
-                    "mayHoldTraining": False,
-                },
-            ),
-            ("$trigger.reason = 'data' and $trigger.source.version_id != ''", "ClaimEvent"),
-            default="AdmitRun",
-        ),
-        "ClaimEvent": task(
-            "aws-sdk:dynamodb:putItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Item": {
-                    **setting.item_key(
-                        jsonata(
-                            "'EVENT#' & $hash($trigger.source.bucket & '/' & $trigger.source.key & '/'"
-                            " & $trigger.source.version_id, 'SHA-256')"
-                        )
-                    ),
-                    "owner": me,
-                    "expires_at": {"N": jsonata(in_seconds(30 * 24 * 3600))},
-                },
-                "ConditionExpression": "attribute_not_exists(pk) OR #owner = :me",
-                "ExpressionAttributeNames": owner,
-                "ExpressionAttributeValues": {":me": me},
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[
-                catch(
-                    CONDITION_FAILED,
-                    next_="FreeLocks",
-                    assign={
-                        "outcome": "suppressed",
-                        "quiet": True,
-                        "reason": "this version of the object has started a run before: a duplicate event",
-                        "mayHoldTraining": False,
-                    },
-                ),
-                FAILED,
-            ],
-            next_="AdmitRun",
-        ),
+    cool_s = seconds(setting.project.limits.cool_down)
+    free = "(attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now)"
+    # People who insist need not wait for the cool-down; the cap holds for them too.
+    cool = " AND (attribute_not_exists(cool_until) OR cool_until <= :now OR #owner = :me)"
+    wanted = " AND (attribute_exists(pending) OR #owner = :me)"
+    return {
         "AdmitRun": task(
             "aws-sdk:dynamodb:updateItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": lock,
-                "UpdateExpression": "SET #owner = :me, lease_until = :until REMOVE pending, pending_since",
-                "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
-                "ExpressionAttributeNames": owner,
+                "Key": setting.training_lock,
+                "UpdateExpression": "SET #owner = :me, lease_until = :until, cool_until = :cool"
+                " REMOVE pending, pending_since, pending_force",
+                "ConditionExpression": jsonata(
+                    f"{quote(free)} & ($trigger.force ? '' : {quote(cool)})"
+                    f" & ($trigger.reason = {quote(REASON_TRAILING)} ? {quote(wanted)} : '')"
+                ),
+                "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
-                    ":me": me,
+                    ":me": {"S": jsonata("$me")},
                     ":until": {"N": jsonata(in_seconds(setting.training_lease_s))},
+                    ":cool": {"N": jsonata(in_seconds(cool_s))},
                     ":now": {"N": jsonata(NOW_S)},
                 },
+                "ReturnValues": "ALL_OLD",
             },
             timeout_s=60,
             retries=LEDGER,
-            catches=[catch(CONDITION_FAILED, next_="ChooseRefusal"), FAILED],
-            next_="CountRun",
-        ),
-        "ChooseRefusal": choice(
-            (
-                "$trigger.reason = 'trailing'",
-                "FreeLocks",
-                {
-                    "outcome": "suppressed",
-                    "quiet": True,
-                    "reason": "a run admitted later than the data arrived is training already and reads all of it",
-                    "mayHoldTraining": False,
-                },
-            ),
-            (
-                f"$attempt > {ATTEMPTS}",
-                "FreeLocks",
-                {
-                    "outcome": "failed",
-                    "failedState": "AdmitRun",
-                    "reason": f"the training lock changed hands {ATTEMPTS} times in a row: start the run again",
-                    "mayHoldTraining": False,
-                },
-            ),
-            default="LeavePending",
-        ),
-        "LeavePending": task(
-            "aws-sdk:dynamodb:updateItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": lock,
-                "UpdateExpression": "SET pending = :trigger, pending_since = if_not_exists(pending_since, :now)",
-                "ConditionExpression": "attribute_exists(#owner) AND #owner <> :me AND lease_until >= :now",
-                "ExpressionAttributeNames": owner,
-                "ExpressionAttributeValues": {":me": me, ":trigger": trigger, ":now": {"N": jsonata(NOW_S)}},
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[
-                catch(CONDITION_FAILED, next_="AdmitRun", assign={"attempt": jsonata("$attempt + 1")}),
-                FAILED,
-            ],
+            catches=[catch(CONDITION_FAILED, next_="ReadLock"), FAILED],
             assign={
-                "outcome": "suppressed",
-                "quiet": True,
-                "reason": "another run is training; the trigger is kept as pending and one trailing run follows",
-                "mayHoldTraining": False,
+                "trained": jsonata(
+                    "($t := $states.result.Attributes; {'snapshot': $t.trained_snapshot.S & '',"
+                    " 'code': $t.trained_code.S & '', 'run': $t.trained_run.S & ''})"
+                )
             },
-            next_="FreeLocks",
+            next_="CountRun",
         ),
         "CountRun": task(
             "aws-sdk:dynamodb:updateItem",
@@ -235,39 +90,218 @@ def admission(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=LEDGER,
             catches=[catch(CONDITION_FAILED, next_="PutOff"), FAILED],
-            next_="IngestData",
+            next_="ReadCode",
         ),
+        # Over the cap: the lock is given back with the trigger on it. What was admitted did nothing to cool down from.
         "PutOff": task(
             "aws-sdk:dynamodb:updateItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": lock,
-                "UpdateExpression": "SET pending = :trigger, pending_since = :now REMOVE #owner, lease_until",
-                "ConditionExpression": "#owner = :me",
-                "ExpressionAttributeNames": owner,
-                "ExpressionAttributeValues": {":me": me, ":trigger": trigger, ":now": {"N": jsonata(NOW_S)}},
-            },
+            arguments=_keep(setting, condition="#owner = :me", also=" REMOVE #owner, lease_until, cool_until"),
             timeout_s=60,
             retries=LEDGER,
             catches=[FAILED],
             assign={
-                "outcome": "suppressed",
-                "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is"
-                " kept as pending and the next admitted run reads all of its data",
-                "mayHoldTraining": False,
+                **SUPPRESSED,
+                "quiet": False,
+                "resumeAt": jsonata("($day := 86400; $floor($millis() / 1000 / $day) * $day + $day)"),
+                "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is kept as"
+                " pending and one run follows after midnight UTC",
             },
+            next_="ScheduleTrailing",
+        ),
+        "ScheduleTrailing": task(
+            "aws-sdk:scheduler:createSchedule",
+            arguments={
+                # One per moment: who finds it there knows that it will be done.
+                "Name": jsonata(f"'{setting.prefix}-trailing-' & $string($resumeAt)"),
+                "GroupName": setting.schedule_group,
+                "Description": "Starts what the outer loop put off",
+                "ScheduleExpression": jsonata(
+                    "'at(' & $substring($fromMillis($max([$resumeAt * 1000, $millis() + 60000])), 0, 19) & ')'"
+                ),
+                "FlexibleTimeWindow": {"Mode": "OFF"},
+                "ActionAfterCompletion": "DELETE",
+                "Target": {
+                    "Arn": jsonata("$states.context.StateMachine.Id"),
+                    "RoleArn": setting.starter_role_arn,
+                    "Input": jsonata(
+                        f"$string({{'reason': '{REASON_TRAILING}', 'detail': 'put off by run ' & $runId,"
+                        " 'force': $trigger.force, 'source': $trigger.source})"
+                    ),
+                    "DeadLetterConfig": {"Arn": setting.dead_letters_arn},
+                },
+            },
+            timeout_s=60,
+            retries=[retry(SCHEDULER_ERRORS, attempts=4)],
+            catches=[
+                catch("Scheduler.ConflictException", next_="FreeLocks"),
+                catch(
+                    next_="FreeLocks",
+                    assign={
+                        "quiet": False,
+                        "trouble": jsonata(
+                            "'no schedule could be made, start a run by hand: ' & $states.errorOutput.Error"
+                        ),
+                    },
+                ),
+            ],
             next_="FreeLocks",
         ),
     }
-    page = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html"
-    return Fragment(
-        states=states,
-        statements=(
-            Statement(
-                actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"),
-                resources=(setting.table_arn,),
-                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{setting.project.name}"]}},
-                source=page,
-            ),
+
+
+def _refusal_states(setting: Setting) -> dict[str, State]:
+    held = "$lock.owner != '' and $lock.owner != $me and $lock.lease >= $millis() / 1000"
+    trailing = f"$trigger.reason = {quote(REASON_TRAILING)}"
+    again = catch(CONDITION_FAILED, next_="AdmitRun", assign={"attempt": jsonata("$attempt + 1")})
+    return {
+        "ReadLock": task(
+            "aws-sdk:dynamodb:getItem",
+            arguments={"TableName": setting.table_name, "Key": setting.training_lock, "ConsistentRead": True},
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[FAILED],
+            assign={
+                "lock": jsonata(
+                    "($i := $states.result.Item; {'owner': $i.owner.S & '',"
+                    " 'lease': $exists($i.lease_until.N) ? $number($i.lease_until.N) : 0,"
+                    " 'cool': $exists($i.cool_until.N) ? $number($i.cool_until.N) : 0,"
+                    " 'pending': $exists($i.pending.S)})"
+                )
+            },
+            next_="ChooseRefusal",
         ),
+        "ChooseRefusal": choice(
+            (
+                f"{trailing} and $not($lock.pending)",
+                "FreeLocks",
+                {**SUPPRESSED, "reason": "another run was admitted meanwhile and reads what this one was started for"},
+            ),
+            (
+                f"{trailing} and {held}",
+                "FreeLocks",
+                {**SUPPRESSED, "reason": "another run is training; when it frees the lock, what is pending follows"},
+            ),
+            (held, "LeavePending"),
+            (
+                "$lock.cool > $millis() / 1000 and $not($trigger.force)",
+                "Postpone",
+                {
+                    "resumeAt": jsonata("$lock.cool"),
+                    "reason": jsonata(
+                        "'the cool-down (limits.cool_down) lasts until ' & $fromMillis($lock.cool * 1000)"
+                        " & '; the trigger is kept as pending and one run follows then'"
+                    ),
+                },
+            ),
+            (
+                f"$attempt > {ATTEMPTS}",
+                "Postpone",
+                {
+                    "resumeAt": jsonata("$ceil($millis() / 60000) * 60 + 60"),
+                    "reason": "the training lock changes hands too fast; the trigger is kept as pending and one run"
+                    " follows within two minutes",
+                },
+            ),
+            default="AdmitRun",
+            otherwise={"attempt": jsonata("$attempt + 1")},
+        ),
+        "LeavePending": task(
+            "aws-sdk:dynamodb:updateItem",
+            arguments=_keep(setting, condition="attribute_exists(#owner) AND #owner <> :me AND lease_until >= :now"),
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[again, FAILED],
+            assign={
+                **SUPPRESSED,
+                "reason": jsonata(
+                    "'run ' & $split($lock.owner, ':')[-1] & ' is training; the trigger is kept as pending and one"
+                    " trailing run follows'"
+                ),
+            },
+            next_="FreeLocks",
+        ),
+        # Without a condition: if somebody took the lock, whoever frees it finds this, and then the schedule nothing.
+        "Postpone": task(
+            "aws-sdk:dynamodb:updateItem",
+            arguments=_keep(setting),
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[FAILED],
+            assign=SUPPRESSED,
+            next_="ScheduleTrailing",
+        ),
+    }
+
+
+def _keep(setting: Setting, *, condition: str = "", also: str = "") -> State:
+    """Arguments that put the trigger on the lock as `pending`; of several the last stays, forced if one was."""
+    owner = ", ':me': {'S': $me}" if condition else ""
+    values = f"{{':trigger': {{'S': $string($trigger)}}, ':now': {{'N': {NOW_S}}}{owner}}}"
+    arguments: State = {
+        "TableName": setting.table_name,
+        "Key": setting.training_lock,
+        "UpdateExpression": jsonata(
+            "'SET pending = :trigger, pending_since = if_not_exists(pending_since, :now)'"
+            f" & ($trigger.force ? ', pending_force = :force' : '') & {quote(also)}"
+        ),
+        "ExpressionAttributeValues": jsonata(
+            f"$merge([{values}, $trigger.force ? {{':force': {{'S': 'yes'}}}} : {{}}])"
+        ),
+    }
+    if condition:
+        arguments |= {"ConditionExpression": condition, "ExpressionAttributeNames": {"#owner": "owner"}}
+    return arguments
+
+
+def _code_states(setting: Setting) -> dict[str, State]:
+    if not setting.project.inner_loop:
+        return {"ReadCode": assign({"code": own_code(setting)}, next_="IngestData")}
+    # Read, not written into the definition: the pipeline may be deployed while this machine is not.
+    return {
+        "ReadCode": task(
+            "aws-sdk:sagemaker:listTags",
+            arguments={"ResourceArn": setting.arn("sagemaker", f"pipeline/{setting.prefix}")},
+            timeout_s=60,
+            retries=[retry(SAGEMAKER_ERRORS, attempts=4)],
+            catches=[FAILED],
+            assign={
+                "code": jsonata(
+                    f"($c := $states.result.Tags[Key = {quote(TAG_CODE)}].Value;"
+                    f" $exists($c) ? $c & '/{setting.rules_hash}' : '')"
+                )
+            },
+            next_="IngestData",
+        )
+    }
+
+
+def _statements(setting: Setting) -> tuple[Statement, ...]:
+    scheduler = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/security_iam_id-based-policy-examples.html"
+    return (
+        Statement(
+            actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"),
+            resources=(setting.table_arn,),
+            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"PROJECT#{setting.project.name}"]}},
+            source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html",
+        ),
+        Statement(
+            actions=("scheduler:CreateSchedule",),
+            resources=(setting.arn("scheduler", f"schedule/{setting.schedule_group}/*"),),
+            source=scheduler,
+        ),
+        Statement(
+            actions=("iam:PassRole",),
+            resources=(setting.starter_role_arn,),
+            conditions={"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+            source=scheduler,
+        ),
+        *((_read_code(setting),) if setting.project.inner_loop else ()),
+    )
+
+
+def _read_code(setting: Setting) -> Statement:
+    return Statement(
+        actions=("sagemaker:ListTags",),
+        resources=(setting.arn("sagemaker", f"pipeline/{setting.prefix}"),),
+        source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
     )

@@ -1,16 +1,51 @@
-"""Waits for people, or for the policy, to approve the model, and refuses an answer that comes too late."""
+"""Waits for people, or for the policy, to approve the model, records who decided, and refuses what comes too late."""
 
-from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, choice, jsonata, quote, task
-from dual_pipeline.await_status import AwaitStatus
-from dual_pipeline.loop_contract import EVALUATION_FILE
+from dual_pipeline.approver import person_of
+from dual_pipeline.asl import (
+    CONDITION_FAILED,
+    SAGEMAKER_ERRORS,
+    Fragment,
+    State,
+    Statement,
+    assign,
+    catch,
+    choice,
+    jsonata,
+    quote,
+    task,
+)
+from dual_pipeline.await_status import INITIAL, AwaitStatus
 from dual_pipeline.outer_loop.finish import publish
-from dual_pipeline.outer_loop.setting import FAILED_AFTER_APPROVAL, Setting, seconds
+from dual_pipeline.outer_loop.messages import Teller, words
+from dual_pipeline.outer_loop.setting import FAILED_AFTER_APPROVAL, LEDGER, Setting, seconds
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
+
+# The package's words are one line of at most 1,024 characters.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
+_ONE_LINE = r"$substring($replace({text}, /\s+/, ' '), 0, 1024)"
+_OBSERVE = f"""(
+  $p := $states.result;
+  $u := $p.LastModifiedBy;
+  {{
+    'status': $p.ModelApprovalStatus,
+    'words': $p.ApprovalDescription & '',
+    'by': $exists($u.UserProfileName) ? $u.UserProfileName : $exists($u.IamIdentity.Arn) ? $u.IamIdentity.Arn : '',
+    'person': {person_of("$u")},
+    'at': $p.LastModifiedTime & '',
+    'version': $exists($p.ModelPackageVersion) ? $p.ModelPackageVersion : 0,
+    'model': $p.InferenceSpecification.Containers[0].ModelDataUrl & '',
+    'definition': $p.CustomerMetadataProperties.definition_hash & ''
+  }}
+)"""
+_NOBODY = "SageMaker does not say who approved, so it cannot count: two different people have to approve"
 
 
 def approval(setting: Setting) -> Fragment:
-    """A package that the policy approved at registration passes without waiting."""
-    deadline_s = seconds(setting.project.approval.deadline)
+    """A package that the policy approved at registration passes without waiting; people are reminded at half time."""
+    policy = setting.project.approval
+    deadline_s = seconds(policy.deadline)
+    asks = policy.mode != "auto"
+    two = policy.mode == "two"
     wait = AwaitStatus(
         name="AwaitApproval",
         integration="aws-sdk:sagemaker:describeModelPackage",
@@ -18,59 +53,49 @@ def approval(setting: Setting) -> Fragment:
         errors=SAGEMAKER_ERRORS,
         key="$states.result.ModelPackageArn",
         done="$states.result.ModelApprovalStatus in ['Approved', 'Rejected']",
-        observe="{'status': $states.result.ModelApprovalStatus, 'words': $states.result.ApprovalDescription & '',"
-        " 'by': ($u := $states.result.LastModifiedBy; $exists($u.UserProfileName) ? $u.UserProfileName"
-        " : $exists($u.IamIdentity.Arn) ? $u.IamIdentity.Arn : ''),"
-        " 'at': $states.result.LastModifiedTime & '',"
-        " 'model': $states.result.InferenceSpecification.Containers[0].ModelDataUrl & '',"
-        " 'definition': $states.result.CustomerMetadataProperties.definition_hash & ''}",
+        observe=_OBSERVE,
         observed="approval",
-        deadline_s=deadline_s,
-        slice_s=setting.slice_s,
+        # The clock is wound twice: once until the reminder, once from there to the end.
+        deadline_s=-(-deadline_s // 2) if asks else deadline_s,
+        slice_s=max(setting.slice_s, -(-deadline_s // 100)),
         table_name=setting.table_name,
-        next_="JudgeApproval",
-        on_deadline="ApprovalExpired",
+        ends=_ends(two=two),
+        next_="RecordRejection",
+        on_deadline="IsReminded" if asks else "ApprovalExpired",
         catches=[FAILED_AFTER_APPROVAL],
     )
     states: dict[str, State] = {
-        **({"AskForApproval": _ask(setting, deadline_s)} if setting.approval_state == "AskForApproval" else {}),
+        **(_asking(setting, deadline_s, two=two) if asks else {}),
         **wait.fragment().states,
+        **(_second_approver(setting) if two else {}),
         "ApprovalExpired": assign(
             {
                 "outcome": "expired",
-                "reason": f"expired: nobody approved or rejected the model within {_words(deadline_s)}",
+                "reason": f"expired: nobody approved or rejected the model within {words(deadline_s)}",
             },
             next_="RejectPackage",
         ),
-        "JudgeApproval": choice(
-            ("$approval.status = 'Approved'", "TakeReleaseLock", {"mayHoldRelease": True}),
-            default="FreeLocks",
-            otherwise={
-                "outcome": "rejected",
-                "reason": jsonata(
-                    "'the model was rejected' & ($approval.by != '' ? ' by ' & $approval.by : '')"
-                    " & ': ' & ($approval.words != '' ? $approval.words : 'no reason given')"
-                ),
-            },
+        "RecordApproval": _record(setting, unwritten=FAILED_AFTER_APPROVAL, next_="TakeReleaseLock"),
+        "RecordRejection": _record(
+            setting,
+            unwritten=catch(
+                next_="FreeLocks",
+                assign={**_rejected(), "trouble": "the decision is not in the ledger"},
+            ),
+            next_="FreeLocks",
+            values=_rejected(),
         ),
         # Outcome and reason are set by whoever comes here; the package must not stay approved, or wait for ever.
-        "RejectPackage": task(
-            "aws-sdk:sagemaker:updateModelPackage",
-            arguments={
-                "ModelPackageArn": jsonata("$packageArn"),
-                "ModelApprovalStatus": "Rejected",
-                "ApprovalDescription": jsonata("$substring($replace($reason, /\\s+/, ' '), 0, 1024)"),
-            },
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
+        "RejectPackage": _update(
+            "Rejected",
+            "$reason",
             catches=[
-                {
-                    "ErrorEquals": ["States.ALL"],
-                    "Assign": {
+                catch(
+                    next_="FreeLocks",
+                    assign={
                         "trouble": jsonata("'the model package could not be rejected: ' & $states.errorOutput.Error")
                     },
-                    "Next": "FreeLocks",
-                }
+                )
             ],
             next_="FreeLocks",
         ),
@@ -88,26 +113,170 @@ def approval(setting: Setting) -> Fragment:
     )
 
 
-def _ask(setting: Setting, deadline_s: int) -> State:
-    name = f"{setting.project.name} in {setting.environment.name}"
-    return publish(
-        setting.topic_arn,
-        subject=quote(f"{name}: a model waits for approval"),
-        message=(
-            f"'The model ' & $packageArn & ' of run ' & $runId & ' waits for approval in {name}. On the holdout: '"
-            " & $join($each($evaluation.metrics, function($m, $name) { $name & ' ' & $string($m.value) }), ', ')"
-            f" & '. Report: s3://{setting.artifact_bucket}/' & $evaluation.folder & '{EVALUATION_FILE}'"
-            f" & '. Within {_words(deadline_s)}, in SageMaker Studio or by: aws sagemaker update-model-package"
-            " --model-package-arn ' & $packageArn"
-            " & ' --model-approval-status Approved (or Rejected) --approval-description WHY'"
-        ),
-        output={},
-        next_="AwaitApproval",
+def _ends(*, two: bool) -> tuple[tuple[str, str, State], ...]:
+    """Where an approval leads; a rejection by anybody is one."""
+    approved = "$approval.status = 'Approved'"
+    if not two:
+        return ((approved, "RecordApproval", {"mayHoldRelease": True}),)
+    return (
+        (f"{approved} and $approval.person = ''", "AskForAnother", {"missing": _NOBODY}),
+        (approved, "CountApprover", {}),
     )
 
 
-def _words(deadline_s: int) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if deadline_s % length == 0:
-            return f"{deadline_s // length} {unit}"
-    return f"{deadline_s} seconds"
+def _rejected() -> State:
+    return {
+        "outcome": "rejected",
+        "reason": jsonata(
+            "'the model was rejected' & ($approval.by != '' ? ' by ' & $approval.by : '')"
+            " & ': ' & ($approval.words != '' ? $approval.words : 'no reason given')"
+        ),
+    }
+
+
+def _asking(setting: Setting, deadline_s: int, *, two: bool) -> dict[str, State]:
+    """Ask, and ask again at half time; whoever asks must not keep the wait from going on."""
+    who = "two different people" if two else "somebody"
+    once_more = {"reminded": True, **INITIAL}
+    return {
+        "AskForApproval": _request(
+            setting,
+            "a model waits for approval",
+            opening=quote(f"A model waits until {who} approve{'' if two else 's'} it."),
+            within=words(deadline_s),
+        ),
+        "IsReminded": choice(("$reminded", "ApprovalExpired"), default="Remind"),
+        "Remind": _request(
+            setting,
+            "a model still waits for approval",
+            opening="'Nobody has decided yet: half of the time is over.'"
+            " & ($approval.words != '' ? ' The registry says: ' & $approval.words : '')",
+            within=words(-(-deadline_s // 2)),
+            values=once_more,
+        ),
+    }
+
+
+def _second_approver(setting: Setting) -> dict[str, State]:
+    """Two approvals count if two people gave them; after the first the package is set back, and the wait goes on.
+
+    The first person's name stays; the last one's is compared with it. So the same person counts once, however often
+    they approve, and a repeated write changes nothing.
+    """
+    me: State = {"S": jsonata("$approval.person")}
+    return {
+        "CountApprover": task(
+            "aws-sdk:dynamodb:updateItem",
+            arguments={
+                "TableName": setting.table_name,
+                "Key": setting.item_key(jsonata("'APPROVAL#' & $packageArn")),
+                "UpdateExpression": "SET first_by = if_not_exists(first_by, :who), last_by = :who,"
+                " first_at = if_not_exists(first_at, :at), last_at = :at,"
+                " first_why = if_not_exists(first_why, :why), last_why = :why",
+                "ExpressionAttributeValues": {
+                    ":who": me,
+                    ":at": {"S": jsonata("$approval.at")},
+                    ":why": {"S": jsonata("$approval.words")},
+                },
+                "ReturnValues": "ALL_NEW",
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[FAILED_AFTER_APPROVAL],
+            assign={
+                "approvers": jsonata(
+                    "($a := $states.result.Attributes; {'first': $a.first_by.S, 'last': $a.last_by.S,"
+                    " 'words': $a.first_why.S & '; ' & $a.last_why.S})"
+                )
+            },
+            next_="IsSecondApprover",
+        ),
+        "IsSecondApprover": choice(
+            (
+                "$approvers.first != $approvers.last",
+                "RecordApproval",
+                {
+                    "mayHoldRelease": True,
+                    "approval": jsonata(
+                        "$merge([$approval, {'by': $approvers.first & ' and ' & $approvers.last,"
+                        " 'person': $approvers.first & ' and ' & $approvers.last, 'words': $approvers.words}])"
+                    ),
+                },
+            ),
+            default="AskForAnother",
+            otherwise={
+                "missing": jsonata(
+                    "'approved by ' & $approvers.first & '; a second person, other than that one, has to approve'"
+                )
+            },
+        ),
+        "AskForAnother": _update(
+            "PendingManualApproval", "$missing", catches=[FAILED_AFTER_APPROVAL], next_="TellWhoIsMissing"
+        ),
+        "TellWhoIsMissing": _request(
+            setting, "a model needs a second approval", opening="'The model is not released yet: ' & $missing & '.'"
+        ),
+    }
+
+
+def _request(setting: Setting, what: str, *, opening: str, within: str = "", values: State | None = None) -> State:
+    teller = Teller(environment=setting.environment.name, project=quote(setting.project.name))
+    return publish(
+        setting.topic_arn,
+        subject=teller.request_subject(what),
+        message=teller.request(
+            opening=opening,
+            ending=quote(f"Decide within {within}, or it is rejected:" if within else "Decide by:"),
+            bucket=setting.artifact_bucket,
+        ),
+        output={},
+        next_="AwaitApproval",
+        values=values,
+    )
+
+
+def _update(status: str, text: str, *, catches: list[State], next_: str) -> State:
+    return task(
+        "aws-sdk:sagemaker:updateModelPackage",
+        arguments={
+            "ModelPackageArn": jsonata("$packageArn"),
+            "ModelApprovalStatus": status,
+            "ApprovalDescription": jsonata(_ONE_LINE.replace("{text}", text)),
+        },
+        timeout_s=60,
+        retries=SAGEMAKER_RETRY,
+        catches=catches,
+        next_=next_,
+    )
+
+
+def _record(setting: Setting, *, unwritten: State, next_: str, values: State | None = None) -> State:
+    """Write down who decided, when, why and on what numbers, once for ever; `unwritten` catches what hinders it."""
+    again = catch(CONDITION_FAILED, next_=next_, assign=values)
+    mode = setting.project.approval.mode
+    unknown = "the policy" if mode == "auto" else "somebody whom SageMaker does not name"
+    return task(
+        "aws-sdk:dynamodb:putItem",
+        arguments={
+            "TableName": setting.table_name,
+            "Item": {
+                **setting.item_key(jsonata("'DECISION#' & $packageArn")),
+                "decision": {"S": jsonata("$approval.status")},
+                "decided_by": {"S": jsonata(f"$approval.by != '' ? $approval.by : {quote(unknown)}")},
+                "person": {"S": jsonata("$approval.person")},
+                "decided_at": {"S": jsonata("$approval.at")},
+                "why": {"S": jsonata("$approval.words")},
+                "policy": {"S": mode},
+                "run_id": {"S": jsonata("$runId")},
+                "metrics": {"S": jsonata("$string($evaluation.metrics)")},
+                "champion": {"S": jsonata("$champion.package & ''")},
+                "comparison": {"S": jsonata("$string($evaluation.champion)")},
+            },
+            "ConditionExpression": "attribute_not_exists(pk)",
+        },
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[again, unwritten],
+        assign=values,
+        next_=next_,
+    )

@@ -11,6 +11,7 @@ from dual_pipeline.outer_loop.finish import finish, key_statement
 from dual_pipeline.outer_loop.ingest import ingest
 from dual_pipeline.outer_loop.release import release
 from dual_pipeline.outer_loop.rollout import rollout
+from dual_pipeline.outer_loop.run_input import run_input
 from dual_pipeline.outer_loop.setting import Setting, seconds
 from dual_pipeline.outer_loop.smoke_train import smoke_train
 from dual_pipeline.outer_loop.train_alone import train_alone
@@ -22,7 +23,7 @@ Phase: TypeAlias = Callable[[Setting], Fragment]
 def phases(setting: Setting) -> tuple[Phase, ...]:
     """From the input to the tail; without an inner loop a model is trained in one job and saved, not released."""
     rest: tuple[Phase, ...] = (training, approval, rollout, release) if setting.project.inner_loop else (train_alone,)
-    return (admission, ingest, *((smoke_train,) if setting.project.smoke_training else ()), *rest, finish)
+    return (run_input, admission, ingest, *((smoke_train,) if setting.project.smoke_training else ()), *rest, finish)
 
 
 def execution_deadline_s(setting: Setting) -> int:
@@ -48,7 +49,7 @@ def outer_loop_definition(setting: Setting) -> State:
     return {
         "Comment": f"Continuous training of {setting.project.name} in {setting.environment.name}",
         "QueryLanguage": "JSONata",
-        "StartAt": "ReadInput",
+        "StartAt": "CheckInput",
         "TimeoutSeconds": execution_deadline_s(setting),
         "States": states,
     }

@@ -1,5 +1,7 @@
 """The one tail of every path: locks freed, the trailing run started, the outcome recorded, counted and told."""
 
+from collections.abc import Mapping
+
 from dual_pipeline.asl import (
     CONDITION_FAILED,
     Fragment,
@@ -8,14 +10,22 @@ from dual_pipeline.asl import (
     catch,
     choice,
     jsonata,
+    quote,
     retry,
     task,
 )
 from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC
+from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
-REASON = "($reason & ($trouble = '' ? '' : ' (trouble: ' & $trouble & ')'))"
+STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
+CLOUDWATCH_RETRY = [
+    retry(
+        ("CloudWatch.CloudWatchException", "CloudWatch.InternalServiceException", "CloudWatch.SdkClientException"),
+        attempts=4,
+    )
+]
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
 _OUTPUT: State = {
     "outcome": jsonata("$outcome"),
@@ -40,12 +50,18 @@ def finish(setting: Setting) -> Fragment:
             ("$pending != ''", "StartTrailing"),
             *(to_release if setting.project.inner_loop else ()),
             default="Record",
+            # What can be said of a failure is worked out on the way, so that it costs no state.
+            otherwise={"advice": jsonata(advice())},
         ),
         # `pending` stays on the item until an admitted run takes it along, so that no crash in between loses it.
         "FreeTrainingLock": free_lock(
             setting.table_name,
-            setting.item_key("LOCK#training"),
+            setting.training_lock,
             owner="$me",
+            # What a run has judged need not be judged again: same data, same code.
+            also=" SET trained_snapshot = :snapshot, trained_code = :code, trained_run = :run",
+            also_if="$judged",
+            values={":snapshot": "$snapshotUri", ":code": "$code", ":run": "$runId"},
             # What looks like another's lock may be one that this run has freed, had the answer not been lost.
             gone={"mayHoldTraining": False},
             gone_next="ReadFreedLock",
@@ -56,6 +72,7 @@ def finish(setting: Setting) -> Fragment:
             freed={
                 "mayHoldTraining": False,
                 "pending": jsonata("$states.result.Attributes.pending.S & ''"),
+                "pendingForce": jsonata("$exists($states.result.Attributes.pending_force)"),
             },
             next_="FreeLocks",
         ),
@@ -63,7 +80,7 @@ def finish(setting: Setting) -> Fragment:
             "aws-sdk:dynamodb:getItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key("LOCK#training"),
+                "Key": setting.training_lock,
                 "ConsistentRead": True,
             },
             timeout_s=60,
@@ -76,7 +93,10 @@ def finish(setting: Setting) -> Fragment:
                     },
                 )
             ],
-            assign={"pending": jsonata(PENDING_OF_FREE_LOCK)},
+            assign={
+                "pending": jsonata(PENDING_OF_FREE_LOCK),
+                "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
+            },
             next_="FreeLocks",
         ),
         "StartTrailing": start_trailing(
@@ -101,6 +121,7 @@ def finish(setting: Setting) -> Fragment:
                     "outcome": {"S": jsonata("$outcome")},
                     "reason": {"S": jsonata(REASON)},
                     "state": {"S": jsonata("$failedState")},
+                    **advice_fields(),
                     "trigger": {"S": jsonata("$string($trigger)")},
                     "snapshot_uri": {"S": jsonata("$snapshotUri")},
                     "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
@@ -110,6 +131,7 @@ def finish(setting: Setting) -> Fragment:
                     "model_uri": {"S": jsonata("$approval.model & ''")},
                     "definition_hash": {"S": jsonata("$approval.definition & ''")},
                     "metrics": {"S": jsonata("$exists($evaluation.metrics) ? $string($evaluation.metrics) : '{}'")},
+                    "comparison": {"S": jsonata("$string($merge([$evaluation.champion]))")},
                     "approval": {"S": jsonata("$string($approval)")},
                     "started_at": {"S": jsonata("$startedAt")},
                     "finished_at": {"S": jsonata("$now()")},
@@ -126,21 +148,14 @@ def finish(setting: Setting) -> Fragment:
         # Two hundred duplicates are no two hundred messages.
         "IsAnybodyTold": {
             "Type": "Choice",
-            "Choices": [{"Condition": jsonata("$quiet"), "Next": "Ended", "Output": _OUTPUT}],
+            "Choices": [
+                {"Condition": jsonata("$quiet"), "Next": "Ended", "Output": _OUTPUT},
+                {"Condition": jsonata("$outcome = 'failed'"), "Next": "NotifyFailed"},
+            ],
             "Default": "Notify",
         },
-        "Notify": publish(
-            setting.topic_arn,
-            subject=f"'{setting.project.name} in {setting.environment.name}: ' & $outcome",
-            message=(
-                f"'The run ' & $runId & ' of {setting.project.name} in {setting.environment.name} ended as ' & $outcome"
-                f" & ': ' & {REASON} & '. It was started for reason ' & $trigger.reason"
-                " & ($trigger.detail != '' ? ' (' & $trigger.detail & ')' : '') & '.'"
-            ),
-            output=_OUTPUT,
-            next_="HowItEnded",
-        ),
-        "HowItEnded": choice(("$outcome = 'failed'", "Failed"), default="Ended"),
+        "Notify": _end(_tell(setting, output=_OUTPUT, next_="Ended")),
+        "NotifyFailed": _tell(setting, output={}, next_="Failed"),
         "Ended": {"Type": "Succeed"},
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
@@ -166,6 +181,32 @@ def finish(setting: Setting) -> Fragment:
     )
 
 
+def _tell(setting: Setting, *, output: State, next_: str) -> State:
+    teller = Teller(environment=setting.environment.name, project=quote(setting.project.name))
+    return publish(
+        setting.topic_arn,
+        subject=teller.outcome_subject(),
+        message=teller.outcome(started=STARTED),
+        output=output,
+        next_=next_,
+    )
+
+
+def _end(state: State) -> State:
+    """The state as an execution's last one; what it catches still goes on to where it would have gone."""
+    return {name: value for name, value in state.items() if name != "Next"} | {"End": True}
+
+
+def advice_fields() -> State:
+    """What a run's item says of its failure: the kind, what that means, what to do, and where more is written."""
+    return {
+        "failure": {"S": jsonata("$advice.kind")},
+        "cause": {"S": jsonata("$advice.cause")},
+        "remedy": {"S": jsonata("$advice.remedy")},
+        "runbook": {"S": jsonata("$advice.runbook")},
+    }
+
+
 def free_lock(
     table_name: str,
     key: State,
@@ -176,17 +217,29 @@ def free_lock(
     troubled: State,
     next_: str,
     gone_next: str | None = None,
+    also: str = "",
+    also_if: str = "false",
+    values: Mapping[str, str] | None = None,
 ) -> State:
-    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows."""
+    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows.
+
+    With `also` more of the update expression, on condition `also_if`, with the texts in `values`.
+    """
+    update: object = "REMOVE #owner, lease_until"
+    given: object = {":me": {"S": jsonata(owner)}}
+    if also:
+        more = ", ".join(f"{quote(name)}: {{'S': {value}}}" for name, value in (values or {}).items())
+        update = jsonata(f"{quote(str(update))} & ({also_if} ? {quote(also)} : '')")
+        given = jsonata(f"$merge([{{':me': {{'S': {owner}}}}}, {also_if} ? {{{more}}} : {{}}])")
     return task(
         "aws-sdk:dynamodb:updateItem",
         arguments={
             "TableName": table_name,
             "Key": key,
-            "UpdateExpression": "REMOVE #owner, lease_until",
+            "UpdateExpression": update,
             "ConditionExpression": "#owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
-            "ExpressionAttributeValues": {":me": {"S": jsonata(owner)}},
+            "ExpressionAttributeValues": given,
             "ReturnValues": "ALL_OLD",
         },
         timeout_s=60,
@@ -207,11 +260,12 @@ def start_trailing(machine: str, *, name: str, after: str, done: State, troubled
             "Input": {
                 "reason": "trailing",
                 "detail": jsonata(f"'follows run ' & {after}"),
+                "force": jsonata("$pendingForce"),
                 "source": jsonata("($s := $parse($pending).source; $type($s) = 'object' ? $s : null)"),
             },
         },
         timeout_s=60,
-        retries=[retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))],
+        retries=STARTED_RETRY,
         catches=[
             catch("StepFunctions.ExecutionAlreadyExistsException", next_=next_, assign=done),
             catch(next_=next_, assign=troubled),
@@ -241,23 +295,19 @@ def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -
             ],
         },
         timeout_s=60,
-        retries=[
-            retry(
-                (
-                    "CloudWatch.CloudWatchException",
-                    "CloudWatch.InternalServiceException",
-                    "CloudWatch.SdkClientException",
-                ),
-                attempts=4,
-            )
-        ],
+        retries=CLOUDWATCH_RETRY,
         catches=[catch(next_=next_)],
         next_=next_,
     )
 
 
-def publish(topic_arn: str, *, subject: str, message: str, output: State, next_: str) -> State:
-    """Tell people; SNS takes subjects of at most 100 characters on one line."""
+def publish(
+    topic_arn: str, *, subject: str, message: str, output: State, next_: str, values: State | None = None
+) -> State:
+    """Tell people and set variables to `values`, whether they could be told or not.
+
+    SNS takes subjects of at most 100 characters on one line.
+    """
     state = task(
         "sns:publish",
         arguments={
@@ -277,7 +327,8 @@ def publish(topic_arn: str, *, subject: str, message: str, output: State, next_:
                 attempts=4,
             )
         ],
-        catches=[catch(next_=next_) | {"Output": output}],
+        catches=[catch(next_=next_, assign=values) | {"Output": output}],
+        assign=values,
         next_=next_,
     )
     return state | {"Output": output}

@@ -73,6 +73,21 @@ def ingest(setting: Setting) -> Fragment:
                 },
             ),
             (
+                # What was judged before is judged alike again; people who insist may have it so.
+                "$ingest.snapshot_uri = $trained.snapshot and $code != '' and $code = $trained.code"
+                " and $not($trigger.force)",
+                "FreeLocks",
+                {
+                    "outcome": "suppressed",
+                    "quiet": jsonata("$not($trigger.reason in ['person', 'drift'])"),
+                    "snapshotUri": jsonata("$ingest.snapshot_uri"),
+                    "reason": jsonata(
+                        "'nothing to do: run ' & $trained.run & ' has judged a model of the same data, code and rules;"
+                        " a person may insist (force)'"
+                    ),
+                },
+            ),
+            (
                 "$ingest.status = 'accepted' and $type($ingest.snapshot_uri) = 'string'",
                 "EvaluateDataQuality",
                 {

@@ -1,5 +1,6 @@
 """The outer loop as a construct: the machine, its role, and the rule that starts it on new data."""
 
+import json
 from collections.abc import Sequence
 
 import aws_cdk as cdk
@@ -8,11 +9,12 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from dual_pipeline.environment import Environment
-from dual_pipeline.machine import Machine, Starter
+from dual_pipeline.machine import DeadLetters, Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
@@ -46,6 +48,15 @@ class OuterLoop(Construct):
     ) -> None:
         super().__init__(scope, id_)
         stack = cdk.Stack.of(self)
+        machine_name = f"{environment.name}-{project.name}-outer-loop"
+        self.dead_letters = DeadLetters(self, "DeadLetters")
+        starter_role = scheduler_role(
+            self,
+            "StarterRole",
+            machine_arn=machine_arn(stack, machine_name),
+            dead_letters=self.dead_letters,
+            description=f"Starts runs of {project.name} on schedule",
+        )
         setting = Setting(
             environment=environment,
             project=project,
@@ -58,6 +69,8 @@ class OuterLoop(Construct):
             topic_arn=topic.topic_arn,
             model_role_arn=model_role.role_arn,
             rollback_alarms=tuple(alarm.alarm_name for alarm in rollback_alarms),
+            starter_role_arn=starter_role.role_arn,
+            dead_letters_arn=self.dead_letters.queue_arn,
             training_code=training_code,
             slice_s=int((wait_slice or cdk.Duration.minutes(15)).to_seconds()),
         )
@@ -69,8 +82,8 @@ class OuterLoop(Construct):
             statements=outer_loop_statements(setting),
             key=key,
         )
-        starter = Starter(self, "NewData", machine=self.machine)
-        self.dead_letters = starter.dead_letters
+        self._add_schedules(setting, starter_role)
+        starter = Starter(self, "NewData", machine=self.machine, dead_letters=self.dead_letters)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
         starter.add_rule(
             "Rule",
@@ -93,5 +106,28 @@ class OuterLoop(Construct):
             template=(
                 '{"reason": "data", "detail": "a raw file arrived", "source": {"bucket": <bucket>, "key": <key>,'
                 ' "version_id": <version>, "etag": <etag>, "sequencer": <sequencer>}}'
+            ),
+        )
+
+    def _add_schedules(self, setting: Setting, role: iam.IRole) -> None:
+        """The group that holds what was put off, and the project's own schedule if it has one."""
+        group = scheduler.CfnScheduleGroup(self, "Schedules", name=setting.schedule_group)
+        self.machine.node.add_dependency(group)
+        schedule = setting.project.schedule
+        if schedule is None:
+            return
+        scheduler.CfnSchedule(
+            self,
+            "Schedule",
+            group_name=group.ref,
+            description=f"Trains {setting.project.name}, {schedule.expression}",
+            schedule_expression=schedule.expression,
+            schedule_expression_timezone=schedule.timezone,
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=self.machine.arn,
+                role_arn=role.role_arn,
+                input=json.dumps({"reason": "schedule", "detail": schedule.expression, "source": None}),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=setting.dead_letters_arn),
             ),
         )

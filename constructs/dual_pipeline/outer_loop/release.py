@@ -2,6 +2,7 @@
 
 from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, choice, jsonata, retry, task
 from dual_pipeline.loop_contract import GOLDEN_ROWS_FILE, VARIANT_NAME
+from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
 from dual_pipeline.outer_loop.ingest import S3_RETRY
 from dual_pipeline.outer_loop.setting import CAUSE, LEDGER, Setting, decoded
 
@@ -14,12 +15,6 @@ RUNTIME_ERRORS = (
     "SageMakerRuntime.SdkClientException",
     "SageMakerRuntime.ServiceUnavailableException",
 )
-CLOUDWATCH_RETRY = [
-    retry(
-        ("CloudWatch.CloudWatchException", "CloudWatch.InternalServiceException", "CloudWatch.SdkClientException"),
-        attempts=4,
-    )
-]
 SCALING_RETRY = [
     retry(
         (
@@ -183,7 +178,7 @@ def release(setting: Setting) -> Fragment:
                 )
             ],
             assign=_RELEASED,
-            next_="FreeLocks",
+            next_="FreeReleaseLock",
         ),
         # An answer may be lost after the write; the pointer itself tells.
         "ReadBack": task(

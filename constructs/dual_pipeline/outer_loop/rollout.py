@@ -18,8 +18,16 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.admission import NOW_S, in_seconds
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED_AFTER_APPROVAL, LEDGER, Setting, last_segment, seconds
+from dual_pipeline.outer_loop.setting import (
+    CAUSE,
+    FAILED_AFTER_APPROVAL,
+    LEDGER,
+    NOW_S,
+    Setting,
+    in_seconds,
+    last_segment,
+    seconds,
+)
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, read_champion
 
 # A name that a lost answer may have used already is never asked for again.
@@ -64,14 +72,16 @@ def rollout(setting: Setting) -> Fragment:
             arguments={
                 "TableName": setting.table_name,
                 "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                "UpdateExpression": "SET #owner = :me, lease_until = :until",
+                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version",
                 "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
                     ":me": me,
                     ":until": {"N": jsonata(in_seconds(setting.release_lease_s))},
                     ":now": {"N": jsonata(NOW_S)},
+                    ":version": {"N": jsonata("$string($approval.version)")},
                 },
+                "ReturnValues": "ALL_OLD",
             },
             timeout_s=60,
             # With full jitter an attempt comes after half its interval on average.
@@ -79,25 +89,33 @@ def rollout(setting: Setting) -> Fragment:
                 *LEDGER,
                 retry(
                     (CONDITION_FAILED,),
-                    attempts=math.ceil(2 * setting.release_lease_s / LINE_S),
+                    attempts=math.ceil(3 * setting.release_lease_s / LINE_S),
                     interval_s=30,
                     most_s=LINE_S,
                 ),
             ],
             catches=[FAILED_AFTER_APPROVAL],
+            # Whose turn was before: of two models that wait, the one approved from newer data decides.
+            assign={
+                "newer": jsonata(
+                    "($v := $states.result.Attributes.package_version.N;"
+                    " $exists($v) and $number($v) > $approval.version ? $v : '')"
+                )
+            },
             next_="CheckChampion",
         ),
         "CheckChampion": read_champion(
             setting, variable="serving", next_="IsApprovalFresh", failed=FAILED_AFTER_APPROVAL
         ),
         "IsApprovalFresh": choice(
-            ("$serving.package = $champion.package", "FindEndpoint"),
+            ("$serving.package = $champion.package and $newer = ''", "FindEndpoint"),
             default="RejectPackage",
             otherwise={
                 "outcome": "rejected",
                 "reason": jsonata(
-                    "'the approval is stale: the champion became ' & $serving.package & ' of run ' & $serving.run"
-                    " & ' while this model waited'"
+                    "'the approval is stale: ' & ($serving.package != $champion.package"
+                    " ? 'the champion became ' & $serving.package & ' of run ' & $serving.run"
+                    " : 'the newer model of version ' & $newer & ' was approved') & ' while this model waited'"
                 ),
             },
         ),

@@ -1,5 +1,6 @@
 """What the outer loop's states have to know: names, places and limits, all decided before anything runs."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,8 @@ _CAUSE = r"""(
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
 CAUSE = jsonata(_CAUSE)
+# The epoch second, as DynamoDB takes numbers.
+NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]
 FAILED = catch(
     next_="FreeLocks",
@@ -26,6 +29,11 @@ FAILED = catch(
 )
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
+
+
+def in_seconds(seconds: int) -> str:
+    """JSONata for the epoch second so many seconds from now, as DynamoDB takes numbers."""
+    return f"$string($floor($millis() / 1000) + {seconds})"
 
 
 def decoded(body: str) -> str:
@@ -77,6 +85,8 @@ class Setting:
     topic_arn: str
     model_role_arn: str
     rollback_alarms: tuple[str, ...]
+    starter_role_arn: str
+    dead_letters_arn: str
     training_code: TrainingCode | None = None
     runbook: str = "docs/runbook.md"
     slice_s: int = 900
@@ -99,7 +109,7 @@ class Setting:
     @property
     def approval_state(self) -> str:
         """The first state of the approval: people are asked unless the policy has approved already."""
-        return "AskForApproval" if self.project.approval.mode == "manual" else "AwaitApproval"
+        return "AwaitApproval" if self.project.approval.mode == "auto" else "AskForApproval"
 
     @property
     def training_state(self) -> str:
@@ -138,6 +148,16 @@ class Setting:
         return f"arn:{self.partition}:s3:::{bucket}" + (f"/{path}" if path else "")
 
     @property
+    def schedule_group(self) -> str:
+        """The group of the project's schedules: its own and those that start what was put off."""
+        return self.machine_name
+
+    @property
+    def rules_hash(self) -> str:
+        """A short name of the data-quality rules: other rules are another judgement of the same data."""
+        return hashlib.sha256(self.project.ruleset.to_json().encode()).hexdigest()[:12]
+
+    @property
     def table_arn(self) -> str:
         """The ledger's ARN."""
         return self.arn("dynamodb", f"table/{self.table_name}")
@@ -145,6 +165,11 @@ class Setting:
     def item_key(self, sort_key: str) -> State:
         """The key of one of the project's ledger items; `sort_key` is literal or `{% JSONata %}`."""
         return {"pk": {"S": f"PROJECT#{self.project.name}"}, "sk": {"S": sort_key}}
+
+    @property
+    def training_lock(self) -> State:
+        """The key of the lock that one training run holds."""
+        return self.item_key("LOCK#training")
 
     @property
     def champion_key(self) -> State:

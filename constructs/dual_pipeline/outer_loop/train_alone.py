@@ -1,5 +1,8 @@
 """A project without an inner loop: one training job on the whole snapshot, whose model is saved and not deployed."""
 
+import hashlib
+import json
+
 from dual_pipeline.asl import Fragment, State, Statement, jsonata, task
 from dual_pipeline.loop_contract import SERVING
 from dual_pipeline.outer_loop.setting import FAILED, Setting, last_segment, seconds
@@ -13,6 +16,13 @@ from dual_pipeline.outer_loop.training_job import (
 )
 
 KIND = "train"
+
+
+def own_code(setting: Setting) -> str:
+    """What a model comes from beside its data: code, hyperparameters and rules, known when the machine is deployed."""
+    defaults = {name: each.default for name, each in setting.project.declared_hyperparameters.items()}
+    digest = hashlib.sha256(json.dumps([defaults, setting.project.training.device], sort_keys=True).encode())
+    return f"{code_of(setting).file}/{digest.hexdigest()}/{setting.rules_hash}"
 
 
 def train_alone(setting: Setting) -> Fragment:
@@ -59,6 +69,7 @@ def train_alone(setting: Setting) -> Fragment:
             retries=JOB_RETRY,
             catches=[FAILED],
             assign={
+                "judged": True,
                 "outcome": "released",
                 "reason": jsonata(
                     f"'the model ' & {last_segment('$states.result.ModelArn')} & ' was trained and saved; none is"

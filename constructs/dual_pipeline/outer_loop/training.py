@@ -182,6 +182,9 @@ def training(setting: Setting) -> Fragment:
                     "'metrics': ($m := $e.binary_classification_metrics;"
                     " $m := $type($m) = 'object' ? $sift($m, function($v) { $type($v.value) = 'number' });"
                     " $exists($m) ? $m : {}),"
+                    " 'champion': ($c := $e.champion; $type($c) = 'object' ? {"
+                    "'metrics': $type($c.metrics) = 'object' ? $c.metrics : {}, 'interval': [$c.interval],"
+                    " 'sentence': $type($c.sentence) = 'string' ? $substring($c.sentence, 0, 500) : ''} : {}),"
                     " 'passed': $e.gate.passed = true,"
                     " 'reasons': $substring($join([[$e.gate.reasons].$string()], '; '), 0, 1500),"
                     " 'folder': $folder"
@@ -192,7 +195,7 @@ def training(setting: Setting) -> Fragment:
         ),
         "GateModel": choice(
             # The outcome is still open: freeing the training lock comes back to the approval.
-            ("$packageArn != ''", "FreeLocks"),
+            ("$packageArn != ''", "FreeTrainingLock", {"judged": True}),
             (
                 "$evaluation.passed",
                 "FreeLocks",
@@ -202,8 +205,9 @@ def training(setting: Setting) -> Fragment:
                     "reason": "GateModel: the evaluation passed its gate but no step registered a model",
                 },
             ),
-            default="FreeLocks",
+            default="FreeTrainingLock",
             otherwise={
+                "judged": True,
                 "outcome": "below-gate",
                 "reason": jsonata(
                     "'the model is below its gate: '"

@@ -40,6 +40,15 @@ def test_mistakes_are_one_sentence(tmp_path: Path, arguments: tuple[str, ...], s
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("command", [("start",), ("explain",), ("approve", "3"), ("reject",)])
+def test_operators_need_an_environment(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Without the local AWS that --local asks for there is one sentence and exit code 2."""
+    because = () if command == ("explain",) else ("--because", "why")
+    ended = _command(*command, *because, "--local", cwd=tmp_path)
+    assert (2, "") == (ended.returncode, ended.stdout)
+    assert f"error: no local AWS is running in {tmp_path}" in ended.stderr
+
+
 def test_status_without_an_emulator(tmp_path: Path) -> None:
     """status says there is none, with exit code 1, and down has nothing to do."""
     ended = _command("local", "status", "--work", str(tmp_path))

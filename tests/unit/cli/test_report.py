@@ -126,14 +126,24 @@ def test_page_stands_alone(tmp_path: Path) -> None:
 
 
 def test_failure_is_told_on_the_terminal(tmp_path: Path) -> None:
-    """A failed run names state, step, exception and the log's last lines."""
-    failure = Failure(state="AwaitTraining", step="Train", exception="ValueError: no", log="x.log", log_tail=("a", "b"))
+    """A failed run names state, step, exception, what that means, what to do, and the log's last lines."""
+    failure = Failure(
+        state="AwaitTraining",
+        step="Train",
+        exception="ValueError: no",
+        log="x.log",
+        log_tail=("a", "b"),
+        kind="code",
+        means="the step's own code ended with an error",
+        remedy="repair it",
+    )
     console = Console(record=True, width=120)
     view = replace(VIEW, record={"outcome": "failed", "reason": "step Train: broke"})
     replace(REPORT, view=view, failure=failure).show(console, tmp_path)
     text = console.export_text()
     assert "FAILED  step Train: broke" in text
     assert all(part in text for part in ("AwaitTraining", "Train", "ValueError: no", "x.log", "    a\n    b"))
+    assert "means       the step's own code ended with an error (code)\ndo          repair it\n" in text
 
 
 def test_terminal_tells_comparisons_and_trials(tmp_path: Path) -> None:
@@ -154,7 +164,10 @@ def test_diagnosis_finds_the_failed_step_and_its_log(tmp_path: Path) -> None:
     log.write_text("Traceback (most recent call last):\n  File x\nKeyError: 'first'\nValueError: label is missing\n")
     step = replace(VIEW.steps[0], status="Failed", failure="AlgorithmError: ExecuteUserScriptError")
     state = replace(VIEW.states[1], status="caught", cause="the pipeline failed")
-    failure = diagnose(replace(VIEW, steps=(step,), states=(VIEW.states[0], state)), logs=tmp_path)
+    record = {"failure": "code", "cause": "an error", "remedy": "repair it"}
+    view = replace(VIEW, steps=(step,), states=(VIEW.states[0], state), record=record)
+    failure = diagnose(view, logs=tmp_path)
+    assert ("code", "an error", "repair it") == (failure.kind, failure.means, failure.remedy)
     assert ("AwaitTraining", "Train", "ValueError: label is missing", str(log)) == (
         failure.state,
         failure.step,

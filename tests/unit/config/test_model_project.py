@@ -21,6 +21,7 @@ from dual_pipeline.model_project import (
     ModelProject,
     OptionalSteps,
     Rollout,
+    Schedule,
     SmokeTraining,
     Training,
 )
@@ -52,7 +53,7 @@ from pipeline_code.census.project import CENSUS
         (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
         (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
         (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
-        (Approval, "mode", "never", "Approval.mode must be one of auto, manual, got 'never'"),
+        (Approval, "mode", "never", "Approval.mode must be one of auto, one, two, got 'never'"),
         (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
         (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),
@@ -159,6 +160,46 @@ def test_segments_are_columns_of_the_data() -> None:
     """A segment that the data does not have is refused with the columns it has."""
     with pytest.raises(ConfigError, match=r"^Gates\.segments must name columns of the data contract, got \['sex'\]"):
         replace(CENSUS, gates=Gates(segments=("sex",)))
+
+
+@pytest.mark.parametrize("expression", ["rate(1 day)", "rate(1 hour)", "rate(36 hours)", "cron(0 3 ? * MON-FRI *)"])
+def test_schedules(expression: str) -> None:
+    """A rate of an hour at least or a cron with six fields is a schedule."""
+    assert expression == Schedule(expression=expression).expression
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "rate(1 minute)",
+        "rate(0 days)",
+        "rate(1 days)",
+        "cron(* 3 ? * MON *)",
+        "cron(*/5 3 ? * MON *)",
+        "cron(0 3 * * MON *)",
+        "cron(0 3 ? * ? *)",
+        "cron(0 3 ? * MON)",
+        "daily",
+        "",
+        None,
+    ],
+)
+def test_bad_schedules(expression: Any) -> None:
+    """What Scheduler would refuse, or what would start more than one run an hour, is refused."""
+    with pytest.raises(ConfigError, match=r"^Schedule\.expression must be rate\(1 day\), .*, got "):
+        Schedule(expression=expression)
+
+
+def test_a_schedule_has_a_known_time_zone() -> None:
+    """An unknown time zone is refused with an example."""
+    with pytest.raises(ConfigError, match=r"^Schedule\.timezone must be .* such as Europe/Berlin, got 'Mars'"):
+        Schedule(expression="rate(1 day)", timezone="Mars")
+
+
+def test_a_cool_down_is_not_negative() -> None:
+    """A negative cool-down is refused."""
+    with pytest.raises(ConfigError, match=r"^Limits\.cool_down must be a timedelta of whole seconds from 0:00:00 to 7"):
+        Limits(cool_down=timedelta(seconds=-1))
 
 
 def test_mlflow_is_refused_by_name() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dual_pipeline.environment import Environment, VpcConfig
-from dual_pipeline.model_project import Rollout, Training
+from dual_pipeline.model_project import Approval, Rollout, Training
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from pipeline_code.census.project import CENSUS
@@ -32,6 +32,8 @@ def make_setting(environment: Environment) -> Setting:
         topic_arn="arn:aws:sns:eu-west-1:111122223333:topic",
         model_role_arn="arn:aws:iam::111122223333:role/model",
         rollback_alarms=("errors", "latency"),
+        starter_role_arn="arn:aws:iam::111122223333:role/starter",
+        dead_letters_arn="arn:aws:sqs:eu-west-1:111122223333:dead-letters",
         training_code=TrainingCode(
             image="111122223333.dkr.ecr.eu-west-1.amazonaws.com/xgboost:1",
             role_arn="arn:aws:iam::111122223333:role/training",
@@ -72,6 +74,13 @@ def definition(setting: Setting) -> Any:
 def scaled_definition(scaled_setting: Setting) -> Any:
     """The whole machine of the most demanding project."""
     return json.loads(json.dumps(outer_loop_definition(scaled_setting)))
+
+
+@pytest.fixture(scope="session")
+def guarded_definition(setting: Setting) -> Any:
+    """The whole machine of a project that asks for two approvers."""
+    project = replace(setting.project, approval=Approval(mode="two"))
+    return json.loads(json.dumps(outer_loop_definition(replace(setting, project=project))))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -30,25 +31,119 @@ EXECUTION = {"Id": "arn:x:5f3a_9b1c", "Name": "5f3a_9b1c", "StartTime": "2026-11
         ({"reason": "data", "source": {**SOURCE, "bucket": "another"}}, "source must lie below"),
         ({"reason": ["data"]}, "reason must be one of"),
         ({"reason": None}, "reason must be one of"),
+        ({"reason": "person", "force": True}, ""),
+        ({"reason": "trailing", "force": True}, ""),
+        ({"reason": "person", "force": "yes"}, "force must be true or false, got string"),
+        ({"reason": "data", "source": SOURCE, "force": True}, "force is for people"),
         ([], "the input must be an object with a reason, got array"),
         (5, "the input must be an object with a reason, got number"),
     ],
 )
 def test_input(definition: Definition, evaluate: Any, given: Any, problem: str) -> None:
     """Valid input has no problem and malformed input has one that says what was expected."""
-    values = evaluate(definition["States"]["ReadInput"]["Assign"], given=given, context={"Execution": EXECUTION})
-    assert (values["problem"] == "") == (problem == "")
-    assert problem in values["problem"]
-    assert set(values["trigger"]) == {"reason", "detail", "source"}
+    branch = definition["States"]["CheckInput"]["Choices"][0]
+    values = evaluate(branch["Assign"], given=given, context={"Execution": EXECUTION})
+    assert evaluate(branch["Condition"], given=given) == (problem != "")
+    assert problem in values["reason"]
+    assert set(values["trigger"]) == {"reason", "detail", "force", "source"}
+
+
+@pytest.mark.parametrize(
+    ("given", "next_"),
+    [
+        ({"reason": "data", "source": SOURCE}, "ClaimEvent"),
+        ({"reason": "data", "source": {**SOURCE, "key": "census/raw/new/"}}, "FreeLocks"),
+        ({"reason": "data", "source": {"bucket": "data-bucket", "key": "census/raw/a.csv"}}, "AdmitRun"),
+        ({"reason": "person", "source": SOURCE}, "AdmitRun"),
+        ({"reason": "schedule"}, "AdmitRun"),
+    ],
+)
+def test_what_comes_first(definition: Definition, evaluate: Any, given: Any, next_: str) -> None:
+    """An event is claimed, a folder that the console made is no data, everybody else asks for admission at once."""
+    state = definition["States"]["CheckInput"]
+    taken = next((c for c in state["Choices"] if evaluate(c["Condition"], given=given)), None)
+    assert (taken["Next"] if taken else state["Default"]) == next_
+    assigned = taken["Assign"] if taken else state["Assign"]
+    assert set(state["Assign"]) <= set(assigned)
+
+
+LOCK = {"owner": "another", "lease": 4e9, "cool": 0, "pending": True}
+
+
+@pytest.mark.parametrize(
+    ("lock", "reason", "force", "next_"),
+    [
+        (LOCK, "data", False, "LeavePending"),
+        (LOCK, "person", True, "LeavePending"),
+        (LOCK, "trailing", False, "FreeLocks"),
+        ({**LOCK, "pending": False}, "trailing", False, "FreeLocks"),
+        ({**LOCK, "owner": "", "pending": False}, "trailing", True, "FreeLocks"),
+        ({**LOCK, "lease": 1}, "data", False, "AdmitRun"),
+        ({**LOCK, "owner": "me"}, "data", False, "AdmitRun"),
+        ({**LOCK, "owner": "", "cool": 4e9}, "data", False, "Postpone"),
+        ({**LOCK, "owner": "", "cool": 4e9}, "trailing", False, "Postpone"),
+        ({**LOCK, "owner": "", "cool": 4e9}, "person", True, "AdmitRun"),
+        ({**LOCK, "lease": 1, "cool": 4e9}, "data", False, "Postpone"),
+        ({**LOCK, "owner": ""}, "data", False, "AdmitRun"),
+    ],
+)
+def test_refusals(definition: Definition, evaluate: Any, lock: Any, reason: str, force: bool, next_: str) -> None:
+    """Who is refused waits for the holder, for the end of the cool-down, or asks again; a trailing run that is not
+    needed ends."""
+    state = definition["States"]["ChooseRefusal"]
+    variables = {"lock": lock, "trigger": {"reason": reason, "force": force}, "me": "me", "attempt": 1}
+    taken = next((c["Next"] for c in state["Choices"] if evaluate(c["Condition"], variables=variables)), None)
+    assert (taken or state["Default"]) == next_
+
+
+@pytest.mark.parametrize(
+    ("reason", "force", "expected"),
+    [
+        ("data", False, "{free} AND {cool}"),
+        ("person", True, "{free}"),
+        ("trailing", False, "{free} AND {cool} AND {wanted}"),
+        ("trailing", True, "{free} AND {wanted}"),
+    ],
+)
+def test_who_is_admitted(definition: Definition, evaluate: Any, reason: str, force: bool, expected: str) -> None:
+    """The lock must be free; force passes the cool-down by; a trailing run needs something that is pending."""
+    condition = definition["States"]["AdmitRun"]["Arguments"]["ConditionExpression"]
+    parts = {
+        "free": "(attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now)",
+        "cool": "(attribute_not_exists(cool_until) OR cool_until <= :now OR #owner = :me)",
+        "wanted": "(attribute_exists(pending) OR #owner = :me)",
+    }
+    found = evaluate(condition, variables={"trigger": {"reason": reason, "force": force}})
+    assert found == expected.format(**parts)
+
+
+def test_midnight_and_the_time_of_a_schedule(definition: Definition, evaluate: Any) -> None:
+    """What is put off over the cap is due at the next midnight UTC, never in the past, once per moment."""
+    states = definition["States"]
+    midnight = evaluate(states["PutOff"]["Assign"]["resumeAt"])
+    now = time.time()
+    assert (midnight % 86_400, now < midnight <= now + 86_400) == (0, True)
+    variables = {"resumeAt": 1_900_000_000, "runId": "r", "trigger": {"force": False, "source": None}}
+    context = {"StateMachine": {"Id": "arn:machine"}}
+    found = evaluate(states["ScheduleTrailing"]["Arguments"], variables=variables, context=context)
+    assert (found["Name"], found["ScheduleExpression"]) == ("dev-census-trailing-1900000000", "at(2030-03-17T17:46:40)")
+    assert json.loads(found["Target"]["Input"]) == {
+        "reason": "trailing",
+        "detail": "put off by run r",
+        "force": False,
+        "source": None,
+    }
+    late = evaluate(states["ScheduleTrailing"]["Arguments"]["ScheduleExpression"], variables={"resumeAt": 1})
+    assert late > f"at({time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())})"
 
 
 def test_the_event_key_is_the_hash_of_the_version(definition: Definition, evaluate: Any) -> None:
-    """A duplicate event is found under the SHA-256 of bucket, key and version."""
+    """A duplicate event is found under the SHA-256 of bucket, key, version and sequencer."""
     item = evaluate(
         definition["States"]["ClaimEvent"]["Arguments"]["Item"],
         variables={"me": "arn", "trigger": {"source": SOURCE}},
     )
-    digest = hashlib.sha256(b"data-bucket/census/raw/a.csv/v1").hexdigest()
+    digest = hashlib.sha256(b"data-bucket/census/raw/a.csv/v1/1").hexdigest()
     assert (item["pk"], item["sk"]) == ({"S": "PROJECT#census"}, {"S": f"EVENT#{digest}"})
 
 
@@ -301,15 +396,22 @@ def test_approvers_are_asked(definition: Definition, evaluate: Any) -> None:
         variables={
             "packageArn": package,
             "runId": "run",
-            "evaluation": {"metrics": {"auc": {"value": 0.92}, "accuracy": {"value": 0.87}}, "folder": "census/e/1/"},
+            "trigger": {"reason": "data", "detail": ""},
+            "evaluation": {
+                "metrics": {"auc": {"value": 0.92}, "accuracy": {"value": 0.87}},
+                "champion": {"metrics": {"auc": 0.91234}, "sentence": "It is better."},
+                "folder": "census/e/1/",
+            },
         },
     )
     assert "census in dev: a model waits for approval" == asked["Subject"]
     for told in (
-        "of run run waits for approval",
-        "auc 0.92, accuracy 0.87",
-        "s3://artifact-bucket/census/e/1/evaluation.json",
-        "Within 3 days",
+        f"Package: {package}",
+        "Run: run, started for reason data\n",
+        "  auc 0.92 (champion 0.9123)\n  accuracy 0.87\nIt is better.\n",
+        "s3://artifact-bucket/census/e/1/report.html",
+        "Decide within 3 days",
+        f'dual-pipeline approve {package} --env dev --project census --because "WHY"',
         f"aws sagemaker update-model-package --model-package-arn {package} --model-approval-status Approved",
     ):
         assert told in asked["Message"]
@@ -333,12 +435,15 @@ def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -
         if "outcome" in branch.get("Assign", {})
     ]
     quiet = sorted({name for name, assigned in branches if assigned.get("quiet") is True})
-    assert ["ChooseRefusal", "ClaimEvent", "LeavePending"] == quiet
+    assert ["CheckInput", "ChooseRefusal", "ClaimEvent", "LeavePending", "Postpone"] == quiet
     assert {"suppressed"} == {assigned["outcome"] for _, assigned in branches if assigned.get("quiet") is True}
-    assert states["ReadInput"]["Assign"]["quiet"] is False
-    (rule,) = states["IsAnybodyTold"]["Choices"]
-    assert ("{% $quiet %}", "Ended") == (rule["Condition"], rule["Next"])
-    assert states["Notify"]["Output"] == rule["Output"]
+    assert states["CheckInput"]["Assign"]["quiet"] is False
+    quietly, failed = states["IsAnybodyTold"]["Choices"]
+    assert ("{% $quiet %}", "Ended") == (quietly["Condition"], quietly["Next"])
+    assert ("{% $outcome = 'failed' %}", "NotifyFailed") == (failed["Condition"], failed["Next"])
+    assert states["Notify"]["Output"] == quietly["Output"] == states["Notify"]["Catch"][0]["Output"]
+    assert (True, "Ended") == (states["Notify"]["End"], states["Notify"]["Catch"][0]["Next"])
+    assert "Failed" == states["NotifyFailed"]["Next"] == states["NotifyFailed"]["Catch"][0]["Next"]
 
 
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:

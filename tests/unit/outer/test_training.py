@@ -176,7 +176,7 @@ def test_numbers_of_the_report_are_kept(
     found = evaluate(
         definition["States"]["ReadEvaluation"]["Assign"], result={"Body": report}, variables={"folder": "f/"}
     )
-    assert {"metrics": kept, "passed": True, "reasons": "", "folder": "f/"} == found["evaluation"]
+    assert {"metrics": kept, "champion": {}, "passed": True, "reasons": "", "folder": "f/"} == found["evaluation"]
 
 
 def test_what_fails_after_registration_is_rejected(definition: Definition) -> None:

@@ -1,0 +1,155 @@
+"""What people read: the full text of the message of each outcome, and what SNS takes."""
+
+from typing import Any
+
+import pytest
+
+from dual_pipeline.loop_contract import OUTCOMES as NAMES
+from dual_pipeline.outer_loop.messages import OUTCOMES, words
+
+Definition = dict[str, Any]
+# outcome: the reason that the machine gives, and all that is sent
+MESSAGES = {
+    "released": (
+        "the model answers its golden rows on the endpoint; package arn:aws:sagemaker:eu-west-1:111122223333:model-package/dev-census/7, approved by ada: looks good",
+        """\
+census in dev: a new model serves and is the champion.
+
+Why: the model answers its golden rows on the endpoint; package arn:aws:sagemaker:eu-west-1:111122223333:model-package/dev-census/7, approved by ada: looks good
+Do: nothing
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "suppressed": (
+        "the cap of 8 runs a day (limits.runs_per_day) is used up; the trigger is kept as pending and the next admitted run reads all of its data",
+        """\
+census in dev: this trigger started no training.
+
+Why: the cap of 8 runs a day (limits.runs_per_day) is used up; the trigger is kept as pending and the next admitted run reads all of its data
+Do: nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "blocked": (
+        "the data failed its quality rules: age negative",
+        """\
+census in dev: new data was refused, and the champion serves on.
+
+Why: the data failed its quality rules: age negative
+Do: deliver a corrected file; without a quarantined object remove the bad one from raw/ first
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Runbook: docs/runbook.md#data-blocked
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "below-gate": (
+        "the model is below its gate: auc 0.5000 is below the floor 0.88",
+        """\
+census in dev: the new model is not good enough, and the champion serves on.
+
+Why: the model is below its gate: auc 0.5000 is below the floor 0.88
+Do: nothing is broken; the evaluation's report.html shows where the model falls short
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Runbook: docs/runbook.md#model-below-its-gate
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "rejected": (
+        "the model was rejected by ada: biased against the young",
+        """\
+census in dev: the model was rejected, and the champion serves on.
+
+Why: the model was rejected by ada: biased against the young
+Do: nothing; if the approval was stale, start a run again
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Runbook: docs/runbook.md#model-not-approved
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "expired": (
+        "expired: nobody approved or rejected the model within 3 days",
+        """\
+census in dev: nobody decided on the model in time, and the champion serves on.
+
+Why: expired: nobody approved or rejected the model within 3 days
+Do: start a run again, and see that its approvers get these messages
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Runbook: docs/runbook.md#model-not-approved
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "rolled-back": (
+        "SmokeTest: 1 of 2 golden rows are answered wrongly, the first with 0.9 instead of 0.75; the endpoint is back on config-old",
+        """\
+census in dev: the new model was sent back, and the one before it serves.
+
+Why: SmokeTest: 1 of 2 golden rows are answered wrongly, the first with 0.9 instead of 0.75; the endpoint is back on config-old
+Do: read the endpoint's log; compare golden_rows.json with what the endpoint answered
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Runbook: docs/runbook.md#release-rolled-back
+Started for reason data (a raw file arrived).
+""",
+    ),
+    "failed": (
+        "AwaitTraining: the pipeline execution failed; step Evaluate: ValueError: no rows",
+        """\
+census in dev: the run broke off.
+
+Why: AwaitTraining: the pipeline execution failed; step Evaluate: ValueError: no rows
+That is: the step's own code ended with an error: ValueError: no rows (code)
+Do: its project's data scientists repair it (dual-pipeline step runs it alone), then start a run
+More: dual-pipeline explain 5f3a_9b1c --env dev --project census
+Again: dual-pipeline start --env dev --project census --because "WHY"
+Runbook: docs/runbook.md#code-failed
+Started for reason data (a raw file arrived).
+""",
+    ),
+}
+
+
+def told(definition: Definition, evaluate: Any, *, outcome: str, reason: str, trouble: str = "") -> dict[str, str]:
+    """The arguments of the call that tells people."""
+    variables: dict[str, Any] = {
+        "outcome": outcome,
+        "reason": reason,
+        "trouble": trouble,
+        "runId": "5f3a_9b1c",
+        "trigger": {"reason": "data", "detail": "a raw file arrived"},
+    }
+    states = definition["States"]
+    variables |= evaluate(states["FreeLocks"]["Assign"], variables=variables)
+    name = "NotifyFailed" if outcome == "failed" else "Notify"
+    arguments: dict[str, str] = evaluate(states[name]["Arguments"], variables=variables)
+    return arguments
+
+
+@pytest.mark.parametrize("outcome", MESSAGES)
+def test_full_text(definition: Definition, evaluate: Any, outcome: str) -> None:
+    """What happened, why, what to do, and the command that says more."""
+    reason, text = MESSAGES[outcome]
+    sent = told(definition, evaluate, outcome=outcome, reason=reason)
+    assert text == sent["Message"] + "\n"
+    assert f"census in dev: {outcome}" == sent["Subject"]
+
+
+def test_every_outcome_has_its_words() -> None:
+    """No outcome is told without a sentence."""
+    assert list(NAMES) == list(OUTCOMES) == list(MESSAGES)
+
+
+def test_the_longest_message_is_short(definition: Definition, evaluate: Any) -> None:
+    """Far below the 256 KiB of SNS, whatever a job said; trouble is told with the reason."""
+    sent = told(definition, evaluate, outcome="failed", reason="ValueError: " + "x" * 100_000)
+    assert len(sent["Message"].encode()) < 8 * 1024
+    sent = told(definition, evaluate, outcome="released", reason="because", trouble="the lock waits")
+    assert "Why: because (trouble: the lock waits)" in sent["Message"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(86_400, "1 day"), (129_600, "36 hours"), (150, "150 seconds"), (300, "5 minutes")]
+)
+def test_durations(seconds: int, said: str) -> None:
+    """A duration is told in its largest whole unit."""
+    assert said == words(seconds)
