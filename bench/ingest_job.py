@@ -6,6 +6,7 @@ from pipeline_code.platform_jobs.ingest.__main__ import main
 
 if __name__ == "__main__":
     main()
+    SparkContext.getOrCreate().stop()
     gateway = SparkContext._gateway
     assert gateway is not None
     gateway.shutdown()

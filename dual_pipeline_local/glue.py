@@ -223,8 +223,9 @@ def _run_process(run: _Run, folder: Path, log: Path) -> tuple[str, str]:
 
 
 def _upload(s3: Any, workspace: _Workspace, before: dict[Path, tuple[int, int]], outputs: list[str]) -> None:
-    """Upload what the job wrote; a write outside the declared outputs would be lost, so it fails the run."""
-    written = [file for file, stamp in workspace.files().items() if before.get(file) != stamp]
+    """Upload what the job wrote, first what it wrote first; a write outside the declared outputs fails the run."""
+    after = workspace.files()
+    written = sorted((file for file, stamp in after.items() if before.get(file) != stamp), key=after.__getitem__)
     uris = [workspace.uri(file) for file in written]
     if strays := [uri for uri in uris if not any(_below(uri, output) for output in outputs)]:
         raise JobFailed(f"the job wrote outside its --output_* arguments: {', '.join(sorted(strays)[:3])}")
@@ -294,7 +295,7 @@ def _environment(role: str, workspace: _Workspace, libraries: list[Path]) -> dic
     # `s3://bucket/...` is the bucket's folder; a bucket that no argument names does not exist
     options = {
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
-        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
         **{
             f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback": f"file://{workspace.s3 / bucket}"
             for bucket in workspace.buckets()

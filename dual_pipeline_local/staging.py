@@ -1,5 +1,6 @@
 """Copies between S3 and disk, as SageMaker stages the inputs and outputs of a job; `s3` is a boto3 client."""
 
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -37,7 +38,8 @@ def download(s3: Any, uri: str, folder: Path, *, shard: Shard = WHOLE) -> list[P
     deals them is not documented). A share may be empty.
 
     A key keeps its path below the prefix; when the prefix ends inside a name (a single object), the path after the
-    prefix's last slash. Keys that end in a slash are the console's empty folders and are left out.
+    prefix's last slash. Keys that end in a slash are the console's empty folders and are left out. A file keeps the
+    time of its object, by which a job tells what is newer.
 
     Raises NothingStaged when no object matches and ValueError for a key that would leave the folder.
     Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html
@@ -45,15 +47,16 @@ def download(s3: Any, uri: str, folder: Path, *, shard: Shard = WHOLE) -> list[P
     bucket, prefix = parse(uri)
     number, shares = shard
     files = []
-    keys = list(_keys(s3, bucket, prefix))
-    for key in keys[number::shares]:
+    objects = list(_objects(s3, bucket, prefix))
+    for key, modified in objects[number::shares]:
         target = folder / _below(prefix, key)
         if not target.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"object key leaves its folder: {key}")
         target.parent.mkdir(parents=True, exist_ok=True)
         s3.download_file(bucket, key, str(target))
+        os.utime(target, (modified, modified))
         files.append(target)
-    if not keys:
+    if not objects:
         raise NothingStaged(uri)
     return files
 
@@ -87,11 +90,12 @@ def read(s3: Any, uri: str) -> bytes:
     return data
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, float]]:
+    """Keys, and when each was last written in epoch seconds."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
-                yield item["Key"]
+                yield item["Key"], item["LastModified"].timestamp()
 
 
 def _below(prefix: str, key: str) -> str:

@@ -1,7 +1,8 @@
 """A snapshot: typed rows under a prefix that their content determines, complete once its manifest is there.
 
 Which rows lie in which file, and in which order, follows from the rows alone. So whoever writes a snapshot writes the
-same files: two writers at once, or one after another that was killed, cannot mix what differs.
+same files: two writers at once, or one after another that was killed, cannot mix what differs. A file comes into place
+whole, and nobody replaces one that is there.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import reduce
 from typing import Any
 
@@ -82,9 +83,11 @@ def unfinished(files: Files, snapshots: str) -> Iterator[str]:
         yield own
     finally:
         files.delete(own)
-        for file in files.list(folder):
-            if file.modified_ms < time.time() * 1000 - _ABANDONED_MS:
-                files.delete(file.path)
+        # Where another writer removes its own meanwhile a listing may fail; the next one finds what is left.
+        with suppress(Py4JJavaError):
+            for file in files.list(folder):
+                if file.modified_ms < time.time() * 1000 - _ABANDONED_MS:
+                    files.delete(file.path)
 
 
 def _in_parts(rows: DataFrame, count: int) -> DataFrame:

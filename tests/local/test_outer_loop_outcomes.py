@@ -45,16 +45,19 @@ def training_fails(step: str, reason: str) -> dict[str, Any]:
 SCENARIOS: dict[str, dict[str, Any]] = {
     "first": {},
     "update": live("update"),
-    "rejected-files": {"ReadIngest": body({"status": "rejected", "reasons": ["no header"], "rejected": []})},
+    "rejected-files": {"ReadIngest": body({"status": "rejected", "trigger": "none", "reasons": ["no header"]})},
     "spoiled": {
         "ReadIngest": body(
             {
                 "status": "accepted",
                 "snapshot_uri": "s3://data-bucket/spoiled/snapshots/1/",
-                "rejected": [{"key": "spoiled/raw/a b.csv", "reason": "is empty"}],
+                "trigger": "rejected",
                 "reasons": ["spoiled/raw/a b.csv is empty"],
             }
         )
+    },
+    "vanished": {
+        "ReadIngest": body({"status": "rejected", "trigger": "absent", "reasons": ["vanished/raw/a b.csv is gone"]})
     },
     "bad-ingest": {"ReadIngest": body(["neither"])},
     "blocked": {
@@ -146,6 +149,7 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("update", "released", "approved by ada: looks good"),
         ("rejected-files", "blocked", "raw files were rejected: no header"),
         ("spoiled", "blocked", "raw files were rejected: spoiled/raw/a b.csv is empty"),
+        ("vanished", "blocked", "raw files were rejected: vanished/raw/a b.csv is gone"),
         ("bad-ingest", "failed", "ReadIngest failed: ingest.json has no status accepted or rejected"),
         ("blocked", "blocked", "the data failed its quality rules: too few rows; age negative"),
         (
@@ -240,6 +244,7 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("blocked", ["GateData", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("blocked-among", ["GateData", "ChooseQuarantine", "FreeLocks"]),
         ("rejected-files", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
+        ("vanished", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
         ("spoiled", ["CheckIngest", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("scoring-fails", ["CheckTraining", "IsRegistered", "RejectPackage", "FreeLocks"]),
         ("updating", ["CanMove", "RejectPackage", "FreeLocks"]),

@@ -19,7 +19,8 @@ from pipeline_code.platform_jobs.ingest.logic import ingest
 
 mode, folder = sys.argv[1], Path(sys.argv[2])
 snapshot._PART_ROWS = 2
-move, moved = snapshot._move, []
+move = snapshot._move
+moved: list[str] = []
 
 
 def slowly(files: Files, path: str, target: str) -> None:

@@ -1,7 +1,8 @@
 """What is wrong with the lines of raw files: counted in Spark, told in a sentence per file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from operator import or_
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -29,7 +30,7 @@ def typed(name: str, kind: str) -> Column:
     return F.when(value.rlike(f"^{_NUMBERS[kind]}$"), F.expr(f"try_cast(`{name}` as {kind})"))
 
 
-def count(lines: DataFrame, files: int, contract: Contract) -> list[Counts]:
+def count(lines: DataFrame, files: int, contract: Contract) -> Sequence[Counts]:
     """Of each file: its rows, header lines and bytes, how many lines are bad in which way, and an example of each."""
     bad = {fault: (F.col("_fault") == fault, F.col("_start")) for fault in _FAULTS}
     for name, kind in columns_of(contract).items():
@@ -43,12 +44,12 @@ def count(lines: DataFrame, files: int, contract: Contract) -> list[Counts]:
         F.max("_bytes").alias("longest"),
         *(F.count_if(F.col("_row") & condition).alias(name) for name, (condition, _) in bad.items()),
     )
-    counts = [{**none, "examples": {}} for _ in range(files)]
+    counts: list[dict[str, Any]] = [{**none, "examples": {}} for _ in range(files)]
     for row in counted.collect():
         counts[row["_source"]] |= row.asDict()
     if any(count[name] for count in counts for name in bad):
         # Apart from the counts, because Spark sorts all that it reads for the least of a text.
-        wrong = reduce(Column.__or__, (condition for condition, _ in bad.values()))
+        wrong = reduce(or_, (condition for condition, _ in bad.values()))
         examples = [F.min(F.when(condition, example)).alias(name) for name, (condition, example) in bad.items()]
         for row in lines.where(F.col("_row") & wrong).groupBy("_source").agg(*examples).collect():
             counts[row["_source"]]["examples"] = row.asDict()

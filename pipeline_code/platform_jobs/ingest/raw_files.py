@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
+from operator import or_
 from typing import NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
@@ -128,7 +129,7 @@ def _csv_lines(spark: SparkSession, group: Sequence[RawFile], contract: Contract
     )
     text, length = F.col("_text"), F.octet_length("_text")
     quotes, commas = (length - F.octet_length(F.replace(text, F.lit(sign))) for sign in ('"', ","))
-    unreadable = reduce(Column.__or__, (text.contains(sign) for sign in ("\ufffd", "\r", "\0")))
+    unreadable = reduce(or_, (text.contains(sign) for sign in ("\ufffd", "\r", "\0")))
     fault = (
         F.when(unreadable, "encoding")
         .when(text.contains('"') & (quotes % 2 == 1), "quotes")
