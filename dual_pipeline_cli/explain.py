@@ -156,6 +156,7 @@ def _failure(record: Facts) -> Facts:
             "kind": known.get("failure") or known.get("kind"),
             "state": record.get("state"),
             "means": known.get("cause"),
+            "for": known.get("whose"),
             "do": known.get("remedy"),
             "runbook": known.get("runbook"),
         }

@@ -19,12 +19,19 @@ _COMMON = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonError
 _GLUE = "https://docs.aws.amazon.com/glue/latest/dg/glue-troubleshooting-errors.html"
 _OWN = "docs/outer-loop.md#failures-by-state"
 
+# Who has to act: the tree's branches, of which the kinds are the leaves.
+PLATFORM = "the platform team"
+PROJECT = "the project's data scientists"
+PERSON = "whoever asked, stopped or refused"
+AWS = "nobody but AWS"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A kind of failure: `cause` in words, what to do, and the heading in docs/runbook.md that says more."""
+    """A kind of failure: who has to act, `cause` in words, what to do, and the heading in docs/runbook.md."""
 
     kind: str
+    whose: str
     cause: str
     remedy: str
     runbook: str
@@ -54,6 +61,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="input",
+            whose=PERSON,
             cause="the run was started with input that breaks the contract",
             remedy="correct the input, or start with: dual-pipeline start",
             runbook="Run failed",
@@ -64,6 +72,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="lost-champion",
+            whose=PLATFORM,
             cause="the ledger does not know which model serves, so no comparison is possible",
             remedy="reject the approved package if it does not serve, or restore the ledger's CHAMPION item",
             runbook="Lost champion",
@@ -74,6 +83,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="endpoint-stuck",
+            whose=PLATFORM,
             cause="the endpoint is in a state from which no release and no way back is possible",
             remedy="bring the endpoint back by hand, then start a run",
             runbook="Endpoint stuck",
@@ -89,6 +99,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="gate",
+            whose=PROJECT,
             cause="the model passed its gate but no step of the inner loop registered it",
             remedy="let the pipeline's condition and its gate agree: dual-pipeline plan shows the definition",
             runbook="Run failed",
@@ -99,6 +110,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="machine",
+            whose=PLATFORM,
             cause="the state machine could not read or hold what a job gave it: a document is malformed or too large",
             remedy="look at the document of the state that is named, and at the job that wrote it",
             runbook="Document not understood",
@@ -109,6 +121,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="memory",
+            whose=PROJECT,
             cause="a job ran out of memory and was killed",
             remedy="give the job a larger instance, or Glue more workers, and start a run",
             runbook="Out of memory",
@@ -128,6 +141,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="disk",
+            whose=PROJECT,
             cause="a job's volume is full",
             remedy="give the job a larger instance, and start a run",
             runbook="Out of memory",
@@ -138,6 +152,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="key",
+            whose=PLATFORM,
             cause="the encryption key is disabled, scheduled for deletion, or does not admit the role",
             remedy="enable the key, and compare its policy with make synth",
             runbook="Access denied",
@@ -158,6 +173,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="image",
+            whose=PLATFORM,
             cause="the container image could not be pulled: it does not exist, or the role may not read it",
             remedy="check the image's name and region, and the role's rights on its repository",
             runbook="Image not pulled",
@@ -175,6 +191,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="permission",
+            whose=PLATFORM,
             cause="a role lacks a permission",
             remedy="compare the role's policy with make synth: somebody may have edited it by hand",
             runbook="Access denied",
@@ -193,6 +210,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="quota",
+            whose=PLATFORM,
             cause="a quota of the account is used up",
             remedy="ask for a higher quota (Service Quotas), or lower what runs at once, and start a run",
             runbook="Quota or capacity",
@@ -212,6 +230,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="capacity",
+            whose=AWS,
             cause="AWS has no instance of this type free now",
             remedy="start a run later, or choose another instance type",
             runbook="Quota or capacity",
@@ -229,6 +248,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="throttled",
+            whose=AWS,
             cause="AWS was asked too often in too short a time, and every retry as well",
             remedy="start a run again; if it recurs, see what else calls this API",
             runbook="Service fault",
@@ -246,6 +266,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="missing-object",
+            whose=PLATFORM,
             cause="an object that was expected in S3 is not there",
             remedy="restore it from its version, or see why the job before did not write it",
             runbook="Object missing",
@@ -256,6 +277,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="download",
+            whose=PLATFORM,
             cause="a job could not download its input",
             remedy="see whether the input that is named still exists and the role may read it",
             runbook="Object missing",
@@ -266,6 +288,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="health",
+            whose=PROJECT,
             cause="the model's container came up but did not answer SageMaker's health check",
             remedy="read the endpoint's log for the traceback of inference.py, repair it, and start a run",
             runbook="Endpoint stuck",
@@ -276,6 +299,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="timeout",
+            whose=PLATFORM,
             cause="it took longer than it may",
             remedy="see what it waited for; raise the limit only if it really takes longer",
             runbook="Took too long",
@@ -294,6 +318,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="stopped",
+            whose=PERSON,
             cause="somebody stopped it",
             remedy="ask who and why (CloudTrail tells), then start a run",
             runbook="Stopped by a person",
@@ -304,6 +329,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="service",
+            whose=AWS,
             cause="an AWS service had an error of its own",
             remedy="start a run again; if it recurs, look at the AWS Health Dashboard",
             runbook="Service fault",
@@ -324,6 +350,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="decision",
+            whose=PERSON,
             cause="a check of the inner loop said no",
             remedy="ask the owners of that check; after they changed their mind start a run",
             runbook="Inner loop by step",
@@ -334,6 +361,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="request",
+            whose=PROJECT,
             cause="SageMaker cannot do what it was asked for",
             remedy="read its words: they name what it was given; correct that, deploy, and start a run",
             runbook="Inner loop by step",
@@ -344,6 +372,7 @@ PATTERNS = (
     Pattern(
         failure=Failure(
             kind="code",
+            whose=PROJECT,
             cause="the step's own code ended with an error",
             remedy="its project's data scientists repair it (dual-pipeline step runs it alone), then start a run",
             runbook="Code failed",
@@ -363,6 +392,7 @@ PATTERNS = (
 )
 UNKNOWN = Failure(
     kind="unknown",
+    whose=PLATFORM,
     cause="this failure has no entry in the table of known ones",
     remedy="read the reason and the failed job's log; start a run once its cause is gone",
     runbook="Run failed",
@@ -370,7 +400,7 @@ UNKNOWN = Failure(
 
 
 def classify(text: str) -> dict[str, str]:
-    """Kind, cause, remedy and the runbook's address of a failure that said `text`."""
+    """Kind, who has to act, cause, remedy and the runbook's address of a failure that said `text`."""
     failure = next((row.failure for row in PATTERNS if any(needle in text for needle in row.needles)), UNKNOWN)
     told = asdict(failure) | {"runbook": failure.link}
     return told | {"cause": failure.cause + _detail(text)} if failure.kind == "code" else told

@@ -198,9 +198,10 @@ def _end(state: State) -> State:
 
 
 def advice_fields() -> State:
-    """What a run's item says of its failure: the kind, what that means, what to do, and where more is written."""
+    """What a run's item says of its failure: its kind, who has to act, what it means and what to do."""
     return {
         "failure": {"S": jsonata("$advice.kind")},
+        "whose": {"S": jsonata("$advice.whose")},
         "cause": {"S": jsonata("$advice.cause")},
         "remedy": {"S": jsonata("$advice.remedy")},
         "runbook": {"S": jsonata("$advice.runbook")},

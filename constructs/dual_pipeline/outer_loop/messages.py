@@ -61,14 +61,13 @@ OUTCOMES = {
 
 
 def advice(reason: str = "$reason", outcome: str = "$outcome") -> str:
-    """JSONata for {kind, cause, remedy, runbook}: of a failure by its words, of any other outcome by its name."""
+    """JSONata for {kind, whose, cause, remedy, runbook}: of a failure by its words, of another outcome by name."""
     told = ", ".join(
-        f"{quote(name)}: {{'kind': '', 'cause': '', 'remedy': {quote(row.remedy)},"
-        f" 'runbook': {quote(runbook_link(row.runbook))}}}"
+        f"{quote(name)}: {{'remedy': {quote(row.remedy)}, 'runbook': {quote(runbook_link(row.runbook))}}}"
         for name, row in OUTCOMES.items()
         if name != "failed"
     )
-    nothing = "{'kind': '', 'cause': '', 'remedy': '', 'runbook': ''}"
+    nothing = "{'kind': '', 'whose': '', 'cause': '', 'remedy': '', 'runbook': ''}"
     return f"({outcome} = 'failed' ? {classification(reason)} : $merge([{nothing}, $lookup({{{told}}}, {outcome})]))"
 
 
@@ -98,7 +97,8 @@ class Teller:
             f"{self._name} & ': ' & $lookup({{{happened}}}, {outcome}) & '.'",
             "''",
             f"'Why: ' & $substring({reason}, 0, {_LONGEST})",
-            "($advice.kind != '' ? 'That is: ' & $advice.cause & ' (' & $advice.kind & ')' : [])",
+            "($advice.kind != ''"
+            " ? 'That is: ' & $advice.cause & ' (' & $advice.kind & ', for ' & $advice.whose & ')' : [])",
             "'Do: ' & $advice.remedy",
             f"'More: dual-pipeline explain ' & $runId & {self._options}",
             f"($advice.kind != '' ? 'Again: dual-pipeline start' & {self._options} & {_BECAUSE} : [])",

@@ -40,6 +40,8 @@ def settings(account: str, region: str) -> Setting:
         topic_arn=f"arn:aws:sns:{region}:{account}:people",
         model_role_arn="",
         rollback_alarms=(),
+        starter_role_arn="",
+        dead_letters_arn="",
         slice_s=1,
     )
 

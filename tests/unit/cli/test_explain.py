@@ -36,6 +36,7 @@ def test_a_failure_recorded_without_its_kind_is_understood() -> None:
         "kind": "capacity",
         "state": "AwaitTraining",
         "means": "AWS has no instance of this type free now",
+        "for": "nobody but AWS",
         "do": "start a run later, or choose another instance type",
         "runbook": "docs/runbook.md#quota-or-capacity",
     } == told["failure"]

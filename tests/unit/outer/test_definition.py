@@ -72,7 +72,7 @@ VARIABLES: dict[str, Any] = {
     },
     "approvers": {"first": "ada", "last": "grace", "words": "good; fine"},
     "missing": "approved by ada",
-    "advice": {"kind": "", "cause": "", "remedy": "nothing", "runbook": ""},
+    "advice": {"kind": "", "whose": "", "cause": "", "remedy": "nothing", "runbook": ""},
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
     "previousConfig": "config-old",
     "liveCount": 3,

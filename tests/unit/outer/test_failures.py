@@ -84,7 +84,7 @@ def test_machine_and_python_agree(evaluate: Evaluate, text: str) -> None:
 def test_advice_never_fails(evaluate: Evaluate, text: str, outcome: str) -> None:
     """It is worked out in a Choice, which can catch nothing."""
     told = evaluate(jsonata(advice()), variables={"reason": text, "outcome": outcome})
-    assert {"kind", "cause", "remedy", "runbook"} == set(told)
+    assert {"kind", "whose", "cause", "remedy", "runbook"} == set(told)
     assert (told["remedy"] != "") == (outcome in OUTCOMES)
 
 

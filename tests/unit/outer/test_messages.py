@@ -98,7 +98,7 @@ Started for reason data (a raw file arrived).
 census in dev: the run broke off.
 
 Why: AwaitTraining: the pipeline execution failed; step Evaluate: ValueError: no rows
-That is: the step's own code ended with an error: ValueError: no rows (code)
+That is: the step's own code ended with an error: ValueError: no rows (code, for the project's data scientists)
 Do: its project's data scientists repair it (dual-pipeline step runs it alone), then start a run
 More: dual-pipeline explain 5f3a_9b1c --env dev --project census
 Again: dual-pipeline start --env dev --project census --because "WHY"
