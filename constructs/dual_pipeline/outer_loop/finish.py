@@ -182,7 +182,8 @@ def finish(setting: Setting) -> Fragment:
 
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:
-    teller = Teller(environment=setting.environment.name, project=quote(setting.project.name))
+    project = setting.project
+    teller = Teller(environment=setting.environment.name, project=quote(project.name), deploys=project.inner_loop)
     return publish(
         setting.topic_arn,
         subject=teller.outcome_subject(),
