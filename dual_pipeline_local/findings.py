@@ -58,13 +58,13 @@ def gather(view: RunView, aws: LocalAws, deployment: Deployment, *, folder: Path
     # A project without an inner loop saves its model and has no endpoint.
     endpoint = deployment.outputs.get("EndpointName") if view.outcome == "released" else None
     return Findings(
-        quality_engine=verdict.get("engine"),
+        quality_engine=f"{verdict['engine']} {verdict['engine_version']}" if "engine" in verdict else None,
         metrics=dict(_metrics(evaluation)),
         baseline=_baseline(evaluation),
         champion=_sentence(evaluation, "champion"),
         tuning=_sentence(evaluation, "tuning"),
         trials=tuple(_trials(view, aws)),
-        warnings=tuple(evaluation.get("warnings", ())),
+        warnings=(*filter(None, [verdict.get("engine_note")]), *evaluation.get("warnings", ())),
         has_page=_keep_page(aws, uri, folder / EVALUATION_PAGE),
         prediction=_predict(aws, endpoint, _document(aws, f"{uri}/{GOLDEN_ROWS_FILE}")) if endpoint else None,
     )

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from . import events, ministack, processes, sessions, settings, spark, staging
+from . import deequ, events, ministack, processes, sessions, settings, spark, staging
 from .errors import ApiError
 
 SERVICE: Final = "glue.amazonaws.com"
@@ -35,6 +35,9 @@ _LOG_LINES: Final = 500
 _IGNORED: Final = re.compile(r"^\..*\.crc$")
 # read by Glue, not by the script
 _OWN_ARGUMENTS: Final = ("--extra-py-files", "--conf", "--extra-jars", "--additional-python-modules")
+
+# what who starts a local run may tell jobs
+_PASSED: Final = ("QUALITY_ENGINE",)
 
 _log = logging.getLogger("dual_pipeline_local.glue")
 _lock = threading.RLock()
@@ -300,6 +303,7 @@ def _environment(role: str, workspace: _Workspace, libraries: list[Path]) -> dic
             f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback": f"file://{workspace.s3 / bucket}"
             for bucket in workspace.buckets()
         },
+        **deequ.spark_options(),
     }
     variables = spark.environment(workspace.conf, scratch=workspace.cwd, options=options)
     programs = [f"{variables['JAVA_HOME']}/bin", str(Path(sys.executable).parent), "/usr/bin", "/bin"]
@@ -309,6 +313,7 @@ def _environment(role: str, workspace: _Workspace, libraries: list[Path]) -> dic
         "HOME": str(workspace.cwd),
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join(programs),
+        **{name: os.environ[name] for name in _PASSED if name in os.environ},
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(str(library) for library in libraries),
         "PYTHONUNBUFFERED": "1",

@@ -157,6 +157,8 @@ class Report:
         facts = [
             f"{self.duration_s:.1f} s, {self.view.transitions} state transitions, peak memory {self.peak_memory_mb} MB"
         ]
+        judge = self.findings.quality_engine
+        facts += [f"{'quality':<11} judged by {judge}"] if judge else []
         for name, sentence in (("champion", self.findings.champion), ("tuning", self.findings.tuning)):
             facts += [f"{name:<11} {sentence}"] if sentence else []
         facts += [f"{'warning':<11} {warning}" for warning in self.warnings]

@@ -20,6 +20,7 @@ from dual_pipeline.loop_contract import (
     EVALUATION_FILE,
     PARAMETER_APPROVAL_STATUS,
     PARAMETER_CHAMPION_URI,
+    PARAMETER_QUALITY_VERDICT_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_DETAIL,
@@ -58,7 +59,12 @@ def register(
         domain="MACHINE_LEARNING",
         task="CLASSIFICATION",
         sample_payload_url=Join(on="/", values=[evaluation_uri, SAMPLE_PAYLOAD_FILE]),
-        model_metrics=ModelMetrics(model_statistics=_json_file(evaluation_uri, EVALUATION_FILE)),
+        model_metrics=ModelMetrics(
+            model_statistics=_json_file(evaluation_uri, EVALUATION_FILE),
+            model_data_statistics=MetricsSource(
+                content_type="application/json", s3_uri=jobs.parameters[PARAMETER_QUALITY_VERDICT_URI]
+            ),
+        ),
         drift_check_baselines=DriftCheckBaselines(
             model_data_statistics=_json_file(evaluation_uri, DRIFT_BASELINE_FILE)
         ),
@@ -105,6 +111,7 @@ def _lineage(jobs: SageMakerJobs) -> dict[str, str | PipelineVariable]:
         "reason": jobs.parameters[PARAMETER_TRIGGER_REASON],
         "snapshot_uri": jobs.parameters[PARAMETER_SNAPSHOT_URI],
         "champion_uri": jobs.parameters[PARAMETER_CHAMPION_URI],
+        "quality_verdict_uri": jobs.parameters[PARAMETER_QUALITY_VERDICT_URI],
         "execution_id": ExecutionVariables.PIPELINE_EXECUTION_ID,
         "definition_hash": PLACEHOLDERS["definition_hash"],
         "commit": PLACEHOLDERS["commit"],

@@ -24,7 +24,8 @@ from dual_pipeline.pipeline_parameters import parameter_defaults
 from dual_pipeline.placeholders import placeholders_in
 from dual_pipeline.retained_code import RetainedCode
 
-NO_CHAMPION = '{"champion": null}\n'
+# What the defaults of an execution by hand point to: nobody to beat, and data that nobody judged.
+ABSENT = {"no_champion": '{"champion": null}\n', "no_verdict": '{"verdict": null}\n'}
 
 
 class InnerLoop(Construct):
@@ -65,9 +66,10 @@ class InnerLoop(Construct):
             alone = {}
             if project.smoke_training:
                 alone["alone"] = write_alone_bundle(project_folder, step="alone", folder=folder)
-            no_champion = folder / "no_champion.json"
-            no_champion.write_text(NO_CHAMPION, encoding="utf-8")
-            files = {**bundles, **alone, "definition": project_folder / DEFINITION_FILE, "no_champion": no_champion}
+            absent = {name: folder / f"{name}.json" for name in ABSENT}
+            for name_, file in absent.items():
+                file.write_text(ABSENT[name_], encoding="utf-8")
+            files = {**bundles, **alone, "definition": project_folder / DEFINITION_FILE, **absent}
             code = RetainedCode(self, "Code", workspace=workspace, files=files)
             decide = None
             if "decide_function_arn" in used:
@@ -127,6 +129,7 @@ class InnerLoop(Construct):
             "data_bucket": workspace.data_bucket.bucket_name,
             "executions_folder": workspace.outputs,
             "no_champion_uri": code.uri("no_champion"),
+            "no_verdict_uri": code.uri("no_verdict"),
             "kms_key_arn": workspace.key.key_arn,
             "model_package_group": registry.group_name,
             "processing_role_arn": processing.role.role_arn,

@@ -250,13 +250,15 @@ class IngestRole(ServiceRole):
             id_,
             service="glue",
             description=f"Data ingestion of {workspace.name}",
-            statements=_glue_statements(scope, workspace, code=code, reads="raw", writes=("snapshots", "runs")),
+            statements=_glue_statements(scope, workspace, code=code, reads=("raw",), writes=("snapshots", "runs")),
             existing_arn=workspace.existing_roles.get("ingest"),
         )
 
 
 class QualityRole(ServiceRole):
-    """What the data-quality job runs as: a snapshot in, a verdict out."""
+    """What the data-quality job runs as: a snapshot and the history in; a verdict, the history, and, where rows are set
+    apart, those and a snapshot of the others out.
+    """
 
     def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, code: Sequence[s3_assets.Asset]) -> None:
         super().__init__(
@@ -264,7 +266,9 @@ class QualityRole(ServiceRole):
             id_,
             service="glue",
             description=f"Data quality of {workspace.name}",
-            statements=_glue_statements(scope, workspace, code=code, reads="snapshots", writes=("runs",)),
+            statements=_glue_statements(
+                scope, workspace, code=code, reads=(), writes=("snapshots", "runs", "quality", "quarantine")
+            ),
             existing_arn=workspace.existing_roles.get("quality"),
         )
 
@@ -364,18 +368,23 @@ def _job_statements(
 
 
 def _glue_statements(
-    scope: Construct, workspace: Workspace, *, code: Sequence[s3_assets.Asset], reads: str, writes: Sequence[str]
+    scope: Construct,
+    workspace: Workspace,
+    *,
+    code: Sequence[s3_assets.Asset],
+    reads: Sequence[str],
+    writes: Sequence[str],
 ) -> list[iam.PolicyStatement]:
     stack = cdk.Stack.of(scope)
     # Hadoop's S3A, the default of Glue 5.1, also asks for the folder itself, without a slash, before it writes to it:
     # https://docs.aws.amazon.com/glue/latest/dg/migrating-version-51.html
-    folders = [f"{workspace.project}/{folder}" for folder in (reads, *writes)]
+    folders = [f"{workspace.project}/{folder}" for folder in (*reads, *writes)]
     written = workspace.objects(*writes)
     return [
         permissions.read_objects(
             sid="ReadData",
             bucket=workspace.data_bucket,
-            keys=[*folders, *workspace.objects(reads, *writes)],
+            keys=[*folders, *workspace.objects(*reads, *writes)],
         ),
         permissions.write_objects(sid="WriteData", bucket=workspace.data_bucket, keys=written),
         # The output committer removes its own temporary objects.

@@ -7,6 +7,7 @@ PARAMETER_TRIGGER_DETAIL = "TriggerDetail"  # free text, as the inside of a JSON
 PARAMETER_APPROVAL_STATUS = "ModelApprovalStatus"
 PARAMETER_CHAMPION_URI = "ChampionUri"
 PARAMETER_COMPARE_WITH_CHAMPION = "CompareWithChampion"
+PARAMETER_QUALITY_VERDICT_URI = "QualityVerdictUri"
 PARAMETER_SCORING_URI = "ScoringUri"
 
 # Steps whose outcome the outer loop reads.
@@ -38,6 +39,11 @@ OUTCOME_METRIC = "Outcome"
 REASON_PERSON = "person"
 REASON_TRAILING = "trailing"
 REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
+# What the data's quality is counted as, by environment and project; the last also by verdict.
+RULES_FAILED = "DataRulesFailed"
+QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")
+VERDICT_METRIC = "DataVerdict"
+VERDICTS = ("pass", "warn", "block", "invalid")
 OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.

@@ -4,12 +4,12 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from dual_pipeline.loop_contract import OUTCOMES
-from dual_pipeline.metrics import endpoint_metric, machine_metric, outcome_metric
+from dual_pipeline.loop_contract import OUTCOMES, QUALITY_METRICS, RULES_FAILED, VERDICTS
+from dual_pipeline.metrics import endpoint_metric, machine_metric, outcome_metric, quality_metric, verdict_metric
 
 
 class LoopDashboard(Construct):
-    """Outcomes and executions of the outer loop above the endpoint's traffic, errors and latency, if it has one."""
+    """Outcomes and executions of the outer loop, verdicts on data, and traffic, errors and latency of an endpoint."""
 
     def __init__(
         self, scope: Construct, id_: str, *, environment: str, project: str, machine_arn: str, endpoint_name: str | None
@@ -33,6 +33,25 @@ class LoopDashboard(Construct):
                         title="Executions of the outer loop",
                         width=12,
                         left=[machine_metric(name, machine_arn=machine_arn) for name in executions],
+                    ),
+                ],
+                [
+                    cloudwatch.GraphWidget(
+                        title="Verdicts on data",
+                        width=12,
+                        left=[verdict_metric(name, environment=environment, project=project) for name in VERDICTS],
+                        period=cdk.Duration.days(1),
+                        statistic="Sum",
+                    ),
+                    cloudwatch.GraphWidget(
+                        title="Rows judged and set apart, and rules that failed",
+                        width=12,
+                        left=[
+                            quality_metric(name, environment=environment, project=project)
+                            for name in QUALITY_METRICS
+                            if name != RULES_FAILED
+                        ],
+                        right=[quality_metric(RULES_FAILED, environment=environment, project=project)],
                     ),
                 ],
                 *([_endpoint_row(endpoint_name)] if endpoint_name else []),

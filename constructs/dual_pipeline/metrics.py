@@ -3,7 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, VARIANT_NAME
+from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, VARIANT_NAME, VERDICT_METRIC
 
 _PERIOD = cdk.Duration.minutes(5)
 
@@ -28,6 +28,28 @@ def outcome_metric(outcome: str, *, environment: str, project: str) -> cloudwatc
         namespace=METRIC_NAMESPACE,
         metric_name=OUTCOME_METRIC,
         dimensions_map={"Environment": environment, "Project": project, "Outcome": outcome},
+        statistic="Sum",
+        period=_PERIOD,
+    )
+
+
+def quality_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
+    """What the last data was counted as: its rows, those set apart, or the rules that failed."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Environment": environment, "Project": project},
+        statistic="Maximum",
+        period=_PERIOD,
+    )
+
+
+def verdict_metric(verdict: str, *, environment: str, project: str) -> cloudwatch.Metric:
+    """How often the data's quality got `verdict`."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=VERDICT_METRIC,
+        dimensions_map={"Environment": environment, "Project": project, "Verdict": verdict},
         statistic="Sum",
         period=_PERIOD,
     )

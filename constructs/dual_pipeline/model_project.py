@@ -380,6 +380,7 @@ class ModelProject:
         wanted = "True for SageMaker Experiments or False; MLflow is not supported"
         check(owner=self, field="experiments", allowed=wanted, ok=isinstance(self.experiments, bool))
         self._check_segments()
+        self._check_ruleset()
         self._check_training()
         self._check_tuning()
         self._check_smoke_training()
@@ -392,6 +393,11 @@ class ModelProject:
         columns = [column.name for column in self.contract.columns]
         if unknown := sorted(set(self.gates.segments) - set(columns)):
             raise ConfigError(f"Gates.segments must name columns of the data contract, got {unknown}: it has {columns}")
+
+    def _check_ruleset(self) -> None:
+        types = {column.name: column.type for column in self.contract.columns}
+        if problems := list(self.ruleset.problems(types)):
+            raise ConfigError(f"ModelProject.ruleset must fit the data contract: {'; '.join(problems)}")
 
     def _check_training(self) -> None:
         if self.training.device == "cuda" and not has_gpu(self.instances.training):

@@ -21,6 +21,7 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
     "data_bucket": "placeholder-data-bucket",
     "executions_folder": "placeholder-executions-folder",
     "no_champion_uri": "s3://placeholder-no-champion/uri",
+    "no_verdict_uri": "s3://placeholder-no-verdict/uri",
     "kms_key_arn": "arn:aws:kms:us-east-1:000000000000:key/placeholder-kms-key",
     "model_package_group": "placeholder-model-package-group",
     "processing_role_arn": "arn:aws:iam::000000000000:role/placeholder-processing-role",

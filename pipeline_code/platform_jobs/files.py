@@ -73,6 +73,12 @@ class Files:
         finally:
             stream.close()
 
+    def fetch(self, folder: str, target: str) -> None:
+        """Copy the files right below a folder into a folder of this machine, each under its name."""
+        for file in self.list(folder):
+            system, at = self._at(file.path)
+            system.copyToLocalFile(False, at, self._hadoop.fs.Path(f"file://{target}/{at.getName()}"), True)
+
     def rename(self, path: str, new_path: str) -> None:
         """Move a file into a folder that is made if it is not there; raises OSError when the file system does not."""
         system, at = self._at(path)

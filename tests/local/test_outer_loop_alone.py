@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outer_loop import World, body, throw, trigger, world_of
+from outer_loop import World, judged, throw, trigger, world_of
 from waiting import until
 
 pytestmark = pytest.mark.local
@@ -25,7 +25,7 @@ SMOKE: dict[str, dict[str, Any]] = {
 }
 ALONE: dict[str, dict[str, Any]] = {
     "saved": {},
-    "bad-data": {"ReadVerdict": body({"verdict": "block", "reasons": ["age negative"]})},
+    "bad-data": {"ReadVerdict": judged("block", "age negative", broken=(0,))},
     "bad-script": {"TrainModel": failed(FailureReason="AlgorithmError: no column age, exit code: 1")},
     "slow-training": {"TrainModel": failed(TrainingJobStatus="Stopped", SecondaryStatus="MaxRuntimeExceeded")},
     "no-model": {"SaveModel": throw("SageMaker.AmazonSageMakerException", "Could not access model data")},

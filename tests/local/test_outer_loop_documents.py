@@ -10,10 +10,13 @@ import pytest
 from dual_pipeline.asl import assign
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from outer_loop import setting
+from pipeline_code.census.project import CENSUS
+from verdicts import verdict_document
 
 pytestmark = pytest.mark.local
 
 BUCKET = "documents"
+SNAPSHOT = f"s3://{BUCKET}/documents/snapshots/1/"
 STATES = "states.amazonaws.com"
 
 
@@ -33,9 +36,10 @@ def machine(emulator: Any) -> Machine:
         STATES,
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/*"},
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket},
+        {"Effect": "Allow", "Action": "cloudwatch:PutMetricData", "Resource": "*"},
     )
 
-    def make(*names: str, ends: tuple[str, ...], **variables: str) -> str:
+    def make(*names: str, ends: tuple[str, ...], **variables: object) -> str:
         start = {"Start": assign({"reason": "", **variables}, next_=names[0])}
         told = {"reason": "{% $reason %}"}
         passes = {name: {"Type": "Pass", "Output": {"next": name, **told}, "End": True} for name in ends}
@@ -49,9 +53,10 @@ def machine(emulator: Any) -> Machine:
 
 @pytest.fixture(scope="module")
 def verdict(machine: Machine) -> str:
-    """ReadVerdict and GateData; the input names the run."""
+    """ReadVerdict, PublishQuality and GateData; the input names the run."""
     ends = ("ReadChampion", "ChooseQuarantine", "FreeLocks")
-    return machine("ReadVerdict", "GateData", ends=ends, runId="{% $states.input.run %}")
+    given = {"runId": "{% $states.input.run %}", "snapshotUri": SNAPSHOT}
+    return machine("ReadVerdict", "PublishQuality", "GateData", ends=ends, trigger={}, ingest={}, **given)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +67,24 @@ def evaluation(machine: Machine) -> str:
     return machine("ReadEvaluation", "GateModel", "IsRegistered", ends=ends, outcome="", **given)
 
 
+def document(run: str, **changes: Any) -> str:
+    return json.dumps(verdict_document(CENSUS.ruleset, run_id=run, snapshot_uri=SNAPSHOT, **changes))
+
+
 @pytest.mark.parametrize(
     ("run", "body", "next_", "reason"),
     [
-        ("passes", '{"verdict": "pass", "reasons": []}', "ReadChampion", ""),
-        ("warns", '\n{"verdict": "warn"}', "ReadChampion", ""),
-        ("blocks", '{"verdict": "block", "reasons": ["é"]}', "ChooseQuarantine", "failed its quality rules: é"),
+        ("passes", document("passes"), "ReadChampion", ""),
+        ("warns", "\n" + document("warns", verdict="warn"), "ReadChampion", ""),
+        ("blocks", document("blocks", verdict="block", reasons=["é"]), "ChooseQuarantine", "its quality rules: é"),
         ("garbage", "{garbage", "FreeLocks", "ReadVerdict failed with States.QueryEvaluationError"),
+        ("truncated", document("truncated")[:-20], "FreeLocks", "ReadVerdict failed with States.QueryEvaluationError"),
         ("empty", "", "FreeLocks", "ReadVerdict failed with States.QueryEvaluationError"),
-        ("odd", '{"verdict": "perhaps"}', "FreeLocks", "verdict.json says neither pass, warn nor block"),
+        ("odd", document("odd", verdict="perhaps"), "FreeLocks", "verdict.json says neither pass, warn nor block"),
         ("list", "[1]", "FreeLocks", "verdict.json says neither pass, warn nor block"),
+        ("stale", document("another"), "FreeLocks", "verdict.json is of another run"),
+        ("forged", document("forged", broken=(0,)), "FreeLocks", "verdict.json does not block though a rule does"),
+        ("short", document("short", rules=[]), "FreeLocks", "verdict.json lacks results of rules"),
         ("missing", None, "FreeLocks", "ReadVerdict failed with S3.NoSuchKeyException"),
     ],
 )

@@ -17,6 +17,7 @@ from outer_loop import (
     approval,
     body,
     endpoint,
+    judged,
     snapshot,
     steps,
     throw,
@@ -62,14 +63,15 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "bad-ingest": {"ReadIngest": body(["neither"])},
     "blocked": {
         "ReadIngest": snapshot("blocked/raw/a b.csv"),
-        "ReadVerdict": body({"verdict": "block", "reasons": ["too few rows", "age negative"]}),
+        "ReadVerdict": judged("block", "too few rows", "age negative", broken=(0,)),
     },
     "blocked-among": {
         "ReadIngest": snapshot("blocked-among/raw/old.csv", "blocked-among/raw/a b.csv"),
-        "ReadVerdict": body({"verdict": "block", "reasons": ["age negative"]}),
+        "ReadVerdict": judged("block", "age negative", broken=(0,)),
     },
     "no-verdict": {"ReadVerdict": throw("S3.NoSuchKeyException", "The specified key does not exist.")},
     "odd-verdict": {"ReadVerdict": body({"verdict": "perhaps"})},
+    "forged-verdict": {"ReadVerdict": judged("pass", broken=(0,))},
     "glue-fails": {
         "IngestData": throw("States.TaskFailed", '{"JobRunState":"FAILED","ErrorMessage":"KeyError: \\"age\\""}')
     },
@@ -160,6 +162,7 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ),
         ("no-verdict", "failed", "ReadVerdict failed with S3.NoSuchKeyException: The specified key does not exist."),
         ("odd-verdict", "failed", "verdict.json says neither pass, warn nor block"),
+        ("forged-verdict", "failed", "ReadVerdict failed: verdict.json does not block though a rule does"),
         ("glue-fails", "failed", 'IngestData failed with States.TaskFailed: KeyError: \\"age\\"'),
         ("training-fails", "failed", "the pipeline execution failed; step Evaluate: ValueError: no rows"),
         (

@@ -178,6 +178,8 @@ ACKNOWLEDGED = {
     },
     "CensusOuterLoop/Data/QualityRole": {
         "IAM5[Resource::*]": NO_RESOURCE,
+        "IAM5[Resource::<Data>/census/quality/*]": OBJECTS,
+        "IAM5[Resource::<Data>/census/quarantine/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/runs/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*:*]": LOGS,

@@ -4,7 +4,6 @@ Locks, trailing runs, the ledger, metrics and notifications are real; the answer
 https://docs.aws.amazon.com/step-functions/latest/dg/sfn-local-mock-cfg-file.html
 """
 
-import base64
 import json
 import os
 import socket
@@ -27,6 +26,7 @@ from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from dual_pipeline.reaper import reaper_definition
 from pipeline_code.census.project import CENSUS
+from verdicts import verdict_document
 
 REGION, ACCOUNT = "eu-west-1", "000000000000"
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
@@ -88,6 +88,13 @@ def snapshot(*keys: str) -> dict[str, str]:
     )
 
 
+def judged(verdict: str, *reasons: str, broken: tuple[int, ...] = ()) -> dict[str, str]:
+    """What the quality job leaves; the world fills in the run's id and the project's name."""
+    snapshot_uri = "s3://data-bucket/census/snapshots/1/"
+    changes = {"verdict": verdict, "reasons": [*reasons], "broken": broken}
+    return body(verdict_document(CENSUS.ruleset, run_id="<run>", snapshot_uri=snapshot_uri, **changes))
+
+
 REGISTERED = {
     "StepName": "Register",
     "StepStatus": "Succeeded",
@@ -100,7 +107,7 @@ HAPPY: dict[str, Any] = {
     "IngestData": {"JobRunState": "SUCCEEDED"},
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
-    "ReadVerdict": {"Body": base64.b64encode(b'{"verdict": "warn", "reasons": ["few rows"]}').decode()},
+    "ReadVerdict": judged("warn", "few rows"),
     "SmokeTrain": {"TrainingJobStatus": "Completed"},
     "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": MODEL}},
     "SaveModel": {"ModelArn": f"{ARN}:model/model-new"},
@@ -137,7 +144,8 @@ def mock_config(scenarios: Mapping[str, Mapping[str, Any]], *, reaper: Mapping[s
     machines, responses = {}, {}
     for name, changes in scenarios.items():
         cases = {}
-        for state, answer in (HAPPY | dict(changes)).items():
+        for state, given in (HAPPY | dict(changes)).items():
+            answer = json.loads(json.dumps(given).replace("data-bucket/census/", f"data-bucket/{name}/"))
             cases[state] = f"{name}-{state}"
             responses[cases[state]] = _in_turn(answer if isinstance(answer, list) else [answer])
         machines[f"dev-{name}-outer-loop"] = {"TestCases": {"Test": cases}}
@@ -180,7 +188,10 @@ def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = T
 
 
 def shortened(definition: dict[str, Any]) -> dict[str, Any]:
-    """The definition with deadlines and slices of a second."""
+    """The definition with deadlines and slices of a second, and with the run's id in the injected verdict."""
+    read = definition["States"]["ReadVerdict"]["Assign"]
+    filled = "$replace($states.result.Body, '<run>', $runId)"
+    read["verdict"] = read["verdict"].replace("$states.result.Body", filled)
     for name, state in definition["States"].items():
         if name.endswith("Sleep"):
             state["TimeoutSeconds"] = 1

@@ -30,7 +30,7 @@ from dual_pipeline.model_project import (
     Training,
     Tuning,
 )
-from dual_pipeline.ruleset import Rule, Ruleset
+from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
 from dual_pipeline.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,7 @@ SETTINGS = (
     Column,
     Ruleset,
     Rule,
+    Anomaly,
 )
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 

@@ -61,7 +61,7 @@ def finish(setting: Setting) -> Fragment:
             # What a run has judged need not be judged again: same data, same code.
             also=" SET trained_snapshot = :snapshot, trained_code = :code, trained_run = :run",
             also_if="$judged",
-            values={":snapshot": "$snapshotUri", ":code": "$code", ":run": "$runId"},
+            values={":snapshot": "$ingest.snapshot_uri", ":code": "$code", ":run": "$runId"},
             # What looks like another's lock may be one that this run has freed, had the answer not been lost.
             gone={"mayHoldTraining": False},
             gone_next="ReadFreedLock",
@@ -124,6 +124,13 @@ def finish(setting: Setting) -> Fragment:
                     **advice_fields(),
                     "trigger": {"S": jsonata("$string($trigger)")},
                     "snapshot_uri": {"S": jsonata("$snapshotUri")},
+                    "quality_verdict": {"S": jsonata("$verdict.verdict & ''")},
+                    "quality_verdict_uri": {"S": jsonata("$verdict.uri & ''")},
+                    "quality_engine": {"S": jsonata("$verdict.engine & ''")},
+                    "rows": {"N": jsonata("$string($exists($verdict.rows) ? $verdict.rows : 0)")},
+                    "rows_quarantined": {
+                        "N": jsonata("$string($exists($verdict.quarantined) ? $verdict.quarantined : 0)")
+                    },
                     "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
                     "pipeline_version": {"S": jsonata("$execution.version & ''")},
                     "champion_uri": {"S": jsonata("$champion.model & ''")},

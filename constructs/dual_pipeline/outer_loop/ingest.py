@@ -1,30 +1,10 @@
 """From raw files to a checked snapshot: ingest, quality verdict, and quarantine of what the rules block."""
 
-from dual_pipeline.asl import (
-    GLUE_ERRORS,
-    S3_ERRORS,
-    Fragment,
-    State,
-    Statement,
-    catch,
-    choice,
-    jsonata,
-    quote,
-    retry,
-    task,
-)
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED, Setting, decoded, seconds
+from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, task
+from dual_pipeline.outer_loop.quality import S3_RETRY, glue_job, quality, read_document, reasons
+from dual_pipeline.outer_loop.setting import CAUSE, Setting, decoded, seconds
 
-S3_RETRY = [retry(S3_ERRORS, attempts=3)]
 _GLUE_PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html"
-
-# The rules judge all files of a snapshot together, so that only a lone one is known to be to blame.
-_ALONE = "($ingest.files.accepted = 1 and $ingest.trigger = 'accepted')"
-_SUSPECTS = """(
-  $keys := $join($reverse([$ingest.sources.key]), ', ');
-  '; no file was moved, for any of these may be the cause, newest first: '
-    & ($keys = '' ? 'not known' : $substring($keys, 0, 1000))
-)"""
 
 
 def ingest(setting: Setting) -> Fragment:
@@ -37,7 +17,7 @@ def ingest(setting: Setting) -> Fragment:
     run = f"'{project.name}/runs/' & $runId"
     culprit = "$ingest.trigger = 'rejected'"
     states: dict[str, State] = {
-        "IngestData": _job(
+        "IngestData": glue_job(
             setting,
             "ingest",
             arguments={
@@ -51,7 +31,7 @@ def ingest(setting: Setting) -> Fragment:
             timeout_s=seconds(limits.ingest),
             next_="ReadIngest",
         ),
-        "ReadIngest": _read(
+        "ReadIngest": read_document(
             setting,
             key=jsonata(f"{run} & '/ingest.json'"),
             assign={
@@ -66,9 +46,7 @@ def ingest(setting: Setting) -> Fragment:
                 "ChooseQuarantine",
                 {
                     "outcome": "blocked",
-                    "reason": jsonata(
-                        "'raw files were rejected: ' & " + _reasons("$ingest.reasons", "no reason given")
-                    ),
+                    "reason": jsonata("'raw files were rejected: ' & " + reasons("$ingest.reasons", "no reason given")),
                     "culprit": jsonata(culprit),
                 },
             ),
@@ -93,7 +71,7 @@ def ingest(setting: Setting) -> Fragment:
                 {
                     "snapshotUri": jsonata("$ingest.snapshot_uri"),
                     "trouble": jsonata(
-                        f"($said := {_reasons('$ingest.reasons', '')};"
+                        f"($said := {reasons('$ingest.reasons', '')};"
                         " $said = '' ? '' : 'raw files were left out: ' & $said)"
                     ),
                 },
@@ -105,50 +83,7 @@ def ingest(setting: Setting) -> Fragment:
                 "reason": "ReadIngest failed: ingest.json has no status accepted or rejected",
             },
         ),
-        "EvaluateDataQuality": _job(
-            setting,
-            "quality",
-            arguments={
-                "--input_snapshot": jsonata("$snapshotUri"),
-                "--output_verdict": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/verdict.json'"),
-                "--ruleset": project.ruleset.to_json(),
-            },
-            timeout_s=seconds(limits.quality),
-            next_="ReadVerdict",
-        ),
-        "ReadVerdict": _read(
-            setting,
-            key=jsonata(f"{run} & '/verdict.json'"),
-            assign={
-                "verdict": jsonata(
-                    f"($v := {decoded('$states.result.Body')};"
-                    " {'verdict': $type($v.verdict) = 'string' ? $v.verdict : '', 'reasons': "
-                    + _reasons("$v.reasons", "no reason given")
-                    + "})"
-                )
-            },
-            next_="GateData",
-        ),
-        "GateData": choice(
-            ("$verdict.verdict in ['pass', 'warn']", setting.checked_data_state),
-            (
-                "$verdict.verdict = 'block'",
-                "ChooseQuarantine",
-                {
-                    "outcome": "blocked",
-                    "reason": jsonata(
-                        f"'the data failed its quality rules: ' & $verdict.reasons & ({_ALONE} ? '' : {_SUSPECTS})"
-                    ),
-                    "culprit": jsonata(_ALONE),
-                },
-            ),
-            default="FreeLocks",
-            otherwise={
-                "outcome": "failed",
-                "failedState": "ReadVerdict",
-                "reason": "ReadVerdict failed: verdict.json says neither pass, warn nor block",
-            },
-        ),
+        **quality(setting),
         "ChooseQuarantine": choice(
             (
                 "$culprit and $type($trigger.source) = 'object'"
@@ -219,33 +154,6 @@ def ingest(setting: Setting) -> Fragment:
             ),
         ),
     )
-
-
-def _job(setting: Setting, job: str, *, arguments: State, timeout_s: int, next_: str) -> State:
-    return task(
-        "glue:startJobRun.sync",
-        arguments={"JobName": f"{setting.prefix}-{job}", "Arguments": arguments},
-        timeout_s=timeout_s,
-        retries=[retry(GLUE_ERRORS, interval_s=10, most_s=120)],
-        catches=[FAILED],
-        next_=next_,
-    )
-
-
-def _read(setting: Setting, *, key: str, assign: State, next_: str) -> State:
-    return task(
-        "aws-sdk:s3:getObject",
-        arguments={"Bucket": setting.data_bucket, "Key": key},
-        timeout_s=60,
-        retries=S3_RETRY,
-        catches=[FAILED],
-        assign=assign,
-        next_=next_,
-    )
-
-
-def _reasons(value: str, otherwise: str) -> str:
-    return f"($r := $join([[{value}].$string()], '; '); $r = '' ? {quote(otherwise)} : $substring($r, 0, 1500))"
 
 
 def _not_quarantined(what: str) -> State:

@@ -3,7 +3,7 @@
 from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, choice, jsonata, retry, task
 from dual_pipeline.loop_contract import GOLDEN_ROWS_FILE, VARIANT_NAME
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
-from dual_pipeline.outer_loop.ingest import S3_RETRY
+from dual_pipeline.outer_loop.quality import S3_RETRY
 from dual_pipeline.outer_loop.setting import CAUSE, LEDGER, Setting, decoded
 
 # After the endpoint has moved, what fails must not leave a model serving that is not the champion.

@@ -73,6 +73,7 @@ _KNOWN: State = {
     "trouble": "",
     "failedState": "",
     "snapshotUri": "",
+    "verdict": {},
     "pipelineExecutionArn": "",
     "execution": {},
     "packageArn": "",

@@ -19,6 +19,7 @@ from dual_pipeline.loop_contract import (
     EVALUATION_FOLDER,
     PARAMETER_APPROVAL_STATUS,
     PARAMETER_CHAMPION_URI,
+    PARAMETER_QUALITY_VERDICT_URI,
     PARAMETER_RUN_ID,
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_DETAIL,
@@ -26,7 +27,7 @@ from dual_pipeline.loop_contract import (
     STEP_EVALUATE,
     STEP_REFUSED,
 )
-from dual_pipeline.outer_loop.ingest import S3_RETRY
+from dual_pipeline.outer_loop.quality import S3_RETRY
 from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, decoded, last_segment, seconds
 
 SAGEMAKER_RETRY = [retry(SAGEMAKER_ERRORS, attempts=4)]
@@ -272,6 +273,7 @@ def _parameters(status: str) -> str:
         PARAMETER_TRIGGER_REASON: "$trigger.reason",
         PARAMETER_TRIGGER_DETAIL: _DETAIL,
         PARAMETER_APPROVAL_STATUS: quote(status),
+        PARAMETER_QUALITY_VERDICT_URI: "$verdict.uri",
     }
     listed = ", ".join(f"{{'Name': '{name}', 'Value': {value}}}" for name, value in given.items())
     champion = f"{{'Name': '{PARAMETER_CHAMPION_URI}', 'Value': $champion.model}}"

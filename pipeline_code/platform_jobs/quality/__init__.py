@@ -1,1 +1,1 @@
-"""A snapshot and a ruleset -> a verdict."""
+"""A snapshot and a ruleset -> a verdict, and the snapshot to train on."""

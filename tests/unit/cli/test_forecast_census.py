@@ -29,7 +29,16 @@ def _definition(**code: str) -> Definition:
         if part in ("uri", "file"):
             file = f"{code.get(step, step)}.zip"
             values[name] = f"s3://artifacts/census/code/{file}" if part == "uri" else file
-    return Definition.parse(fill(text, {**values, "no_champion_uri": "s3://artifacts/no_champion.json"}))
+    return Definition.parse(
+        fill(
+            text,
+            {
+                **values,
+                "no_champion_uri": "s3://artifacts/no_champion.json",
+                "no_verdict_uri": "s3://artifacts/no_verdict.json",
+            },
+        )
+    )
 
 
 @cache

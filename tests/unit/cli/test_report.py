@@ -57,7 +57,7 @@ REPORT = Report(
     peak_memory_mb=900,
     endpoint_name="dev-census",
     findings=Findings(
-        quality_engine="spark-sql",
+        quality_engine="deequ 2.0.21-spark-3.5",
         metrics={"auc": 0.92},
         baseline={"auc": 0.5, "description": "the prior"},
         champion="better than the <champion>",
@@ -90,7 +90,7 @@ def test_summary_holds_the_whole_run() -> None:
             {"name": "Train", "type": "TrainingJob", "status": "Succeeded", "duration_s": 3.0},
             {"name": "Register", "type": "RegisterModel", "status": "Succeeded", "duration_s": 1.0},
         ],
-        "quality_engine": "spark-sql",
+        "quality_engine": "deequ 2.0.21-spark-3.5",
         "metrics": {"auc": 0.92},
         "baseline": {"auc": 0.5, "description": "the prior"},
         "champion": "better than the <champion>",

@@ -25,6 +25,7 @@ from dual_pipeline.model_project import (
     SmokeTraining,
     Training,
 )
+from dual_pipeline.ruleset import Rule, Ruleset
 from pipeline_code.census.project import CENSUS
 
 
@@ -200,6 +201,14 @@ def test_a_cool_down_is_not_negative() -> None:
     """A negative cool-down is refused."""
     with pytest.raises(ConfigError, match=r"^Limits\.cool_down must be a timedelta of whole seconds from 0:00:00 to 7"):
         Limits(cool_down=timedelta(seconds=-1))
+
+
+def test_rules_are_about_columns_of_the_data() -> None:
+    """A rule about a column that the contract lacks is refused before anything is deployed."""
+    ruleset = Ruleset(rules=(Rule(kind="IsComplete", column="sex"),))
+    wanted = r'^ModelProject\.ruleset must fit the data contract: IsComplete "sex" names the column sex, which the data'
+    with pytest.raises(ConfigError, match=wanted):
+        replace(CENSUS, ruleset=ruleset)
 
 
 def test_mlflow_is_refused_by_name() -> None:

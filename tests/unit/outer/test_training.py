@@ -65,6 +65,7 @@ def test_the_champion_is_passed_on(definition: Definition, evaluate: Any, model:
         "runId": "r",
         "trigger": {"reason": "data", "detail": ""},
         "champion": {"model": model},
+        "verdict": {"uri": "s3://data/verdict.json"},
     }
     asked = evaluate(definition["States"]["StartTraining"]["Arguments"]["PipelineParameters"], variables=variables)
     assert {
@@ -73,6 +74,7 @@ def test_the_champion_is_passed_on(definition: Definition, evaluate: Any, model:
         "TriggerReason": "data",
         "TriggerDetail": "",
         "ModelApprovalStatus": "PendingManualApproval",
+        "QualityVerdictUri": "s3://data/verdict.json",
         **given,
     } == {parameter["Name"]: parameter["Value"] for parameter in asked}
 

@@ -55,6 +55,7 @@ def test_stacks_of_a_project(synthesis: Synthesis) -> None:
                         "data_bucket",
                         "executions_folder",
                         "no_champion_uri",
+                        "no_verdict_uri",
                         "kms_key_arn",
                         "model_package_group",
                         "processing_role_arn",
