@@ -11,6 +11,8 @@ from .processes import tail
 from .report import Failure
 
 _GLUE_RUN = re.compile(r"\bjr_[0-9a-z]+")
+# A training job that the machine itself started is described in its task's cause.
+_TRAINING_JOB = re.compile(r'"TrainingJobName" ?: ?"([\w-]+)"')
 _LINES = 12
 
 
@@ -24,7 +26,8 @@ def diagnose(view: RunView, *, logs: Path) -> Failure:
             None, [step.failure if step else "", *(item.cause for item in troubled), str(view.record.get("reason", ""))]
         )
     )
-    log = find_log(logs, [step.resource.rpartition("/")[2]] if step and step.resource else _GLUE_RUN.findall(told))
+    jobs = [*_TRAINING_JOB.findall(told), *_GLUE_RUN.findall(told)]
+    log = find_log(logs, [step.resource.rpartition("/")[2]] if step and step.resource else jobs)
     lines = tail(log, lines=_LINES) if log else ""
     exception = find_exception(lines) or find_exception(told)
 

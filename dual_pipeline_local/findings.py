@@ -55,7 +55,8 @@ def gather(view: RunView, aws: LocalAws, deployment: Deployment, *, folder: Path
     verdict = _document(aws, f"s3://{bucket}/{deployment.project}/runs/{view.run_id}/verdict.json")
     uri = _evaluation_uri(view, aws)
     evaluation = _document(aws, f"{uri}/{EVALUATION_FILE}") if uri else {}
-    released = view.outcome == "released"
+    # A project without an inner loop saves its model and has no endpoint.
+    endpoint = deployment.outputs.get("EndpointName") if view.outcome == "released" else None
     return Findings(
         quality_engine=f"{verdict['engine']} {verdict['engine_version']}" if "engine" in verdict else None,
         metrics=dict(_metrics(evaluation)),
@@ -65,9 +66,7 @@ def gather(view: RunView, aws: LocalAws, deployment: Deployment, *, folder: Path
         trials=tuple(_trials(view, aws)),
         warnings=(*filter(None, [verdict.get("engine_note")]), *evaluation.get("warnings", ())),
         has_page=_keep_page(aws, uri, folder / EVALUATION_PAGE),
-        prediction=_predict(aws, deployment["EndpointName"], _document(aws, f"{uri}/{GOLDEN_ROWS_FILE}"))
-        if released
-        else None,
+        prediction=_predict(aws, endpoint, _document(aws, f"{uri}/{GOLDEN_ROWS_FILE}")) if endpoint else None,
     )
 
 

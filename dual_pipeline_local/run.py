@@ -166,7 +166,7 @@ def release(request: Request, deployed: Deployed, narrator: Narrator, meter: Mem
         template_sha256=deployed.template_sha256,
         duration_s=narrator.elapsed_s,
         peak_memory_mb=meter.peak_mb,
-        endpoint_name=deployment["EndpointName"],
+        endpoint_name=deployment.outputs.get("EndpointName", ""),
         failure=None if view.outcome == "released" else diagnose(view, logs=deployed.emulator.settings.logs),
         findings=gather(view, deployed.aws, deployment, folder=request.workplace.folder),
     )

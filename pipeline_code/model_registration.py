@@ -26,12 +26,10 @@ from dual_pipeline.loop_contract import (
     PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
     SAMPLE_PAYLOAD_FILE,
+    SERVING,
 )
 from dual_pipeline.placeholders import PLACEHOLDERS, code_file
-from pipeline_code.sagemaker_jobs import OFFLINE, SageMakerJobs, Uri
-
-# CreateModel has no entry point: the serving code travels inside the model.
-_SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
+from pipeline_code.sagemaker_jobs import SageMakerJobs, Uri
 
 
 class _DraftCard(NamedTuple):
@@ -84,7 +82,7 @@ def create_model(jobs: SageMakerJobs, name: str, *, model_uri: Uri, after: Seque
     jobs.session.create_model(
         name=None,
         role=role,
-        container_defs=container_def(PLACEHOLDERS["xgboost_image"], model_uri, _SERVING),
+        container_defs=container_def(PLACEHOLDERS["xgboost_image"], model_uri, SERVING),
         enable_network_isolation=True,
         tags=jobs.tags(),
     )
@@ -96,7 +94,7 @@ def _builder(jobs: SageMakerJobs, model_uri: Uri, *, role: str) -> ModelBuilder:
     return ModelBuilder(
         image_uri=PLACEHOLDERS["xgboost_image"],
         s3_model_data_url=model_uri,
-        env_vars=dict(_SERVING),
+        env_vars=dict(SERVING),
         role_arn=role,
         sagemaker_session=jobs.session,
     )

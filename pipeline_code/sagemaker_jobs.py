@@ -56,6 +56,7 @@ from sagemaker.train.tuner import HyperparameterTuner
 from dual_pipeline.hyperparameters import Choices, IntegerRange, Limits
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import (
+    OFFLINE,
     PARAMETER_RUN_ID,
     STEP_BAD_PARAMETERS,
     TAG_COST_CENTER,
@@ -90,12 +91,6 @@ _AS_IN_TRAINING = (
     "StoppingCondition",
 )
 _CHECKPOINTS = "/opt/ml/checkpoints"
-# The XGBoost image installs a project's code by pip, to train and to serve, and pip from 25.3 on fetches its build
-# tools from an index for that. Under network isolation there is none, but the image has its own: 0 says, for this
-# variable alone, that builds are not isolated.
-# https://pypi.org/project/sagemaker-containers/2.8.6.post2/ (modules.run_module, modules.import_module)
-# https://pip.pypa.io/en/stable/reference/build-system/#disabling-build-isolation
-OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 
 
 class SageMakerJobs:

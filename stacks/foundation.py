@@ -14,6 +14,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.ledger import Ledger
 from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.notifications import Notifications
+from dual_pipeline.outer_loop.smoke_train import OUTPUT as SMOKE_OUTPUT
 from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
 from dual_pipeline.sandbox_contract import FOLDER, MAX_LIFE
@@ -113,5 +114,7 @@ def _expirations(environment: Environment) -> Iterator[tuple[str, cdk.Duration]]
         if project.training.spot:
             wait = math.ceil(project.training.max_wait / timedelta(days=1))
             yield f"{project.name}/checkpoints/", cdk.Duration.days(7 + wait)
+        if project.smoke_training is not None:
+            yield f"{project.name}/{SMOKE_OUTPUT}/", cdk.Duration.days(7)
         if environment.sandboxes:
             yield f"{project.name}/{FOLDER}/", cdk.Duration.days(MAX_LIFE.days)

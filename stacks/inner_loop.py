@@ -48,6 +48,7 @@ class InnerLoopStack(EnvironmentStack):
             registry=registry,
             commit=commit,
         )
+        self.training_code = inner_loop.training_code
         sandbox = None
         if environment.sandboxes:
             sandbox = Sandbox(

@@ -1,8 +1,10 @@
 """The platform team's half of a project."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from dual_pipeline.data_jobs import DataJobs
@@ -10,13 +12,18 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.job_roles import EndpointRole, Workspace
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
+from dual_pipeline.outer_loop.setting import TrainingCode
 from dual_pipeline.rollback_alarms import RollbackAlarms
+from dual_pipeline.training_alone import TrainingAlone
 from stacks.environment_stack import EnvironmentStack
 from stacks.foundation import FoundationStack
 
 
 class OuterLoopStack(EnvironmentStack):
-    """One project's state machine, the Glue jobs it runs, and what its endpoint needs before the first rollout."""
+    """One project's state machine, the Glue jobs it runs, and what its endpoint needs before the first rollout.
+
+    `training_code` is the inner loop's; without an inner loop the code and the role of training lie here.
+    """
 
     def __init__(
         self,
@@ -29,6 +36,7 @@ class OuterLoopStack(EnvironmentStack):
         workspace: Workspace,
         foundation: FoundationStack,
         image: str,
+        training_code: TrainingCode | None,
     ) -> None:
         super().__init__(
             scope,
@@ -40,14 +48,31 @@ class OuterLoopStack(EnvironmentStack):
         self.endpoint_name = workspace.name
         self.jobs = DataJobs(self, "Data", project=project, package_folder=project_folder.parent, workspace=workspace)
         model = EndpointRole(self, "Model", workspace=workspace, image=image)
-        rollback = RollbackAlarms(
-            self,
-            "Rollback",
-            endpoint_name=self.endpoint_name,
-            max_error_percent=project.rollout.max_error_percent,
-            max_p99_latency=cdk.Duration.millis(project.rollout.max_p99_latency_ms),
-            topic=foundation.topic,
-        )
+        needed: list[Construct] = [self.jobs, model]
+        alarms: Sequence[cloudwatch.IAlarm] = ()
+        if project.inner_loop:
+            rollback = RollbackAlarms(
+                self,
+                "Rollback",
+                endpoint_name=self.endpoint_name,
+                max_error_percent=project.rollout.max_error_percent,
+                max_p99_latency=cdk.Duration.millis(project.rollout.max_p99_latency_ms),
+                topic=foundation.topic,
+            )
+            alarms = rollback.alarms
+            needed.append(rollback)
+        else:
+            alone = TrainingAlone(
+                self,
+                "Alone",
+                project_folder=project_folder,
+                workspace=workspace,
+                image=image,
+                steps=["alone"],
+                checkpoints=project.training.spot,
+            )
+            training_code = alone.training_code("alone")
+            needed.append(alone)
         self.outer_loop = OuterLoop(
             self,
             "OuterLoop",
@@ -59,14 +84,15 @@ class OuterLoopStack(EnvironmentStack):
             key=foundation.key,
             topic=foundation.topic,
             model_role=model.role,
-            rollback_alarms=rollback.alarms,
+            rollback_alarms=alarms,
+            training_code=training_code,
         )
         # New data may start a run as soon as the rule stands: all it needs stands before.
-        self.outer_loop.node.add_dependency(self.jobs, model, rollback)
+        self.outer_loop.node.add_dependency(*needed)
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
-            ("EndpointName", self.endpoint_name),
+            *((("EndpointName", self.endpoint_name),) if project.inner_loop else ()),
             ("ApprovalMode", project.approval.mode),
         ):
             cdk.CfnOutput(self, name, value=value)

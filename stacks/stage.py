@@ -1,4 +1,4 @@
-"""One environment: what its projects share, then four stacks per project."""
+"""One environment: what its projects share, then two to five stacks per project."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from stacks.inner_loop import InnerLoopStack
 from stacks.monitoring import MonitoringStack
 from stacks.outer_loop import OuterLoopStack
 from stacks.registry import RegistryStack
+from stacks.workflows import WorkflowsStack
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +41,7 @@ class EnvironmentStage(cdk.Stage):
                 project,
                 environment=environment,
                 foundation=foundation,
-                project_folder=root / project.folder,
+                root=root,
                 commit=commit,
             )
 
@@ -50,9 +51,10 @@ class EnvironmentStage(cdk.Stage):
         *,
         environment: Environment,
         foundation: FoundationStack,
-        project_folder: Path,
+        root: Path,
         commit: str,
     ) -> None:
+        project_folder = root / project.folder
         prefix = project.stack_prefix
         image = image_uri("xgboost", region=environment.region)
         workspace = Workspace(
@@ -65,25 +67,27 @@ class EnvironmentStage(cdk.Stage):
             vpc=environment.vpc,
             existing_roles=environment.existing_roles,
         )
-        registry = RegistryStack(
-            self,
-            f"{prefix}Registry",
-            environment=environment,
-            project=project,
-            workspace=workspace,
-            ledger=foundation.ledger,
-        )
-        inner = InnerLoopStack(
-            self,
-            f"{prefix}InnerLoop",
-            environment=environment,
-            project=project,
-            project_folder=project_folder,
-            workspace=workspace,
-            registry=registry.registry,
-            ledger=foundation.ledger,
-            commit=commit,
-        )
+        inner: InnerLoopStack | None = None
+        if project.inner_loop:
+            registry = RegistryStack(
+                self,
+                f"{prefix}Registry",
+                environment=environment,
+                project=project,
+                workspace=workspace,
+                ledger=foundation.ledger,
+            )
+            inner = InnerLoopStack(
+                self,
+                f"{prefix}InnerLoop",
+                environment=environment,
+                project=project,
+                project_folder=project_folder,
+                workspace=workspace,
+                registry=registry.registry,
+                ledger=foundation.ledger,
+                commit=commit,
+            )
         outer = OuterLoopStack(
             self,
             f"{prefix}OuterLoop",
@@ -93,9 +97,23 @@ class EnvironmentStage(cdk.Stage):
             workspace=workspace,
             foundation=foundation,
             image=image,
+            training_code=inner.training_code if inner else None,
         )
-        # The outer loop knows the pipeline by its name only, so nothing but this puts them in order.
-        outer.add_stack_dependency(inner)
+        if inner is not None:
+            # The outer loop knows the pipeline by its name only, so nothing but this puts them in order.
+            outer.add_stack_dependency(inner)
+        if project.workflows:
+            WorkflowsStack(
+                self,
+                f"{prefix}Workflows",
+                environment=environment,
+                project=project,
+                project_folder=project_folder,
+                root=root,
+                workspace=workspace,
+                foundation=foundation,
+                image=image,
+            )
         MonitoringStack(
             self,
             f"{prefix}Monitoring",

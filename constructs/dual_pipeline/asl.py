@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 State = dict[str, object]
 
 # Errors worth another attempt, by integration; anything else fails at once. `SdkClientException` is the SDK's own
-# connection trouble. SageMaker and S3 model few errors: throttling arrives as the service's base exception.
+# connection trouble. SageMaker and S3 model few errors: throttling arrives as the service's base exception, which the
+# optimised integration calls otherwise: https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 DYNAMODB_ERRORS = (
     "DynamoDb.InternalServerErrorException",
@@ -21,6 +22,7 @@ DYNAMODB_ERRORS = (
     "DynamoDb.TransactionConflictException",
 )
 SAGEMAKER_ERRORS = ("SageMaker.SageMakerException", "SageMaker.SdkClientException")
+SAGEMAKER_JOB_ERRORS = ("SageMaker.AmazonSageMakerException", "SageMaker.SdkClientException")
 S3_ERRORS = ("S3.S3Exception", "S3.SdkClientException")
 GLUE_ERRORS = (
     "Glue.ConcurrentRunsExceededException",

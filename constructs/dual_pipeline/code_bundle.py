@@ -50,10 +50,14 @@ def write_training_bundle(project_folder: Path, *, step: str = "train", folder: 
 
     Beside the step it holds the project's `inference.py`, which the step packs into the model.
     """
-    files = _step_files(project_folder, step=step) | {
-        f"{step}.py": _entry(project_folder, step=step),
-        **_named(project_folder, "inference.py"),
-    }
+    return _write(folder / f"{step}.tar.gz", _gzip(_tar(_trained_by(project_folder, step=step))))
+
+
+def write_alone_bundle(project_folder: Path, *, step: str, folder: Path) -> Path:
+    """Write `<folder>/<step>.tar.gz`: a training bundle whose step may run the code of every other step folder."""
+    files = _trained_by(project_folder, step=step)
+    for main in project_folder.glob("*/__main__.py"):
+        files |= _tree(main.parent, root=project_folder.parent.parent)
     return _write(folder / f"{step}.tar.gz", _gzip(_tar(files)))
 
 
@@ -72,6 +76,13 @@ def write_glue_library(package_folder: Path, *, folder: Path) -> Path:
 
 def _runnable(project_folder: Path, *, step: str) -> dict[str, bytes]:
     return _step_files(project_folder, step=step) | {"__main__.py": _entry(project_folder, step=step)}
+
+
+def _trained_by(project_folder: Path, *, step: str) -> dict[str, bytes]:
+    return _step_files(project_folder, step=step) | {
+        f"{step}.py": _entry(project_folder, step=step),
+        **_named(project_folder, "inference.py"),
+    }
 
 
 def _step_files(project_folder: Path, *, step: str) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from aws_cdk import CfnTag, Stack
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from dual_pipeline.code_bundle import write_bundle
+from dual_pipeline.code_bundle import write_alone_bundle, write_bundle
 from dual_pipeline.decide_function import DecideFunction
 from dual_pipeline.definition import DEFINITION_FILE, compact, in_network, load_definition, render_definition, steps_of
 from dual_pipeline.external_check import ExternalCheckQueue
@@ -19,6 +19,7 @@ from dual_pipeline.job_roles import PipelineRole, ProcessingRole, ScoringRole, T
 from dual_pipeline.loop_contract import TAG_CODE
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.model_registry import ModelRegistry
+from dual_pipeline.outer_loop.setting import TrainingCode
 from dual_pipeline.pipeline_parameters import parameter_defaults
 from dual_pipeline.placeholders import placeholders_in
 from dual_pipeline.retained_code import RetainedCode
@@ -31,7 +32,8 @@ class InnerLoop(Construct):
     """The pipeline `<environment>-<project>`, its code, its roles, and what its optional steps need.
 
     `project_folder` holds the project's code and compiled definition; nothing of it is imported. `commit` names the
-    checkout in the models' lineage. `placeholders` are the definition's, filled.
+    checkout in the models' lineage. `placeholders` are the definition's, filled; `training_code` is what the outer
+    loop's smoke training runs.
     """
 
     def __init__(
@@ -61,10 +63,13 @@ class InnerLoop(Construct):
                 step: write_bundle(project_folder, step=step, kind=kind, folder=folder)
                 for step, kind in steps_of(definition).items()
             }
+            alone = {}
+            if project.smoke_training:
+                alone["alone"] = write_alone_bundle(project_folder, step="alone", folder=folder)
             absent = {name: folder / f"{name}.json" for name in ABSENT}
             for name_, file in absent.items():
                 file.write_text(ABSENT[name_], encoding="utf-8")
-            files = {**bundles, "definition": project_folder / DEFINITION_FILE, **absent}
+            files = {**bundles, **alone, "definition": project_folder / DEFINITION_FILE, **absent}
             code = RetainedCode(self, "Code", workspace=workspace, files=files)
             decide = None
             if "decide_function_arn" in used:
@@ -78,6 +83,7 @@ class InnerLoop(Construct):
             workspace=workspace,
             image=images["xgboost_image"],
             checkpoints=project.training.spot,
+            snapshots=["snapshots/*/sample"] if project.smoke_training else [],
         )
         jobs: list[ProcessingRole | TrainingRole | ScoringRole] = [processing, training]
         optional: dict[str, str] = {}
@@ -103,6 +109,14 @@ class InnerLoop(Construct):
             check_queue=check_queue,
             decide_function=decide.function if decide else None,
         )
+        self.training_code = None
+        if project.smoke_training:
+            self.training_code = TrainingCode(
+                image=images["xgboost_image"],
+                role_arn=training.role.role_arn,
+                uri=code.uri("alone"),
+                file=code.file("alone"),
+            )
         self.images: Mapping[str, str] = images
         self.definition = definition
         self.external_check_queue = check_queue

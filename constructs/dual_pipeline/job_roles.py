@@ -74,24 +74,42 @@ class ProcessingRole(ServiceRole):
 
 
 class TrainingRole(ServiceRole):
-    """What training and tuning run as: prepared data in, a model out; with `checkpoints` also what Spot interrupted."""
+    """What training and tuning run as: prepared data in, a model out; with `checkpoints` also what Spot interrupted.
+
+    `snapshots` are the folders of the data bucket, below the project's, that its jobs read themselves.
+    """
 
     def __init__(
-        self, scope: Construct, id_: str, *, workspace: Workspace, image: str, checkpoints: bool = False
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        workspace: Workspace,
+        image: str,
+        checkpoints: bool = False,
+        snapshots: Sequence[str] = (),
     ) -> None:
+        read = workspace.objects(*snapshots)
+        data = [
+            permissions.read_objects(sid="ReadSnapshots", bucket=workspace.data_bucket, keys=read),
+            permissions.list_objects(sid="ListSnapshots", bucket=workspace.data_bucket, prefixes=read),
+        ]
         super().__init__(
             scope,
             id_,
             service="sagemaker",
             description=f"Training jobs of {workspace.name}",
-            statements=_job_statements(
-                scope,
-                workspace,
-                images=[image],
-                kind="TrainingJobs",
-                # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
-                keeps=["checkpoints"] if checkpoints else [],
-            ),
+            statements=[
+                *(data if snapshots else []),
+                *_job_statements(
+                    scope,
+                    workspace,
+                    images=[image],
+                    kind="TrainingJobs",
+                    # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
+                    keeps=["checkpoints"] if checkpoints else [],
+                ),
+            ],
             existing_arn=workspace.existing_roles.get("training"),
         )
 

@@ -24,6 +24,15 @@ GOLDEN_ROWS_FILE = "golden_rows.json"
 DRIFT_BASELINE_FILE = "drift_baseline.json"
 SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 
+# The XGBoost image installs a project's code by pip, to train and to serve, and pip from 25.3 on fetches its build
+# tools from an index for that. Under network isolation there is none, but the image has its own: 0 says, for this
+# variable alone, that builds are not isolated.
+# https://pypi.org/project/sagemaker-containers/2.8.6.post2/ (modules.run_module, modules.import_module)
+# https://pip.pypa.io/en/stable/reference/build-system/#disabling-build-isolation
+OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
+# CreateModel has no entry point: the serving code travels inside the model.
+SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
+
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"

@@ -9,10 +9,10 @@ from dual_pipeline.metrics import endpoint_metric, machine_metric, outcome_metri
 
 
 class LoopDashboard(Construct):
-    """Outcomes and executions of the outer loop, verdicts on data, and the endpoint's traffic, errors and latency."""
+    """Outcomes and executions of the outer loop, verdicts on data, and traffic, errors and latency of an endpoint."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, environment: str, project: str, machine_arn: str, endpoint_name: str
+        self, scope: Construct, id_: str, *, environment: str, project: str, machine_arn: str, endpoint_name: str | None
     ) -> None:
         super().__init__(scope, id_)
         executions = ("ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsTimedOut")
@@ -54,23 +54,26 @@ class LoopDashboard(Construct):
                         right=[quality_metric(RULES_FAILED, environment=environment, project=project)],
                     ),
                 ],
-                [
-                    cloudwatch.GraphWidget(
-                        title="Requests and server errors",
-                        width=12,
-                        left=[
-                            endpoint_metric(name, endpoint_name=endpoint_name, statistic="Sum")
-                            for name in ("Invocations", "Invocation5XXErrors")
-                        ],
-                    ),
-                    cloudwatch.GraphWidget(
-                        title="Latency of the model in microseconds",
-                        width=12,
-                        left=[
-                            endpoint_metric("ModelLatency", endpoint_name=endpoint_name, statistic=statistic)
-                            for statistic in ("p50", "p99")
-                        ],
-                    ),
-                ],
+                *([_endpoint_row(endpoint_name)] if endpoint_name else []),
             ],
         )
+
+
+def _endpoint_row(name: str) -> list[cloudwatch.IWidget]:
+    return [
+        cloudwatch.GraphWidget(
+            title="Requests and server errors",
+            width=12,
+            left=[
+                endpoint_metric(each, endpoint_name=name, statistic="Sum")
+                for each in ("Invocations", "Invocation5XXErrors")
+            ],
+        ),
+        cloudwatch.GraphWidget(
+            title="Latency of the model in microseconds",
+            width=12,
+            left=[
+                endpoint_metric("ModelLatency", endpoint_name=name, statistic=statistic) for statistic in ("p50", "p99")
+            ],
+        ),
+    ]

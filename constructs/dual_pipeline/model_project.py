@@ -29,6 +29,7 @@ from dual_pipeline.validation import (
     check_unique,
     check_whole,
 )
+from dual_pipeline.workflow import Workflow
 
 # Beside the projects' folders; it holds what every project's data goes through.
 PLATFORM_FOLDER = "pipeline_code/platform_jobs"
@@ -102,6 +103,26 @@ class Training:
         check_choice(owner=self, field="device", choices=("cpu", "cuda"))
         check_type(owner=self, field="spot", kind=bool)
         check_duration(owner=self, field="max_wait", low=timedelta(minutes=1), high=timedelta(days=5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeTraining:
+    """A short training on a sample of the data, with the real code, image and role, before the expensive part.
+
+    `hyperparameters` replace the project's own, so that it stays short; `max_time` is when the job is stopped.
+    """
+
+    instance: str = "ml.m5.large"
+    volume_gib: int = 10
+    max_time: timedelta = timedelta(minutes=15)
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_instance(self, "instance", "training")
+        check_whole(owner=self, field="volume_gib", low=VOLUME_GIB_RANGE[0], high=VOLUME_GIB_RANGE[1])
+        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=1))
+        ok = isinstance(self.hyperparameters, Mapping)
+        check(owner=self, field="hyperparameters", allowed="a mapping from names to values", ok=ok)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +331,8 @@ def _is_schedule(expression: object) -> bool:
 class ModelProject:
     """One model: its data contract and rules, its gates, and what it asks of the platform.
 
-    Its code lies in `pipeline_code/<name, with underscores>/`.
+    Its code lies in `pipeline_code/<name, with underscores>/`. Without `inner_loop` a run trains in one job and saves
+    the model, and neither compares, registers nor deploys it.
     """
 
     name: str
@@ -322,6 +344,8 @@ class ModelProject:
     ingest: Ingest = field(default_factory=Ingest)
     hyperparameters: Mapping[str, Hyperparameter | Value] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
+    smoke_training: SmokeTraining | None = None
+    inner_loop: bool = True
     tuning: Tuning | None = None
     optional_steps: OptionalSteps = field(default_factory=OptionalSteps)
     experiments: bool = False
@@ -329,6 +353,7 @@ class ModelProject:
     rollout: Rollout = field(default_factory=Rollout)
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule | None = None
+    workflows: tuple[Workflow, ...] = ()
 
     def __post_init__(self) -> None:
         # Names of endpoints and jobs are built on it: `<environment>-<name>-...`, at most 63 characters in all.
@@ -358,6 +383,11 @@ class ModelProject:
         self._check_ruleset()
         self._check_training()
         self._check_tuning()
+        self._check_smoke_training()
+        self._check_mode()
+        ok = isinstance(self.workflows, tuple) and all(isinstance(each, Workflow) for each in self.workflows)
+        check(owner=self, field="workflows", allowed="a tuple of Workflow", ok=ok)
+        check_unique(owner=self, field="workflows", names=[each.name for each in self.workflows])
 
     def _check_segments(self) -> None:
         columns = [column.name for column in self.contract.columns]
@@ -391,6 +421,40 @@ class ModelProject:
             check_type(owner=self, field="tuning", kind=Tuning)
             for name, limits in self.tuning.ranges.items():
                 check_tunable(name, declared.get(name), limits)
+
+    def _check_smoke_training(self) -> None:
+        smoke = self.smoke_training
+        if smoke is None:
+            return
+        check_type(owner=self, field="smoke_training", kind=SmokeTraining)
+        declared = self.declared_hyperparameters
+        if unknown := sorted(map(str, set(smoke.hyperparameters) - set(declared))):
+            raise ConfigError(
+                f"SmokeTraining.hyperparameters must be among the project's, got {unknown}: it has {sorted(declared)}"
+            )
+        for name, value in smoke.hyperparameters.items():
+            limits = declared[name].limits
+            if not isinstance(value, Value) or (limits is not None and value not in limits):
+                raise ConfigError(
+                    f"SmokeTraining.hyperparameters[{name!r}] must be {limits or 'a boolean, a number or a word'}, got"
+                    f" {value!r}"
+                )
+        if self.training.device == "cuda" and not has_gpu(smoke.instance):
+            raise ConfigError(
+                f"SmokeTraining.instance must have a GPU for Training.device 'cuda', got {smoke.instance!r}: set it to"
+                " one that has it, such as ml.g5.xlarge"
+            )
+
+    def _check_mode(self) -> None:
+        check_type(owner=self, field="inner_loop", kind=bool)
+        if self.inner_loop:
+            return
+        for name, plain in (("tuning", None), ("optional_steps", OptionalSteps()), ("experiments", False)):
+            if (value := getattr(self, name)) != plain:
+                raise ConfigError(
+                    f"ModelProject.{name} is a part of the inner loop, got {value!r} with inner_loop=False: leave it"
+                    " out, or keep the inner loop"
+                )
 
     @property
     def declared_hyperparameters(self) -> Mapping[str, Hyperparameter]:

@@ -2,7 +2,7 @@
 
 from dual_pipeline.data_contract import Column, DataContract
 from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
-from dual_pipeline.model_project import Gates, ModelProject, Tuning
+from dual_pipeline.model_project import Gates, ModelProject, SmokeTraining, Tuning
 
 from . import contract
 from .rules import RULESET
@@ -49,5 +49,6 @@ CENSUS = ModelProject(
         "subsample": Hyperparameter(default=1.0, limits=FloatRange(low=0.1, high=1.0)),
         "min_child_weight": Hyperparameter(default=1.0, limits=FloatRange(low=0.0, high=100.0)),
     },
+    smoke_training=SmokeTraining(hyperparameters={"num_round": 5}),
     tuning=TUNING,
 )

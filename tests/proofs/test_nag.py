@@ -57,6 +57,26 @@ def execution(*folders: str) -> dict[str, str]:
     }
 
 
+def alone(stack: str, construct: str) -> dict[str, dict[str, str]]:
+    """What training outside an inner loop brings along: the copies of its code, made by the CDK, and its jobs' role."""
+    custom = f"{stack}/Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C"
+    return {
+        custom: {"L1": "made by BucketDeployment"},
+        f"{stack}/{construct}/Code/Copying": {"IAM5[Resource::<Artifacts>/census/code/*]": HASHES},
+        f"{stack}/{construct}/Training": {
+            **job("TrainingJobs", "executions"),
+            "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
+        },
+    }
+
+
+MODEL = {
+    "IAM5[Resource::*]": NO_RESOURCE,
+    "IAM5[Resource::<Artifacts>/census/capture/*]": OBJECTS,
+    "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+    "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/Endpoints/<environment>-census:*]": LOGS,
+}
+
 # By construct, and there by finding; `<...>` stands for what differs between environments.
 ACKNOWLEDGED = {
     "Foundation/Resumer/Express": {
@@ -93,6 +113,7 @@ ACKNOWLEDGED = {
     "CensusInnerLoop/InnerLoop/Training": {
         **job("TrainingJobs", "executions", interface=True),
         "IAM5[Resource::<Artifacts>/census/checkpoints/*]": OBJECTS,
+        "IAM5[Resource::<Data>/census/snapshots/*/sample/*]": OBJECTS,
     },
     "CensusInnerLoop/InnerLoop/Scoring": {
         **job("TransformJobs", "executions", interface=True),
@@ -138,6 +159,15 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census--sandbox/*]": COPIES,
     },
+    **alone("CensusOuterLoop", "Alone"),
+    **alone("CensusWorkflows", "Training"),
+    "CensusWorkflows/Model": MODEL,
+    "CensusWorkflows/TrainSave/Machine": {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-train-save-*]": RUN_NAMES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:training-job/<environment>-census-train-save-*]": RUN_NAMES,
+    },
+    "CensusWorkflows/TrainSave/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
     "CensusOuterLoop/Data/IngestRole": {
         "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Data>/census/raw/*]": OBJECTS,
@@ -155,12 +185,7 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*:*]": LOGS,
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*]": "Glue names groups after role and configuration",
     },
-    "CensusOuterLoop/Model": {
-        "IAM5[Resource::*]": NO_RESOURCE,
-        "IAM5[Resource::<Artifacts>/census/capture/*]": OBJECTS,
-        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
-        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/Endpoints/<environment>-census:*]": LOGS,
-    },
+    "CensusOuterLoop/Model": MODEL,
     "CensusOuterLoop/OuterLoop/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
@@ -174,6 +199,14 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/execution/*]": RUN_NAMES,
+        **{
+            f"IAM5[Resource::arn:aws:sagemaker:<here>:{made}-*]": RUN_NAMES
+            for made in (
+                "training-job/<environment>-census-smoke",
+                "training-job/<environment>-census-train",
+                "model/<environment>-census-model",
+            )
+        },
         "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census-outer-loop/*]": "named by when they start",
     },
     "CensusOuterLoop/OuterLoop/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},

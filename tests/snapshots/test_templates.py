@@ -27,3 +27,10 @@ def test_template(synthesis: Synthesis, snapshot: SnapshotAssertion, environment
     """A stack's template changes only when its infrastructure is meant to."""
     template = without_hashes(synthesis.templates[f"{environment}/{stack}"])
     assert snapshot(extension_class=JSONSnapshotExtension) == template
+
+
+@pytest.mark.parametrize("stack", ["CensusOuterLoop", "CensusWorkflows", "CensusMonitoring"])
+def test_template_without_an_inner_loop(synthesis: Synthesis, snapshot: SnapshotAssertion, stack: str) -> None:
+    """The same of a project that trains in one job, with a workflow of its own."""
+    template = without_hashes(synthesis.templates[f"Alone/{stack}"])
+    assert snapshot(extension_class=JSONSnapshotExtension) == template

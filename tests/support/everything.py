@@ -1,8 +1,9 @@
-"""The census project with every optional part of its pipeline switched on."""
+"""The census project with every optional part of its pipeline switched on, and without any pipeline."""
 
 from dataclasses import replace
 
 from dual_pipeline.model_project import BatchScoring, ExternalCheck, Limits, OptionalSteps, Training
+from dual_pipeline.workflow import Workflow
 from pipeline_code.census.project import CENSUS
 
 EVERYTHING = replace(
@@ -17,4 +18,12 @@ EVERYTHING = replace(
     ),
     experiments=True,
     limits=Limits(parallel_steps=4),
+)
+
+ALONE = replace(
+    CENSUS,
+    inner_loop=False,
+    tuning=None,
+    hyperparameters={**CENSUS.hyperparameters, "num_round": 20},
+    workflows=(Workflow(name="train-save", file="examples/train-and-save/workflow.json", step="alone"),),
 )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from botocore.config import Config
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Approval, Limits
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from dual_pipeline.reaper import reaper_definition
 from pipeline_code.census.project import CENSUS
 from verdicts import verdict_document
@@ -108,6 +108,9 @@ HAPPY: dict[str, Any] = {
     "ReadIngest": body({"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/1/"}),
     "EvaluateDataQuality": {"JobRunState": "SUCCEEDED"},
     "ReadVerdict": judged("warn", "few rows"),
+    "SmokeTrain": {"TrainingJobStatus": "Completed"},
+    "TrainModel": {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": MODEL}},
+    "SaveModel": {"ModelArn": f"{ARN}:model/model-new"},
     "ListApproved": {"ModelPackageSummaryList": []},
     "StartTraining": {"PipelineExecutionArn": EXECUTION},
     "AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded"},
@@ -160,8 +163,10 @@ def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
     return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
 
 
-def setting(name: str, *, approval: Approval | None = None, **limits: Any) -> Setting:
+def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = True, **limits: Any) -> Setting:
     project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
+    if not inner_loop:
+        project = replace(project, inner_loop=False, tuning=None)
     return Setting(
         environment=Environment(name="dev", region=REGION, projects=(project,)),
         project=project,
@@ -176,6 +181,9 @@ def setting(name: str, *, approval: Approval | None = None, **limits: Any) -> Se
         rollback_alarms=("errors",),
         starter_role_arn=f"arn:aws:iam::{ACCOUNT}:role/starter",
         dead_letters_arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
+        training_code=TrainingCode(
+            image="image", role_arn=f"arn:aws:iam::{ACCOUNT}:role/training", uri="s3://code/alone.gz", file="alone.gz"
+        ),
     )
 
 
@@ -197,8 +205,8 @@ class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
     An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
-    `approval` its policy, `reaper` the answers that the reaper's test case `Test` gets; in its test case `Reaping` the
-    lock is the real one.
+    `approval` its policy, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case
+    `Test` gets; in its test case `Reaping` the lock is the real one.
     """
 
     def __init__(
@@ -209,6 +217,7 @@ class World:
         limits: Mapping[str, Mapping[str, Any]] | None = None,
         approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
+        alone: Collection[str] = (),
     ) -> None:
         config = folder / "mock.json"
         config.write_text(json.dumps(mock_config(scenarios, reaper=reaper or {})))
@@ -242,8 +251,9 @@ class World:
         self.queue = sqs.create_queue(QueueName="people")["QueueUrl"]
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
         for name in scenarios:
+            own = (limits or {}).get(name, {})
             policy = (approval or {}).get(name)
-            definition = outer_loop_definition(setting(name, approval=policy, **(limits or {}).get(name, {})))
+            definition = outer_loop_definition(setting(name, approval=policy, inner_loop=name not in alone, **own))
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

@@ -1,7 +1,7 @@
 """One synthesis of every environment, shared by all tests that read templates.
 
 Beside the shipped environments stand `Least`, which configures nothing that has a default, and `Most`, which switches
-everything on.
+everything on. `Alone` serves a project without an inner loop, with a workflow of its own.
 """
 
 import json
@@ -21,11 +21,12 @@ from cdk_nag import AwsSolutionsChecks
 from dual_pipeline.environment import Environment, VpcConfig
 from dual_pipeline.model_project import Approval, Rollout
 from environments import ENVIRONMENTS
-from everything import EVERYTHING
+from everything import ALONE, EVERYTHING
 from pipeline_code.census.project import CENSUS
 from stacks.stage import ROOT, EnvironmentStage
 
 LEAST = Environment(name="least", region="eu-west-1", projects=(CENSUS,))
+WITHOUT_INNER_LOOP = Environment(name="alone", region="eu-west-1", projects=(ALONE,))
 MOST = Environment(
     name="most",
     region="us-east-1",
@@ -99,7 +100,7 @@ def two_projects(root: Path) -> Path:
     shutil.copytree(ROOT / "pipeline_code", root / "pipeline_code", ignore=shutil.ignore_patterns("__pycache__"))
     second = root / "pipeline_code" / "census_two"
     shutil.copytree(ROOT / "pipeline_code" / "census", second)
-    configured = "from dataclasses import replace\n\nfrom everything import EVERYTHING\n\n"
+    configured = "from dataclasses import replace\n\nfrom everything import ALONE, EVERYTHING\n\n"
     (second / "project.py").write_text(f'{configured}CENSUS = replace(EVERYTHING, name="census-two")\n')
     path = os.pathsep.join(map(str, (root, ROOT / "constructs", Path(__file__).parent)))
     command = [sys.executable, "-m", "pipeline_code.compile", second.name]
@@ -110,7 +111,7 @@ def two_projects(root: Path) -> Path:
 def synthesize(folder: Path) -> Synthesis:
     """Synthesize every environment into `folder` with cdk-nag's AwsSolutions attached."""
     app = cdk.App(outdir=str(folder), context=context())
-    for environment in (*ENVIRONMENTS, LEAST):
+    for environment in (*ENVIRONMENTS, LEAST, WITHOUT_INNER_LOOP):
         EnvironmentStage(app, environment.name.capitalize(), environment=environment)
     EnvironmentStage(app, "Most", environment=MOST, root=two_projects(folder.with_name("code")))
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -26,10 +26,12 @@ from dual_pipeline.model_project import (
     OptionalSteps,
     Rollout,
     Schedule,
+    SmokeTraining,
     Training,
     Tuning,
 )
 from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
+from dual_pipeline.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -43,6 +45,7 @@ SETTINGS = (
     FloatRange,
     Choices,
     Training,
+    SmokeTraining,
     Tuning,
     OptionalSteps,
     Schedule,
@@ -52,6 +55,7 @@ SETTINGS = (
     Approval,
     Rollout,
     Limits,
+    Workflow,
     DataContract,
     Column,
     Ruleset,

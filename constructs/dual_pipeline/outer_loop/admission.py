@@ -7,6 +7,7 @@ from dual_pipeline.asl import (
     Fragment,
     State,
     Statement,
+    assign,
     catch,
     choice,
     jsonata,
@@ -17,6 +18,7 @@ from dual_pipeline.asl import (
 from dual_pipeline.loop_contract import REASON_TRAILING, TAG_CODE
 from dual_pipeline.outer_loop.run_input import SUPPRESSED
 from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_seconds, seconds
+from dual_pipeline.outer_loop.train_alone import own_code
 
 ATTEMPTS = 5
 
@@ -252,6 +254,8 @@ def _keep(setting: Setting, *, condition: str = "", also: str = "") -> State:
 
 
 def _code_states(setting: Setting) -> dict[str, State]:
+    if not setting.project.inner_loop:
+        return {"ReadCode": assign({"code": own_code(setting)}, next_="IngestData")}
     # Read, not written into the definition: the pipeline may be deployed while this machine is not.
     return {
         "ReadCode": task(
@@ -291,9 +295,13 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
             conditions={"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
             source=scheduler,
         ),
-        Statement(
-            actions=("sagemaker:ListTags",),
-            resources=(setting.arn("sagemaker", f"pipeline/{setting.prefix}"),),
-            source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
-        ),
+        *((_read_code(setting),) if setting.project.inner_loop else ()),
+    )
+
+
+def _read_code(setting: Setting) -> Statement:
+    return Statement(
+        actions=("sagemaker:ListTags",),
+        resources=(setting.arn("sagemaker", f"pipeline/{setting.prefix}"),),
+        source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
     )

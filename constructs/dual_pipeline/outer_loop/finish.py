@@ -43,12 +43,12 @@ def finish(setting: Setting) -> Fragment:
 
     `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
     """
+    to_release = (("$outcome = ''", setting.approval_state), ("$mayHoldRelease", "FreeReleaseLock"))
     states: dict[str, State] = {
         "FreeLocks": choice(
             ("$mayHoldTraining", "FreeTrainingLock"),
             ("$pending != ''", "StartTrailing"),
-            ("$outcome = ''", setting.approval_state),
-            ("$mayHoldRelease", "FreeReleaseLock"),
+            *(to_release if setting.project.inner_loop else ()),
             default="Record",
             # What can be said of a failure is worked out on the way, so that it costs no state.
             otherwise={"advice": jsonata(advice())},
@@ -112,18 +112,6 @@ def finish(setting: Setting) -> Fragment:
             },
             next_="FreeLocks",
         ),
-        "FreeReleaseLock": free_lock(
-            setting.table_name,
-            setting.item_key(f"LOCK#release#{setting.prefix}"),
-            owner="$me",
-            gone={"mayHoldRelease": False},
-            troubled={
-                "mayHoldRelease": False,
-                "trouble": "the release lock could not be freed and holds others up until its lease ends",
-            },
-            freed={"mayHoldRelease": False},
-            next_="FreeLocks",
-        ),
         "Record": task(
             "aws-sdk:dynamodb:putItem",
             arguments={
@@ -178,6 +166,19 @@ def finish(setting: Setting) -> Fragment:
         "Ended": {"Type": "Succeed"},
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
+    if setting.project.inner_loop:
+        states["FreeReleaseLock"] = free_lock(
+            setting.table_name,
+            setting.item_key(f"LOCK#release#{setting.prefix}"),
+            owner="$me",
+            gone={"mayHoldRelease": False},
+            troubled={
+                "mayHoldRelease": False,
+                "trouble": "the release lock could not be freed and holds others up until its lease ends",
+            },
+            freed={"mayHoldRelease": False},
+            next_="FreeLocks",
+        )
     return Fragment(
         states=states,
         statements=(
@@ -188,7 +189,8 @@ def finish(setting: Setting) -> Fragment:
 
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:
-    teller = Teller(environment=setting.environment.name, project=quote(setting.project.name))
+    project = setting.project
+    teller = Teller(environment=setting.environment.name, project=quote(project.name), deploys=project.inner_loop)
     return publish(
         setting.topic_arn,
         subject=teller.outcome_subject(),

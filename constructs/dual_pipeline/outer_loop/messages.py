@@ -25,6 +25,8 @@ class Outcome:
     runbook: str = ""
 
 
+_CHAMPION = ", and the champion serves on"
+_SAVED = "a new model is saved, and none is deployed"
 OUTCOMES = {
     "released": Outcome(happened="a new model serves and is the champion", remedy="nothing"),
     "suppressed": Outcome(
@@ -73,10 +75,14 @@ def advice(reason: str = "$reason", outcome: str = "$outcome") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Teller:
-    """The texts of one project in one environment; `project` is a JSONata expression."""
+    """The texts of one project in one environment; `project` is a JSONata expression.
+
+    What a project saves without deploying it has no champion beside it.
+    """
 
     environment: str
     project: str
+    deploys: bool = True
 
     @property
     def _name(self) -> str:
@@ -92,7 +98,10 @@ class Teller:
 
     def outcome(self, *, outcome: str = "$outcome", reason: str = REASON, started: str = "") -> str:
         """What became of a run, why, and what to do; `$advice` and `$runId` are set. `started` tells of the trigger."""
-        happened = ", ".join(f"{quote(name)}: {quote(row.happened)}" for name, row in OUTCOMES.items())
+        told = {name: row.happened for name, row in OUTCOMES.items()}
+        if not self.deploys:
+            told = {name: text.removesuffix(_CHAMPION) for name, text in told.items()} | {"released": _SAVED}
+        happened = ", ".join(f"{quote(name)}: {quote(text)}" for name, text in told.items())
         return _lines(
             f"{self._name} & ': ' & $lookup({{{happened}}}, {outcome}) & '.'",
             "''",

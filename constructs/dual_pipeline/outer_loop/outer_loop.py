@@ -17,7 +17,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.machine import DeadLetters, Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 
 
 class OuterLoop(Construct):
@@ -25,6 +25,8 @@ class OuterLoop(Construct):
 
     Pipeline, package group, endpoint and Glue jobs are known by their pinned names (`<environment>-<project>...`).
     `model_role` is what the endpoint's models run as; `rollback_alarms` exist before any rollout and send it back.
+    `training_code` is for the training jobs that the machine starts itself: the smoke training, and all training of a
+    project without an inner loop.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class OuterLoop(Construct):
         key: kms.IKey,
         topic: sns.ITopic,
         model_role: iam.IRole,
-        rollback_alarms: Sequence[cloudwatch.IAlarm],
+        rollback_alarms: Sequence[cloudwatch.IAlarm] = (),
+        training_code: TrainingCode | None = None,
         wait_slice: cdk.Duration | None = None,
     ) -> None:
         super().__init__(scope, id_)
@@ -68,6 +71,7 @@ class OuterLoop(Construct):
             rollback_alarms=tuple(alarm.alarm_name for alarm in rollback_alarms),
             starter_role_arn=starter_role.role_arn,
             dead_letters_arn=self.dead_letters.queue_arn,
+            training_code=training_code,
             slice_s=int((wait_slice or cdk.Duration.minutes(15)).to_seconds()),
         )
         self.machine = Machine(

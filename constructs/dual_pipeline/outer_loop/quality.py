@@ -71,7 +71,7 @@ def quality(setting: Setting) -> dict[str, State]:
                     "culprit": jsonata(_ALONE),
                 },
             ),
-            default="ReadChampion",
+            default=setting.checked_data_state,
             otherwise={"snapshotUri": jsonata("$verdict.snapshot")},
         ),
     }

@@ -10,6 +10,8 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
 from dual_pipeline.model_project import ModelProject
 
+# A job's own limit begins with its training; finding an instance and pulling the image come before.
+STARTING_S = 1800
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
 _CAUSE = r"""(
   $cause := $states.errorOutput.Cause;
@@ -56,6 +58,16 @@ def seconds(duration: timedelta) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingCode:
+    """What a run's own training jobs are made of: the project's folder `alone` as a bundle, their image and role."""
+
+    image: str
+    role_arn: str
+    uri: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """One project's outer loop in one environment; strings may be CDK tokens.
 
@@ -75,6 +87,7 @@ class Setting:
     rollback_alarms: tuple[str, ...]
     starter_role_arn: str
     dead_letters_arn: str
+    training_code: TrainingCode | None = None
     runbook: str = "docs/runbook.md"
     slice_s: int = 900
 
@@ -99,10 +112,27 @@ class Setting:
         return "AwaitApproval" if self.project.approval.mode == "auto" else "AskForApproval"
 
     @property
+    def training_state(self) -> str:
+        """The first state of the expensive part."""
+        return "ReadChampion" if self.project.inner_loop else "TrainModel"
+
+    @property
+    def checked_data_state(self) -> str:
+        """What follows on data that passed its rules."""
+        return "SmokeTrain" if self.project.smoke_training else self.training_state
+
+    @property
+    def smoke_limit_s(self) -> int:
+        """How long the smoke training may take, the start of its instance included; nothing if there is none."""
+        smoke = self.project.smoke_training
+        return seconds(smoke.max_time) + STARTING_S if smoke else 0
+
+    @property
     def training_lease_s(self) -> int:
         """Longer than everything between taking and freeing the training lock, retries included."""
         limits = self.project.limits
-        return seconds(limits.ingest) + seconds(limits.quality) + seconds(limits.training) + self.slice_s + 2 * 3600
+        phases = seconds(limits.ingest) + seconds(limits.quality) + self.smoke_limit_s + seconds(limits.training)
+        return phases + self.slice_s + 2 * 3600
 
     @property
     def release_lease_s(self) -> int:

@@ -174,3 +174,20 @@ def test_diagnosis_finds_the_failed_step_and_its_log(tmp_path: Path) -> None:
         failure.exception,
         failure.log,
     )
+
+
+def test_the_log_of_a_job_that_the_machine_started_is_found(tmp_path: Path) -> None:
+    """The cause of a failed smoke training names its job, whose log is read like that of a step."""
+    log = tmp_path / "TrainingJobs" / "dev-census-smoke-0123-0-0.log"
+    log.parent.mkdir()
+    log.write_text("reading\nValueError: no column age\n")
+    caught = StateRecord(
+        name="SmokeTrain",
+        status="caught",
+        started_at=START,
+        error="States.TaskFailed",
+        cause='{"TrainingJobName": "dev-census-smoke-0123-0-0", "FailureReason": "AlgorithmError: ..."}',
+    )
+    record = {"outcome": "failed", "state": "SmokeTrain", "reason": "SmokeTrain failed with States.TaskFailed"}
+    failure = diagnose(replace(VIEW, states=(caught,), steps=(), record=record), logs=tmp_path)
+    assert ("SmokeTrain", "ValueError: no column age", str(log)) == (failure.state, failure.exception, failure.log)

@@ -47,7 +47,7 @@ def test_bad_field_is_named_with_value_and_what_is_allowed(kind: Any, fields: di
 )
 def test_the_type_follows_from_the_default(value: Any, kind: str) -> None:
     """A plain value declares a hyperparameter without limits, a boolean is no integer."""
-    project = replace(CENSUS, tuning=None, hyperparameters={"this": value})
+    project = replace(CENSUS, smoke_training=None, tuning=None, hyperparameters={"this": value})
     assert Hyperparameter(default=value) == project.declared_hyperparameters["this"]
     assert kind == project.declared_hyperparameters["this"].kind
 

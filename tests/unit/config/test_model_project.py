@@ -22,6 +22,7 @@ from dual_pipeline.model_project import (
     OptionalSteps,
     Rollout,
     Schedule,
+    SmokeTraining,
     Training,
 )
 from dual_pipeline.ruleset import Rule, Ruleset
@@ -42,6 +43,10 @@ from pipeline_code.census.project import CENSUS
         (Instances, "processing_count", 0, "Instances.processing_count must be a whole number from 1 to 100, got 0"),
         (Training, "device", "gpu", "Training.device must be one of cpu, cuda, got 'gpu'"),
         (Training, "spot", 1, "Training.spot must be a bool, got 1"),
+        (SmokeTraining, "instance", "m5.large", "SmokeTraining.instance must be an instance type that SageMaker offers for training, such as ml.m5.large, got 'm5.large'"),
+        (SmokeTraining, "volume_gib", 0, "SmokeTraining.volume_gib must be a whole number from 1 to 16384, got 0"),
+        (SmokeTraining, "max_time", timedelta(hours=2), "SmokeTraining.max_time must be a timedelta of whole seconds from 0:01:00 to 1:00:00, got datetime.timedelta(seconds=7200)"),
+        (SmokeTraining, "hyperparameters", None, "SmokeTraining.hyperparameters must be a mapping from names to values, got None"),
         (ExternalCheck, "instructions", "", "ExternalCheck.instructions must be 1 to 1024 characters, got ''"),
         (BatchScoring, "instance", "ml.t3.large", "BatchScoring.instance must be an instance type that SageMaker offers for transform, such as ml.m5.large, got 'ml.t3.large'"),
         (OptionalSteps, "external_check", True, "OptionalSteps.external_check must be a ExternalCheck, got True"),
@@ -137,7 +142,12 @@ def test_a_gpu_device_needs_a_gpu() -> None:
     """`device="cuda"` on an instance without a GPU is refused with one that has it."""
     with pytest.raises(ConfigError, match=r"'cuda' needs a GPU, which ml\.m5\.xlarge lacks: .* such as ml\.g5\.xlarge"):
         replace(CENSUS, training=Training(device="cuda"))
-    gpu = replace(CENSUS, training=Training(device="cuda"), instances=Instances(training="ml.g5.2xlarge"))
+    gpu = replace(
+        CENSUS,
+        training=Training(device="cuda"),
+        instances=Instances(training="ml.g5.2xlarge"),
+        smoke_training=SmokeTraining(instance="ml.g5.xlarge"),
+    )
     assert "cuda" == gpu.training.device
 
 
@@ -206,3 +216,44 @@ def test_mlflow_is_refused_by_name() -> None:
     wanted = r"^ModelProject\.experiments must be True .*; MLflow is not supported, got 'mlflow'"
     with pytest.raises(ConfigError, match=wanted):
         replace(CENSUS, experiments="mlflow")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"smoke_training": True}, "ModelProject.smoke_training must be a SmokeTraining, got True"),
+        (
+            {"smoke_training": SmokeTraining(hyperparameters={"rounds": 5})},
+            "SmokeTraining.hyperparameters must be among the project's, got ['rounds']: it has"
+            " ['early_stopping_rounds', 'eta', 'max_depth', 'min_child_weight', 'num_round', 'subsample']",
+        ),
+        (
+            {"smoke_training": SmokeTraining(hyperparameters={"num_round": 0})},
+            "SmokeTraining.hyperparameters['num_round'] must be a whole number from 1 to 5000, got 0",
+        ),
+        (
+            {"training": Training(device="cuda"), "instances": Instances(training="ml.g5.xlarge")},
+            "SmokeTraining.instance must have a GPU for Training.device 'cuda', got 'ml.m5.large': set it to one that"
+            " has it, such as ml.g5.xlarge",
+        ),
+        ({"inner_loop": 1}, "ModelProject.inner_loop must be a bool, got 1"),
+        (
+            {"inner_loop": False, "tuning": None, "experiments": True},
+            "ModelProject.experiments is a part of the inner loop, got True with inner_loop=False: leave it out, or"
+            " keep the inner loop",
+        ),
+        ({"workflows": ["a"]}, "ModelProject.workflows must be a tuple of Workflow, got ['a']"),
+    ],
+)
+def test_training_outside_the_inner_loop_is_checked(changes: dict[str, Any], message: str) -> None:
+    """A smoke training, a project without an inner loop and own workflows refuse what could not run."""
+    with pytest.raises(ConfigError) as error:
+        replace(CENSUS, **changes)
+    assert message == str(error.value)
+
+
+def test_what_shapes_the_inner_loop_needs_one() -> None:
+    """A project without an inner loop that configures its tuning is refused; without it, it is one."""
+    with pytest.raises(ConfigError, match=r"^ModelProject\.tuning is a part of the inner loop, got Tuning\("):
+        replace(CENSUS, inner_loop=False)
+    assert not replace(CENSUS, inner_loop=False, tuning=None).inner_loop

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from dual_pipeline.code_bundle import write_bundle, write_glue_library, write_processing_bundle, write_training_bundle
+from dual_pipeline.code_bundle import (
+    write_alone_bundle,
+    write_bundle,
+    write_glue_library,
+    write_processing_bundle,
+    write_training_bundle,
+)
 
 
 @pytest.fixture
@@ -60,6 +66,14 @@ def test_processing_bundle_runs_as_it_is(project: Path, tmp_path: Path) -> None:
     bundle = write_processing_bundle(project, step="preprocess", folder=tmp_path)
     done = subprocess.run([sys.executable, str(bundle), "--a", "1"], capture_output=True, text=True, cwd="/")
     assert (3, "toy --a 1\n") == (done.returncode, done.stdout)
+
+
+def test_alone_bundle_holds_every_step(project: Path, tmp_path: Path) -> None:
+    """A step that runs others finds them, and what is no step of a job stays behind."""
+    with tarfile.open(write_alone_bundle(project, step="train", folder=tmp_path)) as archive:
+        names = archive.getnames()
+    assert {"train.py", "package/toy/inference.py", "package/toy/preprocess/__main__.py"} <= set(names)
+    assert not [name for name in names if "decide" in name or name.endswith(("pipeline.py", "project.py", ".pyc"))]
 
 
 def test_training_bundle_holds_inference_and_runs(project: Path, tmp_path: Path) -> None:

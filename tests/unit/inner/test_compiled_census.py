@@ -21,7 +21,7 @@ from dual_pipeline.code_bundle import write_bundle
 from dual_pipeline.definition import all_steps, steps_of
 from dual_pipeline.hyperparameters import FloatRange, Hyperparameter, IntegerRange
 from dual_pipeline.instance_types import takes_volume_key
-from dual_pipeline.model_project import Instances, Training
+from dual_pipeline.model_project import Instances, SmokeTraining, Training
 from dual_pipeline.placeholders import PLACEHOLDERS, canonical
 from dual_pipeline_local.sagemaker.pipelines.conditions import holds
 from dual_pipeline_local.sagemaker.pipelines.expressions import ExpressionError, Scope
@@ -188,7 +188,12 @@ def test_tuning_trains_exactly_as_training_does(steps: dict[str, Json]) -> None:
 def test_a_gpu_class_gets_its_image_device_and_no_volume_key() -> None:
     """XGBoost's image is one for both; local disks take no key, and the definition has no problem."""
     text = compile_census(
-        replace(CENSUS, instances=Instances(training="ml.g5.xlarge"), training=Training(device="cuda"))
+        replace(
+            CENSUS,
+            instances=Instances(training="ml.g5.xlarge"),
+            training=Training(device="cuda"),
+            smoke_training=SmokeTraining(instance="ml.g5.xlarge"),
+        )
     )
     train = next(step for step in json.loads(text)["Steps"] if step["Name"] == "Train")["Arguments"]
     assert not takes_volume_key("ml.g5.xlarge")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dual_pipeline.environment import Environment
-from dual_pipeline.model_project import Approval, Rollout
+from dual_pipeline.environment import Environment, VpcConfig
+from dual_pipeline.model_project import Approval, Rollout, Training
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import Setting
+from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from pipeline_code.census.project import CENSUS
 
 stepfunctions = importlib.import_module("ministack.services.stepfunctions")
@@ -34,6 +34,12 @@ def make_setting(environment: Environment) -> Setting:
         rollback_alarms=("errors", "latency"),
         starter_role_arn="arn:aws:iam::111122223333:role/starter",
         dead_letters_arn="arn:aws:sqs:eu-west-1:111122223333:dead-letters",
+        training_code=TrainingCode(
+            image="111122223333.dkr.ecr.eu-west-1.amazonaws.com/xgboost:1",
+            role_arn="arn:aws:iam::111122223333:role/training",
+            uri="s3://artifact-bucket/census/code/0123.tar.gz",
+            file="0123.tar.gz",
+        ),
     )
 
 
@@ -48,6 +54,14 @@ def scaled_setting() -> Setting:
     """The most: canary and scaling."""
     rollout = Rollout(strategy="canary", instance_count=2, max_instance_count=6)
     return make_setting(Environment(name="dev", region="eu-west-1", projects=(replace(CENSUS, rollout=rollout),)))
+
+
+@pytest.fixture(scope="session")
+def alone_setting() -> Setting:
+    """A project without an inner loop, on Spot capacity and in a VPC."""
+    project = replace(CENSUS, inner_loop=False, tuning=None, training=Training(spot=True))
+    vpc = VpcConfig(vpc_id="vpc-01234567", subnet_ids=("subnet-01234567",), security_group_ids=("sg-01234567",))
+    return make_setting(Environment(name="dev", region="eu-west-1", projects=(project,), vpc=vpc))
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +81,12 @@ def guarded_definition(setting: Setting) -> Any:
     """The whole machine of a project that asks for two approvers."""
     project = replace(setting.project, approval=Approval(mode="two"))
     return json.loads(json.dumps(outer_loop_definition(replace(setting, project=project))))
+
+
+@pytest.fixture(scope="session")
+def alone_definition(alone_setting: Setting) -> Any:
+    """The whole machine of a project without an inner loop."""
+    return json.loads(json.dumps(outer_loop_definition(alone_setting)))
 
 
 @pytest.fixture(scope="session")

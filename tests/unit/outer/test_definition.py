@@ -4,6 +4,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import botocore.loaders
@@ -14,8 +15,8 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from dual_pipeline.asl import Statement
-from dual_pipeline.outer_loop.definition import outer_loop_statements
-from dual_pipeline.outer_loop.setting import Setting, seconds
+from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
+from dual_pipeline.outer_loop.setting import STARTING_S, Setting, seconds
 from dual_pipeline.reaper import reaper_definition
 from dual_pipeline.resumer import resumer_definition
 from dual_pipeline_local import definitions, integrations
@@ -109,14 +110,20 @@ def targets(state: Mapping[str, Any]) -> set[str]:
     return {name for name in found if name}
 
 
-@pytest.fixture(params=["least", "most", "guarded"])
+@pytest.fixture(params=["least", "most", "guarded", "alone"])
 def each(
     request: pytest.FixtureRequest,
     definition: Definition,
     scaled_definition: Definition,
     guarded_definition: Definition,
+    alone_definition: Definition,
 ) -> Definition:
-    found: Definition = {"least": definition, "most": scaled_definition, "guarded": guarded_definition}[request.param]
+    found: Definition = {
+        "least": definition,
+        "most": scaled_definition,
+        "guarded": guarded_definition,
+        "alone": alone_definition,
+    }[request.param]
     return found
 
 
@@ -140,12 +147,17 @@ def accepted(jsonata_problem: Callable[[str], object]) -> Callable[[Definition, 
     )
 
 
-@pytest.mark.parametrize("which", ["least", "most"])
+@pytest.mark.parametrize("which", ["least", "most", "alone"])
 def test_every_state_as_json(
-    which: str, definition: Definition, scaled_definition: Definition, snapshot: SnapshotAssertion
+    which: str,
+    definition: Definition,
+    scaled_definition: Definition,
+    alone_definition: Definition,
+    snapshot: SnapshotAssertion,
 ) -> None:
-    """Every state, field by field, for the least and the most demanding project."""
-    assert (definition if which == "least" else scaled_definition) == snapshot(extension_class=JSONSnapshotExtension)
+    """Every state, field by field, for the least and the most demanding project, and for one without an inner loop."""
+    found = {"least": definition, "most": scaled_definition, "alone": alone_definition}[which]
+    assert found == snapshot(extension_class=JSONSnapshotExtension)
 
 
 def test_every_state_is_reached(each: Definition) -> None:
@@ -248,11 +260,13 @@ ACTIONS = {
 }
 
 
-def test_the_role_allows_what_the_states_do(scaled_definition: Definition, scaled_setting: Setting) -> None:
+@pytest.mark.parametrize("which", ["scaled", "alone"])
+def test_the_role_allows_what_the_states_do(which: str, request: pytest.FixtureRequest) -> None:
     """There is a statement for the action of each task, and none for an action that nothing needs."""
-    granted = {action for statement in outer_loop_statements(scaled_setting) for action in statement.actions}
+    setting: Setting = request.getfixturevalue(f"{which}_setting")
+    granted = {action for statement in outer_loop_statements(setting) for action in statement.actions}
     needed = set()
-    for _, state in tasks(scaled_definition):
+    for _, state in tasks(request.getfixturevalue(f"{which}_definition")):
         resource = state["Resource"].removeprefix("arn:aws:states:::").removesuffix(".sync")
         resource = resource.removesuffix(".waitForTaskToken")
         known = ACTIONS.get(resource)
@@ -263,21 +277,28 @@ def test_the_role_allows_what_the_states_do(scaled_definition: Definition, scale
         # what the services ask for beyond the call itself; each statement names the page that says so
         "application-autoscaling:*",
         "cloudwatch:D*Alarms",
+        # the ledger's one statement is the same with and without a release's transaction
+        "dynamodb:ConditionCheckItem",
+        "events:*Rule",
+        "events:PutTargets",
         "glue:*JobRun*",
         "iam:*",
         "kms:*",
         "s3:*",
         "sagemaker:AddTags",
+        "sagemaker:*TrainingJob",
         "sagemaker:DescribeEndpointConfig",
+        "sagemaker:ListTags",
         "sagemaker:UpdateEndpointWeightsAndCapacities",
     }
     assert needed - granted == set()
     assert {a for a in granted - needed if not any(fnmatch.fnmatchcase(a, pattern) for pattern in beside)} == set()
 
 
-def test_the_role_is_held_to_the_project(scaled_setting: Setting) -> None:
+@pytest.mark.parametrize("which", ["scaled", "alone"])
+def test_the_role_is_held_to_the_project(which: str, request: pytest.FixtureRequest) -> None:
     """Every resource names the project, its environment's stores or a role; `*` has its reason; roles go to SageMaker."""
-    for statement in outer_loop_statements(scaled_setting):
+    for statement in outer_loop_statements(request.getfixturevalue(f"{which}_setting")):
         assert statement.source.startswith("https://docs.aws.amazon.com/")
         for resource in statement.resources:
             assert resource != "*" or statement.reason, statement
@@ -319,15 +340,41 @@ def test_a_bare_star_needs_a_reason() -> None:
 
 
 def test_the_lease_outlives_training(setting: Setting) -> None:
-    """Nobody can take the training lock from a run that keeps to its deadlines."""
-    limits = setting.project.limits
-    assert setting.training_lease_s > sum(map(seconds, (limits.ingest, limits.quality, limits.training)))
+    """Nobody can take the training lock from a run that keeps to its deadlines, those of its jobs' starts included."""
+    limits, smoke = setting.project.limits, setting.project.smoke_training
+    assert smoke is not None
+    jobs = sum(map(seconds, (limits.ingest, limits.quality, smoke.max_time, limits.training)))
+    assert setting.training_lease_s > jobs + STARTING_S
+
+
+def test_names_of_jobs_fit(definition: Definition) -> None:
+    """The longest names of environment and project leave room for hash, retry and redrive in 63 characters."""
+    name = definition["States"]["SmokeTrain"]["Arguments"]["TrainingJobName"]
+    assert "{% 'dev-census-smoke-' & $id & '-' & $states.context.State.RetryCount" in name
+    longest = "e" * 12 + "-" + "p" * 24 + "-smoke-" + VARIABLES["id"] + "-9-99"
+    assert len(longest) <= 63
+
+
+def test_a_project_without_smoke_training_goes_on(setting: Setting) -> None:
+    """What follows checked data is the champion, and nobody needs the code of a smoke training."""
+    plain = replace(setting, project=replace(setting.project, smoke_training=None), training_code=None)
+    states: Any = outer_loop_definition(plain)["States"]
+    assert "SmokeTrain" not in states
+    assert "ReadChampion" == states["GateData"]["Default"]
+    assert plain.training_lease_s < setting.training_lease_s
+
+
+def test_training_code_is_needed(setting: Setting) -> None:
+    """A machine that trains itself and was given no code is refused."""
+    message = "dev-census-outer-loop trains itself and needs training_code, got None: give it"
+    with pytest.raises(ValueError, match=message):
+        outer_loop_definition(replace(setting, training_code=None))
 
 
 PICKS = {
     "CheckInput": ["ClaimEvent"],
     "CheckIngest": ["EvaluateDataQuality"],
-    "GateData": ["ReadChampion"],
+    "GateData": ["SmokeTrain"],
     "HasChampion": ["StartTraining"],
     "AwaitTrainingDecide": ["AwaitTrainingSleep", "ListSteps"],
     "CheckTraining": ["ReadEvaluation"],

@@ -278,7 +278,7 @@ def test_training_goes_on_with_the_cleaned_snapshot(definition: Definition, eval
     variables = {"verdict": {"problem": "", "verdict": "warn", "snapshot": CLEANED}}
     gate = definition["States"]["GateData"]
     assert [False, False] == [evaluate(rule["Condition"], variables=variables) for rule in gate["Choices"]]
-    assert ("ReadChampion", CLEANED) == (gate["Default"], evaluate(gate["Assign"], variables=variables)["snapshotUri"])
+    assert ("SmokeTrain", CLEANED) == (gate["Default"], evaluate(gate["Assign"], variables=variables)["snapshotUri"])
 
 
 @pytest.mark.parametrize(

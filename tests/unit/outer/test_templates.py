@@ -16,6 +16,7 @@ from aws_cdk.assertions import Match, Template
 from dual_pipeline.environment import Environment
 from dual_pipeline.machine import Machine
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
+from dual_pipeline.outer_loop.setting import TrainingCode
 from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
 from pipeline_code.census.project import CENSUS
@@ -42,6 +43,9 @@ def template() -> Template:
         topic=topic,
         model_role=iam.Role.from_role_arn(stack, "Model", "arn:aws:iam::111122223333:role/model"),
         rollback_alarms=[alarm],
+        training_code=TrainingCode(
+            image="image", role_arn="arn:aws:iam::111122223333:role/training", uri="s3://code/alone.gz", file="alone.gz"
+        ),
     )
     Resumer(stack, "Resumer", name="dev-resumer", ledger=ledger, key=key, prefix="dev-")
     Reaper(stack, "Reaper", environment=environment, ledger=ledger, key=key, topic=topic)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import aws_cdk as cdk
@@ -46,8 +47,10 @@ def test_code_is_kept_under_its_hash(synthesis: Synthesis) -> None:
     definition = (ROOT / "pipeline_code" / "census" / DEFINITION_FILE).read_bytes()
     assert f"{hashlib.sha256(definition).hexdigest()}.json" in copies["SourceObjectKeys"]
     body = json.dumps(properties(template, "AWS::SageMaker::Pipeline"))
+    # what the smoke training runs
+    body += json.dumps(properties(synthesis.templates["Dev/CensusOuterLoop"], "AWS::StepFunctions::StateMachine"))
     code = [key for key in copies["SourceObjectKeys"] if not key.endswith(".json")]
-    assert 4 == len(code)
+    assert 5 == len(code)
     assert all(f"/census/code/{key}" in body for key in code)
 
 
@@ -117,13 +120,14 @@ def test_copies_track_their_own_experiments() -> None:
 
 
 def test_checkpoints_only_with_spot(synthesis: Synthesis) -> None:
-    """Training reaches checkpoints only where it may be interrupted, and snapshots never."""
+    """Training reaches checkpoints only where it may be interrupted, and of snapshots the samples alone."""
     usual, spot = (
         json.dumps(statements(synthesis.templates[stack], of="InnerLoopTraining"))
         for stack in ("Most/CensusInnerLoop", EVERYTHING)
     )
     assert ("checkpoints" in usual, "checkpoints" in spot) == (False, True)
-    assert "snapshots" not in usual + spot
+    assert {"snapshots/*/sample/*"} == set(re.findall(r"snapshots[^\"]*", usual))
+    assert "snapshots/*/sample/*" in spot
 
 
 def test_the_external_system_is_asked_safely(synthesis: Synthesis) -> None:
@@ -148,11 +152,21 @@ def test_the_deciding_function(synthesis: Synthesis) -> None:
 
 
 def test_nothing_expires_before_the_cache(synthesis: Synthesis) -> None:
-    """Objects of the stores stay for good, but for checkpoints and copies' outputs, which outlive any cache hit."""
+    """Objects of the stores stay for good, but for checkpoints and copies' outputs, which outlive any cache hit,
+    and smoke trainings' models, which none reads.
+    """
     found: dict[str, dict[str, int]] = {}
     for path, bucket in synthesis.resources("AWS::S3::Bucket").items():
         rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
         expiring = {rule.get("Prefix", ""): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
         if expiring and "AccessLogs" not in path:
             found[path.partition("/")[0]] = expiring
-    assert {"Dev": {"census/sandbox/": 30}, "Most": {"census-two/checkpoints/": 8}} == found
+    smoke = {"census/executions/smoke/": 7}
+    assert {
+        "Dev": {"census/sandbox/": 30, **smoke},
+        "Staging": smoke,
+        "Prod": smoke,
+        "Least": smoke,
+        "Alone": smoke,
+        "Most": {"census-two/checkpoints/": 8, "census-two/executions/smoke/": 7, **smoke},
+    } == found

@@ -1,0 +1,1 @@
+"""Preprocess and train in one job, with the code of both steps."""
