@@ -34,6 +34,9 @@ Work = Annotated[Path, typer.Option("--work", help="Folder for state, logs and r
 
 _CENSUS = Path("data/census.csv")
 _WORK = Path("build/local")
+Force = Annotated[
+    bool, typer.Option("--force", help="Upload nothing: train once more on the data that is there, and release.")
+]
 
 
 @app.command()
@@ -54,8 +57,11 @@ def up(environment: Environment = "dev", port: Port = None, assembly: App = None
 
 
 @app.command()
-def run(project: Project = DEFAULT_PROJECT, data: Data = _CENSUS, work: Work = _WORK) -> None:
-    """Upload data to the running local AWS and follow the run it starts; the exit code is 0 if a model was released."""
+def run(project: Project = DEFAULT_PROJECT, data: Data = _CENSUS, force: Force = False, work: Work = _WORK) -> None:
+    """Upload data to the running local AWS and follow the run it starts; the exit code is 0 if a model was released.
+
+    The same data again ends as suppressed: nothing to do.
+    """
     workplace = Workplace(folder=work.absolute())
     narrator = Narrator()
 
@@ -64,7 +70,12 @@ def run(project: Project = DEFAULT_PROJECT, data: Data = _CENSUS, work: Work = _
         with workplace.held(), MemoryMeter() as meter:
             emulator = _running(workplace)
             request = Request(
-                root=Path.cwd(), environment=emulator.environment, project=project, data=data, workplace=workplace
+                root=Path.cwd(),
+                environment=emulator.environment,
+                project=project,
+                data=data,
+                workplace=workplace,
+                force=force,
             )
             deployed = Deployed.load(workplace, emulator)
             report = release(request, deployed, narrator, meter)
@@ -128,7 +139,8 @@ def _explain(console: Console, emulator: Emulator) -> None:
         f"{aws} cloudformation describe-stacks --query 'Stacks[].[StackName,StackStatus]' --output text",
         f"{aws} stepfunctions list-executions --state-machine-arn {arn}",
         f"{aws} sagemaker list-pipeline-executions --pipeline-name {prefix}",
-        ".venv/bin/dual-pipeline local run     # another release: the endpoint's update path",
+        ".venv/bin/dual-pipeline local run            # upload data/census.csv and follow the run that it starts",
+        ".venv/bin/dual-pipeline local run --force    # another release of it: the endpoint's update path",
         ".venv/bin/dual-pipeline local down    # stop everything",
     ):
         console.print(f"  {line}", markup=False)

@@ -44,7 +44,10 @@ class BadData(DualPipelineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a local run is asked to do, below the folder `root` of a checkout."""
+    """What a local run is asked to do, below the folder `root` of a checkout.
+
+    With `force` nothing is uploaded: a person insists on a run of the data that is there.
+    """
 
     root: Path
     environment: str = "dev"
@@ -53,6 +56,7 @@ class Request:
     port: int | None = None
     workplace: Workplace
     assembly: Path | None = None
+    force: bool = False
 
     def check(self) -> None:
         """Refuse what cannot work before anything is started.
@@ -150,11 +154,14 @@ def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, st
 
 
 def release(request: Request, deployed: Deployed, narrator: Narrator, meter: MemoryMeter) -> Report:
-    """Upload the data, follow the run it starts to its end, approve its model, ask the endpoint for a prediction."""
+    """Upload the data or insist, follow the run to its end, approve its model, ask the endpoint for a prediction."""
     deployment = read_deployment(deployed.aws, environment=request.environment, project=request.project)
     observer = Observer(deployed.aws, deployment)
     meter.include(deployed.emulator.process)
-    execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
+    if request.force:
+        execution = _insist(deployed.aws, deployment)
+    else:
+        execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
     view = _follow(execution, deployed.aws, observer, narrator)
     if notes := observer.notes(view):
         notes.write(request.workplace)
@@ -188,6 +195,15 @@ def _upload(data: Path, aws: LocalAws, deployment: Deployment, observer: Observe
                     return execution
             time.sleep(0.2)
     raise EmulatorTrouble(f"the upload started no run within {_START_OF_RUN_S:.0f} s: is the rule on new data enabled?")
+
+
+def _insist(aws: LocalAws, deployment: Deployment) -> str:
+    given = {"reason": "person", "detail": "a local run that is forced", "force": True, "source": None}
+    started = aws.client("stepfunctions").start_execution(
+        stateMachineArn=deployment["StateMachineArn"], input=json.dumps(given)
+    )
+    arn: str = started["executionArn"]
+    return arn
 
 
 def _follow(execution: str, aws: LocalAws, observer: Observer, narrator: Narrator) -> RunView:

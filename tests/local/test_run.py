@@ -133,9 +133,11 @@ class Shell:
         assert 0 == ended.returncode, ended.stdout + ended.stderr
         return ended.stdout
 
-    def release(self, data: Path = CENSUS) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-        """Upload data, follow the run, and read its summary."""
-        ended = self.command("run", "--data", data)
+    def release(
+        self, data: Path = CENSUS, *, force: bool = False
+    ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+        """Upload data or insist, follow the run, and read its summary."""
+        ended = self.command("run", "--data", data, *(["--force"] if force else []))
         return ended, json.loads((self.workplace.folder / "summary.json").read_text())
 
     @property
@@ -331,7 +333,10 @@ def test_second_run_updates_the_endpoint(shell: Shell) -> None:
     foretold = {step["name"]: step["cache"] == "hit" for step in plan["steps"]}
     assert {"Preprocess": True, "Train": True, "Tune": True, "Baseline": True, "Evaluate": False} == foretold
     before = sagemaker.describe_endpoint(EndpointName="dev-census")
-    ended, summary = shell.release()
+    same, nothing = shell.release()
+    assert (1, "suppressed") == (same.returncode, nothing["outcome"])
+    assert "nothing to do: run" in nothing["reason"]
+    ended, summary = shell.release(force=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     after = sagemaker.describe_endpoint(EndpointName="dev-census")
     assert "UpdateEndpoint" in [state["name"] for state in summary["states"]]
@@ -365,7 +370,7 @@ def test_step_that_raises_is_explained(shell: Shell, tmp_path: Path) -> None:
         bundle.writestr("__main__.py", "print('reading the model')\nraise ValueError('the holdout is upside down')\n")
     s3.put_object(Bucket=bucket, Key=key, Body=broken.read_bytes())
     try:
-        ended, summary = shell.release()
+        ended, summary = shell.release(force=True)
     finally:
         s3.put_object(Bucket=bucket, Key=key, Body=good)
     assert 1 == ended.returncode
