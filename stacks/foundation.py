@@ -38,7 +38,16 @@ class FoundationStack(EnvironmentStack):
         )
         access_logs = AccessLogBucket(self, "AccessLogs", removal_policy=removal_policy)
         self.data_bucket = DataStore(
-            self, "Data", key=self.key, access_logs=access_logs, removal_policy=removal_policy, sends_events=True
+            self,
+            "Data",
+            key=self.key,
+            access_logs=access_logs,
+            removal_policy=removal_policy,
+            sends_events=True,
+            # What writers of snapshots put beside, and what killed ones left there.
+            expirations={
+                f"{project.name}/snapshots/_unfinished/": cdk.Duration.days(8) for project in environment.projects
+            },
         )
         self.artifact_bucket = DataStore(
             self,

@@ -13,13 +13,14 @@ from dual_pipeline.model_project import ModelProject
 # A job's own limit begins with its training; finding an instance and pulling the image come before.
 STARTING_S = 1800
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
-_CAUSE = r"""(
+# JSONata trips over a backslash before a bracket, so it is \x5c there.
+CAUSE_TEXT = r"""(
   $cause := $states.errorOutput.Cause;
-  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"])*)"/)[0].groups[0];
+  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"\x5c])*)"/)[0].groups[0];
   $states.context.State.Name & ' failed with ' & $states.errorOutput.Error
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
-CAUSE = jsonata(_CAUSE)
+CAUSE = jsonata(CAUSE_TEXT)
 # The epoch second, as DynamoDB takes numbers.
 NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]

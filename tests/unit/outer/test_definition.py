@@ -194,7 +194,7 @@ def test_every_way_ends_in_the_tail(each: Definition) -> None:
 
 
 def test_choices_only_read_variables_that_are_set(each: Definition) -> None:
-    """A choice cannot catch an error, so each variable it reads is set before on every way to it."""
+    """A choice cannot catch an error, so each variable it reads or assigns from is set before on every way to it."""
     states = each["States"]
     before: dict[str, set[str]] = {each["StartAt"]: set()}
     ahead = [each["StartAt"]]
@@ -206,10 +206,20 @@ def test_choices_only_read_variables_that_are_set(each: Definition) -> None:
                 before[target] = before[target] & known if target in before else known
                 ahead.append(target)
     for name, state in states.items():
-        for field in [c["Condition"] for c in state["Choices"]] if state["Type"] == "Choice" else []:
-            used = set(re.findall(r"\$([a-z]\w*)(?!\w*\()", field)) - {"states", "type", "millis", "not"}
+        fields = [text for branch in [state, *state["Choices"]] for text in texts(branch)] if "Choices" in state else []
+        for field in fields:
+            used = set(re.findall(r"\$([a-z]\w*)(?!\w*\()", field)) - {"states"}
             used -= set(re.findall(r"\$([a-z]\w*) *:=", field))
+            parameters = re.findall(r"function\(([^)]*)\)", field)
+            used -= {name for group in parameters for name in re.findall(r"\$(\w+)", group)}
             assert used <= before[name], (name, used - before[name])
+
+
+def texts(branch: Mapping[str, Any]) -> Iterator[str]:
+    """What a choice evaluates for a branch: its condition, and what it assigns."""
+    for value in (branch.get("Condition"), *branch.get("Assign", {}).values()):
+        if isinstance(value, str) and value.startswith("{%"):
+            yield value
 
 
 def edges(state: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
