@@ -17,6 +17,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from dual_pipeline.asl import Statement
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
 from dual_pipeline.outer_loop.setting import STARTING_S, Setting, seconds
+from dual_pipeline.outer_loop.train_alone import own_code
 from dual_pipeline.reaper import reaper_definition
 from dual_pipeline.resumer import resumer_definition
 from dual_pipeline_local import definitions, integrations
@@ -379,6 +380,23 @@ def test_training_code_is_needed(setting: Setting) -> None:
     message = "dev-census-outer-loop trains itself and needs training_code, got None: give it"
     with pytest.raises(ValueError, match=message):
         outer_loop_definition(replace(setting, training_code=None))
+
+
+def test_what_a_model_comes_from_is_named(alone_setting: Setting) -> None:
+    """Other code, image, defaults or rules make the same data worth a training; another run of the same do not."""
+    code, project = alone_setting.training_code, alone_setting.project
+    assert code is not None
+    settings = [
+        alone_setting,
+        replace(alone_setting, training_code=replace(code, file="4567.tar.gz")),
+        replace(alone_setting, training_code=replace(code, image="other:2")),
+        replace(alone_setting, project=replace(project, hyperparameters={"eta": 0.5}, smoke_training=None)),
+        replace(
+            alone_setting, project=replace(project, ruleset=replace(project.ruleset, rules=project.ruleset.rules[1:]))
+        ),
+    ]
+    assert len(settings) == len({own_code(setting) for setting in settings})
+    assert own_code(alone_setting) == own_code(replace(alone_setting, slice_s=60))
 
 
 PICKS = {
