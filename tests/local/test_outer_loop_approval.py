@@ -44,13 +44,25 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "two": {"AwaitApproval": [approved(ADA, "good"), PENDING, approved(GRACE, "fine")]},
     "same-person": {"AwaitApproval": [approved(ADA), PENDING, approved(ADA, "again"), PENDING]},
     "same-role": {
-        "AwaitApproval": [approved(role("Approver/first")), PENDING, approved(role("Approver/second")), PENDING]
+        "AwaitApproval": [approved(role("Approver/first")), PENDING, approved(role("Approver/second")), PENDING],
+        "LookAgain": approved(role("Approver/third")),
     },
-    "nobody": {"AwaitApproval": [approved(None), PENDING, decided("Rejected", GRACE, "who was that?")]},
+    "nobody": {
+        "AwaitApproval": [approved(None), PENDING, decided("Rejected", GRACE, "who was that?")],
+        "LookAgain": approved(None),
+    },
     "not-set-back": {
         "AwaitApproval": approved(ADA),
         "AskForAnother": {"Throw": {"Error": "SageMaker.ConflictException", "Cause": "no"}},
     },
+    "rejected-meanwhile": {
+        "AwaitApproval": [approved(ADA), PENDING, approved(GRACE)],
+        "LookAgain": decided("Rejected", GRACE, "biased"),
+    },
+    "approved-meanwhile": {"AwaitApproval": approved(ADA), "LookAgain": approved(GRACE, "fine")},
+    "script": {"AwaitApproval": approved(ADA)},
+    "nameless-script": {"AwaitApproval": approved(None), "LookAgain": approved(None)},
+    "half-time": {"AwaitApproval": [approved(ADA), PENDING]},
     "expired": {"AwaitApproval": PENDING},
     "reminded": {"AwaitApproval": [PENDING, PENDING, approved(ADA)]},
     "overtaken": {"AwaitApproval": approved(ADA, ModelPackageVersion=7)},
@@ -60,13 +72,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
     "known": {"AwaitApproval": approved(ADA, ModelPackageVersion=7)},
 }
-TWO = {name: Approval(mode="two") for name in ("two", "same-person", "same-role", "nobody", "not-set-back")}
+TWO = {
+    name: Approval(mode="two")
+    for name in (
+        *("two", "same-person", "same-role", "nobody", "not-set-back", "rejected-meanwhile", "approved-meanwhile"),
+        *("script", "nameless-script", "half-time"),
+    )
+}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Every scenario; a newer model has had its turn before `overtaken`, an older one before `known`."""
-    scenarios = {name: {"AskForAnother": {"ModelPackageArn": PACKAGE}} | given for name, given in SCENARIOS.items()}
+    usual = {"AskForAnother": {"ModelPackageArn": PACKAGE}, "LookAgain": approved(ADA)}
+    scenarios = {name: usual | given for name, given in SCENARIOS.items()}
     with world_of(tmp_path_factory.mktemp("world"), scenarios, approval=TWO) as world:
         world.put("overtaken", "LOCK#release#dev-overtaken", package_version={"N": "9"})
         world.put("known", "LOCK#release#dev-known", package_version={"N": "6"})
@@ -91,6 +110,14 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("same-role", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("nobody", "rejected", "AWSReservedSSO_Approver_1a/grace: who was that?"),
         ("not-set-back", "failed", "AskForAnother failed with SageMaker.ConflictException"),
+        ("rejected-meanwhile", "rejected", "AWSReservedSSO_Approver_1a/grace: biased"),
+        (
+            "approved-meanwhile",
+            "released",
+            "by Identity Center user ada and Identity Center user grace: looks good; fine",
+        ),
+        ("script", "rejected", "was approved and set back 10 times, never by two different people"),
+        ("nameless-script", "rejected", "the last time: SageMaker does not say who approved"),
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("reminded", "released", "approved by"),
         ("overtaken", "rejected", "the approval is stale: the newer model of version 9 was approved while this model"),
@@ -114,6 +141,10 @@ def test_outcome(runs: dict[str, dict[str, Any]], name: str, outcome: str, reaso
         ("same-role", 2, 2),
         ("nobody", 0, 1),
         ("not-set-back", 1, 1),
+        ("rejected-meanwhile", 1, 0),
+        ("approved-meanwhile", 2, 0),
+        ("script", 11, 10),
+        ("nameless-script", 0, 10),
     ],
 )
 def test_the_package_waits_for_the_second_person(
@@ -180,6 +211,7 @@ def test_people_are_told_each_time(world: World, runs: dict[str, dict[str, Any]]
     for name, what, says in (
         ("expired", "a model waits for approval", "until somebody approves it"),
         ("expired", "a model still waits for approval", "half of the time is over"),
+        ("half-time", "a model still waits for approval", "Identity Center user ada has approved; a second"),
         ("two", "a model waits for approval", "until two different people approve it"),
         ("two", "a model needs a second approval", "approved by Identity Center user ada; a second person"),
         ("nobody", "a model needs a second approval", "SageMaker does not say who approved"),
@@ -187,6 +219,7 @@ def test_people_are_told_each_time(world: World, runs: dict[str, dict[str, Any]]
         message = by_subject[f"{name} in dev: {what}"]
         assert says in message
         assert f'dual-pipeline approve {PACKAGE} --env dev --project {name} --because "WHY"' in message
+    assert "Nobody has decided" not in by_subject["half-time in dev: a model still waits for approval"]
     assert "It is better." in by_subject["one in dev: a model waits for approval"]
     assert "  auc 0.92 (champion 0.91)" in by_subject["one in dev: a model waits for approval"]
 

@@ -118,6 +118,7 @@ HAPPY: dict[str, Any] = {
     "ListSteps": steps(REGISTERED),
     "ReadEvaluation": body(EVALUATION),
     "AwaitApproval": approval("Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}),
+    "CheckApproval": approval("Approved"),
     "RejectPackage": {"ModelPackageArn": PACKAGE},
     "FindEndpoint": {"Endpoints": [{"EndpointName": "dev-other", "EndpointStatus": "InService"}]},
     "ReadEndpoint": endpoint("config-old"),

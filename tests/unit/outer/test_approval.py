@@ -93,7 +93,7 @@ def test_machine_and_python_agree(evaluate: Evaluate, context: dict[str, Any]) -
         ("one", "Approved", "", "RecordApproval"),
         ("one", "Rejected", USER, "RecordRejection"),
         ("two", "Approved", USER, "CountApprover"),
-        ("two", "Approved", "", "AskForAnother"),
+        ("two", "Approved", "", "LookAgain"),
         ("two", "Rejected", "", "RecordRejection"),
     ],
 )
@@ -106,7 +106,7 @@ def test_where_an_answer_leads(
     assert next_ == next(rule["Next"] for rule in rules if evaluate(rule["Condition"], variables=variables) is True)
 
 
-@pytest.mark.parametrize(("first", "last", "next_"), [("a", "b", "RecordApproval"), ("a", "a", "AskForAnother")])
+@pytest.mark.parametrize(("first", "last", "next_"), [("a", "b", "RecordApproval"), ("a", "a", "LookAgain")])
 def test_two_people_differ(setting: Setting, evaluate: Evaluate, first: str, last: str, next_: str) -> None:
     """The first person and the last one are compared by name."""
     states: Any = approval(of(setting, mode="two")).states
@@ -118,6 +118,58 @@ def test_two_people_differ(setting: Setting, evaluate: Evaluate, first: str, las
     if agreed:
         merged = evaluate(rule["Assign"]["approval"], variables={**counted, "approval": {"by": "b", "version": 3}})
         assert {"by": "a and b", "person": "a and b", "words": "x; y", "version": 3} == merged
+
+
+@pytest.mark.parametrize(
+    ("status", "who", "rounds", "next_"),
+    [
+        ("Approved", "ada", 1, "AskForAnother"),
+        ("Approved", "", 1, "AskForAnother"),
+        ("PendingManualApproval", "grace", 1, "AskForAnother"),
+        ("Approved", "grace", 10, "CountApprover"),
+        ("Approved", "grace", 11, "RejectPackage"),
+        ("Approved", "ada", 10, "AskForAnother"),
+        ("Approved", "", 11, "RejectPackage"),
+        ("Rejected", "grace", 1, "RecordRejection"),
+        ("Rejected", "", 11, "RecordRejection"),
+    ],
+)
+def test_a_package_is_not_set_back_unseen(
+    setting: Setting, evaluate: Evaluate, status: str, who: str, rounds: int, next_: str
+) -> None:
+    """A rejection since the wait stands, another person's approval counts, and there is an end to asking."""
+    state: Any = approval(of(setting, mode="two")).states["MayAskAgain"]
+    variables = {
+        "approval": {"status": status, "person": who},
+        "approvers": {"first": "ada", "last": "ada"},
+        "rounds": rounds,
+    }
+    agreed = (rule["Next"] for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables) is True)
+    assert next_ == next(agreed, state["Default"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "says"),
+    [
+        ("one", "", "Nobody has decided yet"),
+        ("two", "", "Nobody has decided yet"),
+        ("two", "ada", "ada has approved; a second person, other than that one, has to"),
+    ],
+)
+def test_the_reminder_says_who_is_missing(
+    setting: Setting, evaluate: Evaluate, mode: Any, first: str, says: str
+) -> None:
+    """After the first of two approvals somebody has decided."""
+    variables = {
+        "approvers": {"first": first, "last": first},
+        "approval": {"words": ""},
+        "packageArn": "p",
+        "runId": "r",
+        "trigger": {"reason": "data", "detail": ""},
+        "evaluation": {"metrics": {}, "champion": {}, "folder": ""},
+    }
+    states: Any = approval(of(setting, mode=mode)).states
+    assert evaluate(states["Remind"]["Arguments"]["Message"], variables=variables).startswith(says)
 
 
 @pytest.mark.parametrize(

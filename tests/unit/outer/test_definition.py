@@ -83,6 +83,7 @@ VARIABLES: dict[str, Any] = {
     },
     "approvers": {"first": "ada", "last": "grace", "words": "good; fine"},
     "missing": "approved by ada",
+    "rounds": 1,
     "advice": {"kind": "", "whose": "", "cause": "", "remedy": "nothing", "runbook": ""},
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
     "previousConfig": "config-old",
