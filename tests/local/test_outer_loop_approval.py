@@ -65,6 +65,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "half-time": {"AwaitApproval": [approved(ADA), PENDING]},
     "expired": {"AwaitApproval": PENDING},
     "reminded": {"AwaitApproval": [PENDING, PENDING, approved(ADA)]},
+    "withdrawn": {"AwaitApproval": approved(ADA), "CheckApproval": decided("Rejected", GRACE, "stop it")},
+    "pending-again": {"AwaitApproval": approved(ADA), "CheckApproval": decided("PendingManualApproval", GRACE, "wait")},
+    "withdrawn-unnamed": {"AwaitApproval": approved(ADA), "CheckApproval": approval("Rejected")},
     "overtaken": {"AwaitApproval": approved(ADA, ModelPackageVersion=7)},
     "champion-moved": {
         "ReadChampion": {"Item": {"model_package_arn": {"S": "package-3"}, "model_uri": {"S": "s3://x"}}},
@@ -120,6 +123,17 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("nameless-script", "rejected", "the last time: SageMaker does not say who approved"),
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("reminded", "released", "approved by"),
+        (
+            "withdrawn",
+            "rejected",
+            f"the approval was withdrawn: the package became Rejected by {ROLE}/AWSReservedSSO_Approver_1a/grace: stop it",
+        ),
+        ("pending-again", "rejected", "the package became PendingManualApproval by"),
+        (
+            "withdrawn-unnamed",
+            "rejected",
+            "the package became Rejected by somebody whom SageMaker does not name: no reason",
+        ),
         ("overtaken", "rejected", "the approval is stale: the newer model of version 9 was approved while this model"),
         ("champion-moved", "rejected", "is stale: the champion became package-4 of run run-4 while this model waited"),
         ("known", "released", "approved by"),
@@ -222,6 +236,14 @@ def test_people_are_told_each_time(world: World, runs: dict[str, dict[str, Any]]
     assert "Nobody has decided" not in by_subject["half-time in dev: a model still waits for approval"]
     assert "It is better." in by_subject["one in dev: a model waits for approval"]
     assert "  auc 0.92 (champion 0.91)" in by_subject["one in dev: a model waits for approval"]
+
+
+@pytest.mark.parametrize(("name", "refused"), [("withdrawn", 0), ("pending-again", 1), ("one", 0)])
+def test_an_approval_is_read_again_under_the_lock(runs: dict[str, dict[str, Any]], name: str, refused: int) -> None:
+    """What a person rejected meanwhile keeps that person's words; what waits again waits for nobody, and is rejected."""
+    states = runs[name]["states"]
+    assert states.index("TakeReleaseLock") < states.index("CheckApproval")
+    assert (refused, name == "one") == (states.count("RejectPackage"), "CreateModel" in states)
 
 
 def test_no_lock_survives(world: World, runs: dict[str, dict[str, Any]]) -> None:

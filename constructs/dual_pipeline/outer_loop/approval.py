@@ -118,6 +118,19 @@ def approval(setting: Setting) -> Fragment:
     )
 
 
+def read_approval(*, variable: str, next_: str, values: State | None = None) -> State:
+    """Read what the package says now; `approval`'s statements allow it."""
+    return task(
+        "aws-sdk:sagemaker:describeModelPackage",
+        arguments={"ModelPackageName": jsonata("$packageArn")},
+        timeout_s=60,
+        retries=SAGEMAKER_RETRY,
+        catches=[FAILED_AFTER_APPROVAL],
+        assign={variable: jsonata(_OBSERVE), **(values or {})},
+        next_=next_,
+    )
+
+
 def _ends(*, two: bool) -> tuple[tuple[str, str, State], ...]:
     """Where an approval leads; a rejection by anybody is one."""
     approved = "$approval.status = 'Approved'"
@@ -220,15 +233,7 @@ def _second_approver(setting: Setting) -> dict[str, State]:
             },
         ),
         # Setting the package back erases what it says, and somebody may have answered since the wait.
-        "LookAgain": task(
-            "aws-sdk:sagemaker:describeModelPackage",
-            arguments={"ModelPackageName": jsonata("$packageArn")},
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
-            catches=[FAILED_AFTER_APPROVAL],
-            assign={"approval": jsonata(_OBSERVE), "rounds": jsonata("$rounds + 1")},
-            next_="MayAskAgain",
-        ),
+        "LookAgain": read_approval(variable="approval", values={"rounds": jsonata("$rounds + 1")}, next_="MayAskAgain"),
         "MayAskAgain": choice(
             ("$approval.status = 'Rejected'", "RecordRejection"),
             (
