@@ -33,6 +33,7 @@ _OBSERVE = f"""(
     'person': {person_of("$u")},
     'at': $p.LastModifiedTime & '',
     'version': $exists($p.ModelPackageVersion) ? $p.ModelPackageVersion : 0,
+    'created': $exists($p.CreationTime) ? $toMillis($p.CreationTime) : 0,
     'model': $p.InferenceSpecification.Containers[0].ModelDataUrl & '',
     'definition': $p.CustomerMetadataProperties.definition_hash & ''
   }}
@@ -142,6 +143,11 @@ def _ends(*, two: bool) -> tuple[tuple[str, str, State], ...]:
     )
 
 
+def _item(kind: str) -> str:
+    # A group that was destroyed and made anew gives the same ARNs again; a run never comes again.
+    return jsonata(f"'{kind}#' & $packageArn & '#' & $runId")
+
+
 def _rejected() -> State:
     return {
         "outcome": "rejected",
@@ -191,7 +197,7 @@ def _second_approver(setting: Setting) -> dict[str, State]:
             "aws-sdk:dynamodb:updateItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key(jsonata("'APPROVAL#' & $packageArn")),
+                "Key": setting.item_key(_item("APPROVAL")),
                 "UpdateExpression": "SET first_by = if_not_exists(first_by, :who), last_by = :who,"
                 " first_at = if_not_exists(first_at, :at), last_at = :at,"
                 " first_why = if_not_exists(first_why, :why), last_why = :why",
@@ -303,7 +309,7 @@ def _record(setting: Setting, *, unwritten: State, next_: str, values: State | N
         arguments={
             "TableName": setting.table_name,
             "Item": {
-                **setting.item_key(jsonata("'DECISION#' & $packageArn")),
+                **setting.item_key(_item("DECISION")),
                 "decision": {"S": jsonata("$approval.status")},
                 "decided_by": {"S": jsonata(f"$approval.by != '' ? $approval.by : {quote(unknown)}")},
                 "person": {"S": jsonata("$approval.person")},

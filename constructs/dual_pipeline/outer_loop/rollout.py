@@ -81,7 +81,8 @@ def rollout(setting: Setting) -> Fragment:
             arguments={
                 "TableName": setting.table_name,
                 "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version",
+                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version,"
+                " package_created = :created",
                 "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
@@ -89,6 +90,7 @@ def rollout(setting: Setting) -> Fragment:
                     ":until": {"N": jsonata(in_seconds(setting.release_lease_s))},
                     ":now": {"N": jsonata(NOW_S)},
                     ":version": {"N": jsonata("$string($approval.version)")},
+                    ":created": {"N": jsonata("$string($approval.created)")},
                 },
                 "ReturnValues": "ALL_OLD",
             },
@@ -104,11 +106,12 @@ def rollout(setting: Setting) -> Fragment:
                 ),
             ],
             catches=[FAILED_AFTER_APPROVAL],
-            # Whose turn was before: of two models that wait, the one approved from newer data decides.
+            # Whose turn was before: of two models that wait, the one approved from newer data decides. Times tell which
+            # that is, for the versions of a group that was destroyed and made anew begin again.
             assign={
                 "newer": jsonata(
-                    "($v := $states.result.Attributes.package_version.N;"
-                    " $exists($v) and $number($v) > $approval.version ? $v : '')"
+                    "($last := $states.result.Attributes; $exists($last.package_created)"
+                    " and $number($last.package_created.N) > $approval.created ? $last.package_version.N : '')"
                 )
             },
             next_="CheckChampion",

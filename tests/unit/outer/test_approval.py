@@ -205,6 +205,7 @@ def test_what_the_package_says_is_kept(setting: Setting, evaluate: Evaluate) -> 
         "person": "",
         "at": "",
         "version": 0,
+        "created": 0,
         "model": "",
         "definition": "",
     } == evaluate(field, result={"ModelApprovalStatus": "Approved"})
@@ -220,12 +221,32 @@ def test_what_the_package_says_is_kept(setting: Setting, evaluate: Evaluate) -> 
 
 
 @pytest.mark.parametrize(
-    ("before", "own", "newer"), [(None, 7, ""), ("6", 7, ""), ("7", 7, ""), ("9", 7, "9"), ("10", 9, "10")]
+    ("before", "own", "newer"),
+    [
+        ({}, 1000, ""),
+        ({"package_version": {"N": "9"}}, 1000, ""),
+        ({"package_version": {"N": "6"}, "package_created": {"N": "999"}}, 1000, ""),
+        ({"package_version": {"N": "7"}, "package_created": {"N": "1000"}}, 1000, ""),
+        ({"package_version": {"N": "9"}, "package_created": {"N": "1001"}}, 1000, "9"),
+        ({"package_version": {"N": "57"}, "package_created": {"N": "999"}}, 1000, ""),
+        ({"package_version": {"N": "2"}, "package_created": {"N": "1000"}}, 999, "2"),
+    ],
 )
 def test_a_newer_model_had_its_turn(
-    definition: dict[str, Any], evaluate: Evaluate, before: str | None, own: int, newer: str
+    definition: dict[str, Any], evaluate: Evaluate, before: dict[str, Any], own: int, newer: str
 ) -> None:
-    """The release lock remembers whose turn was last, as a number."""
-    attributes = {} if before is None else {"Attributes": {"package_version": {"N": before}}}
+    """The release lock remembers whose turn was last by the package's time: versions may begin again."""
     field = definition["States"]["TakeReleaseLock"]["Assign"]
-    assert {"newer": newer} == evaluate(field, result=attributes, variables={"approval": {"version": own}})
+    result = {"Attributes": before} if before else {}
+    assert {"newer": newer} == evaluate(field, result=result, variables={"approval": {"created": own}})
+
+
+@pytest.mark.parametrize(
+    ("time", "created"),
+    [("2026-11-20T10:00:00Z", 1_795_168_800_000), ("2026-11-20T10:00:00.25Z", 1_795_168_800_250), (None, 0)],
+)
+def test_when_the_package_was_made(setting: Setting, evaluate: Evaluate, time: str | None, created: int) -> None:
+    """Milliseconds, whatever fraction the time has; times as text would not compare."""
+    states: Any = approval(setting).states
+    answer = {"ModelApprovalStatus": "Approved"} | ({"CreationTime": time} if time else {})
+    assert created == evaluate(states["AwaitApproval"]["Assign"]["approval"], result=answer)["created"]

@@ -76,6 +76,7 @@ VARIABLES: dict[str, Any] = {
         "by": "ada",
         "person": "Studio profile d-1/ada",
         "version": 3,
+        "created": 1_795_168_800_000,
         "words": "good",
         "at": "2026-11-20T10:00:00.000Z",
         "model": MODEL,
