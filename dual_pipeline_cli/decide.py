@@ -94,8 +94,9 @@ def staleness(environment: EnvironmentClient, model: Model) -> str:
     if champion and compared and champion.uri != compared:
         return f"the champion became {champion.package_arn} of run {champion.run_id} since it was compared"
     turn = read_item(environment, f"LOCK#release#{environment.environment}-{environment.project}")
-    newest = max([int(turn.get("package_version") or 0), *_approved(environment)])
-    if newest > _version(model):
+    overtaken = int(turn.get("package_created") or 0) > round(model.package["CreationTime"].timestamp() * 1000)
+    newest = max([int(turn["package_version"]) if overtaken else 0, *_approved(environment)])
+    if overtaken or newest > _version(model):
         return f"version {newest}, which is newer, was approved already"
     return ""
 
@@ -119,7 +120,7 @@ def decide(environment: EnvironmentClient, model: Model, status: Status, because
 
 def first_approver(environment: EnvironmentClient, model: Model) -> str:
     """Who gave the first of two approvals; empty when nobody did."""
-    return str(read_item(environment, f"APPROVAL#{model.arn}").get("first_by") or "")
+    return str(read_item(environment, f"APPROVAL#{model.arn}#{_run(model)}").get("first_by") or "")
 
 
 def numbers(environment: EnvironmentClient, model: Model) -> tuple[dict[str, tuple[float, float | None]], str]:
@@ -146,7 +147,7 @@ def _decide(status: Status, name: str, because: str, environment: EnvironmentCli
     console.print(f"{status.lower()} {model.arn}", markup=False)
     if status == "Approved" and environment.outputs.get("ApprovalMode") == "two":
         console.print(f"first approved by {first}" if first else "another person has to approve it too", markup=False)
-    run = _metadata(model).get("run_id", "")
+    run = _run(model)
     console.print(f"what becomes of it: dual-pipeline explain {run}{options(environment)}", markup=False)
     return 0
 
@@ -199,7 +200,7 @@ def _refuse_decided(model: Model) -> None:
 
 def _ended(environment: EnvironmentClient, model: Model) -> str:
     """Why no run waits for a model; empty when one does."""
-    run_id = _metadata(model).get("run_id", "")
+    run_id = _run(model)
     if not run_id:
         return "it was not registered by a run of the outer loop"
     record = read_item(environment, f"RUN#{run_id}")
@@ -216,6 +217,10 @@ def _me(environment: EnvironmentClient) -> str:
 def _metadata(model: Model) -> Mapping[str, str]:
     found: Mapping[str, str] = model.package.get("CustomerMetadataProperties") or {}
     return found
+
+
+def _run(model: Model) -> str:
+    return _metadata(model).get("run_id", "")
 
 
 def _version(model: Model) -> int:

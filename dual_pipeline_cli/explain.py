@@ -55,7 +55,7 @@ def explain(environment: EnvironmentClient, run: str = LATEST) -> Explanation:
     return Explanation(
         sections={
             **sections,
-            "decision": _decision(environment, package) if package else {},
+            "decision": _decision(environment, package, run_id) if package else {},
             "training lock": _training_lock(environment),
             "release lock": _release_lock(environment),
             "today": _today(environment),
@@ -200,8 +200,8 @@ def _answer(environment: EnvironmentClient, package: str | None) -> str:
     return f"dual-pipeline approve (or reject) {package}{options(environment)} --because WHY"
 
 
-def _decision(environment: EnvironmentClient, package: str) -> Facts:
-    record = read_item(environment, f"DECISION#{package}")
+def _decision(environment: EnvironmentClient, package: str, run_id: str) -> Facts:
+    record = read_item(environment, f"DECISION#{package}#{run_id}")
     return _told(
         {
             "decision": record.get("decision"),

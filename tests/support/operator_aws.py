@@ -21,6 +21,7 @@ def package(version: int, *, status: str = "PendingManualApproval", **more: Any)
         "ModelPackageArn": f"{GROUP}/{version}",
         "ModelPackageVersion": version,
         "ModelApprovalStatus": status,
+        "CreationTime": START,
         "CustomerMetadataProperties": {"run_id": f"run-{version}", "champion_uri": "s3://none.json"},
         "ModelMetrics": {"ModelQuality": {"Statistics": {"S3Uri": "s3://artifacts/x/evaluation.json"}}},
         **more,

@@ -63,7 +63,8 @@ def approval(status: str, **more: object) -> dict[str, Any]:
         "InferenceSpecification": {"Containers": [container]},
         "CustomerMetadataProperties": {"definition_hash": "0123"},
     }
-    return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status, **registered, **more}
+    times = {"CreationTime": "2026-11-20T09:00:00Z"}
+    return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status, **times, **registered, **more}
 
 
 def endpoint(config: str, status: str = "InService", **more: object) -> dict[str, Any]:
@@ -118,6 +119,7 @@ HAPPY: dict[str, Any] = {
     "ListSteps": steps(REGISTERED),
     "ReadEvaluation": body(EVALUATION),
     "AwaitApproval": approval("Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}),
+    "CheckApproval": approval("Approved"),
     "RejectPackage": {"ModelPackageArn": PACKAGE},
     "FindEndpoint": {"Endpoints": [{"EndpointName": "dev-other", "EndpointStatus": "InService"}]},
     "ReadEndpoint": endpoint("config-old"),
@@ -276,9 +278,12 @@ class World:
             config=config,
         )
 
-    def start(self, name: str, given: object) -> str:
+    def start(self, name: str, given: object, *, run: str = "") -> str:
         machine = f"{STATES}:stateMachine:dev-{name}-outer-loop#Test"
-        arn: str = self.states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
+        named = {"name": run} if run else {}
+        arn: str = self.states.start_execution(stateMachineArn=machine, input=json.dumps(given), **named)[
+            "executionArn"
+        ]
         return arn
 
     def ended(self, arn: str) -> dict[str, Any]:
@@ -290,9 +295,9 @@ class World:
             time.sleep(0.05)
         raise AssertionError(f"{arn} still runs")
 
-    def run(self, name: str, given: object) -> dict[str, Any]:
+    def run(self, name: str, given: object, *, run: str = "") -> dict[str, Any]:
         """Run a scenario to its end: its record in the ledger, and the names of the states it went through."""
-        arn = self.start(name, given)
+        arn = self.start(name, given, run=run)
         self.ended(arn)
         return self.record(name, arn)
 

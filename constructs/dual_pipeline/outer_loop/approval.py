@@ -33,11 +33,17 @@ _OBSERVE = f"""(
     'person': {person_of("$u")},
     'at': $p.LastModifiedTime & '',
     'version': $exists($p.ModelPackageVersion) ? $p.ModelPackageVersion : 0,
+    'created': $exists($p.CreationTime) ? $toMillis($p.CreationTime) : 0,
     'model': $p.InferenceSpecification.Containers[0].ModelDataUrl & '',
     'definition': $p.CustomerMetadataProperties.definition_hash & ''
   }}
 )"""
+# Whoever approves without looking, such as a script, must not keep a run and its messages going until the deadline.
+_MOST_ROUNDS = 10
 _NOBODY = "SageMaker does not say who approved, so it cannot count: two different people have to approve"
+_ONE_SO_FAR = (
+    "($approvers.first & ' has approved; a second person, other than that one, has to: half of the time is over.')"
+)
 
 
 def approval(setting: Setting) -> Fragment:
@@ -113,15 +119,33 @@ def approval(setting: Setting) -> Fragment:
     )
 
 
+def read_approval(*, variable: str, next_: str, values: State | None = None) -> State:
+    """Read what the package says now; `approval`'s statements allow it."""
+    return task(
+        "aws-sdk:sagemaker:describeModelPackage",
+        arguments={"ModelPackageName": jsonata("$packageArn")},
+        timeout_s=60,
+        retries=SAGEMAKER_RETRY,
+        catches=[FAILED_AFTER_APPROVAL],
+        assign={variable: jsonata(_OBSERVE), **(values or {})},
+        next_=next_,
+    )
+
+
 def _ends(*, two: bool) -> tuple[tuple[str, str, State], ...]:
     """Where an approval leads; a rejection by anybody is one."""
     approved = "$approval.status = 'Approved'"
     if not two:
         return ((approved, "RecordApproval", {"mayHoldRelease": True}),)
     return (
-        (f"{approved} and $approval.person = ''", "AskForAnother", {"missing": _NOBODY}),
+        (f"{approved} and $approval.person = ''", "LookAgain", {"missing": _NOBODY}),
         (approved, "CountApprover", {}),
     )
+
+
+def _item(kind: str) -> str:
+    # A group that was destroyed and made anew gives the same ARNs again; a run never comes again.
+    return jsonata(f"'{kind}#' & $packageArn & '#' & $runId")
 
 
 def _rejected() -> State:
@@ -138,19 +162,23 @@ def _asking(setting: Setting, deadline_s: int, *, two: bool) -> dict[str, State]
     """Ask, and ask again at half time; whoever asks must not keep the wait from going on."""
     who = "two different people" if two else "somebody"
     once_more = {"reminded": True, **INITIAL}
+    nobody = (
+        "('Nobody has decided yet: half of the time is over.'"
+        " & ($approval.words != '' ? ' The registry says: ' & $approval.words : ''))"
+    )
     return {
         "AskForApproval": _request(
             setting,
             "a model waits for approval",
             opening=quote(f"A model waits until {who} approve{'' if two else 's'} it."),
             within=words(deadline_s),
+            values={"approvers": {"first": "", "last": ""}, "rounds": 0} if two else None,
         ),
         "IsReminded": choice(("$reminded", "ApprovalExpired"), default="Remind"),
         "Remind": _request(
             setting,
             "a model still waits for approval",
-            opening="'Nobody has decided yet: half of the time is over.'"
-            " & ($approval.words != '' ? ' The registry says: ' & $approval.words : '')",
+            opening=f"($approvers.first != '' ? {_ONE_SO_FAR} : {nobody})" if two else nobody,
             within=words(-(-deadline_s // 2)),
             values=once_more,
         ),
@@ -169,7 +197,7 @@ def _second_approver(setting: Setting) -> dict[str, State]:
             "aws-sdk:dynamodb:updateItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key(jsonata("'APPROVAL#' & $packageArn")),
+                "Key": setting.item_key(_item("APPROVAL")),
                 "UpdateExpression": "SET first_by = if_not_exists(first_by, :who), last_by = :who,"
                 " first_at = if_not_exists(first_at, :at), last_at = :at,"
                 " first_why = if_not_exists(first_why, :why), last_why = :why",
@@ -203,12 +231,33 @@ def _second_approver(setting: Setting) -> dict[str, State]:
                     ),
                 },
             ),
-            default="AskForAnother",
+            default="LookAgain",
             otherwise={
                 "missing": jsonata(
                     "'approved by ' & $approvers.first & '; a second person, other than that one, has to approve'"
                 )
             },
+        ),
+        # Setting the package back erases what it says, and somebody may have answered since the wait.
+        "LookAgain": read_approval(variable="approval", values={"rounds": jsonata("$rounds + 1")}, next_="MayAskAgain"),
+        "MayAskAgain": choice(
+            ("$approval.status = 'Rejected'", "RecordRejection"),
+            (
+                f"$rounds > {_MOST_ROUNDS}",
+                "RejectPackage",
+                {
+                    "outcome": "rejected",
+                    "reason": jsonata(
+                        f"'the model was approved and set back {_MOST_ROUNDS} times, never by two different people: see"
+                        " who approves without looking, a script perhaps; the last time: ' & $missing"
+                    ),
+                },
+            ),
+            (
+                "$approval.status = 'Approved' and $not($approval.person in ['', $approvers.last])",
+                "CountApprover",
+            ),
+            default="AskForAnother",
         ),
         "AskForAnother": _update(
             "PendingManualApproval", "$missing", catches=[FAILED_AFTER_APPROVAL], next_="TellWhoIsMissing"
@@ -260,7 +309,7 @@ def _record(setting: Setting, *, unwritten: State, next_: str, values: State | N
         arguments={
             "TableName": setting.table_name,
             "Item": {
-                **setting.item_key(jsonata("'DECISION#' & $packageArn")),
+                **setting.item_key(_item("DECISION")),
                 "decision": {"S": jsonata("$approval.status")},
                 "decided_by": {"S": jsonata(f"$approval.by != '' ? $approval.by : {quote(unknown)}")},
                 "person": {"S": jsonata("$approval.person")},

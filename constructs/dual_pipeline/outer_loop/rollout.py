@@ -18,6 +18,7 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
+from dual_pipeline.outer_loop.approval import read_approval
 from dual_pipeline.outer_loop.setting import (
     CAUSE,
     FAILED_AFTER_APPROVAL,
@@ -43,13 +44,21 @@ OBSERVE_ENDPOINT = (
     " 'reason': $states.result.FailureReason & ''}"
 )
 
+_WITHDRAWN: State = {
+    "outcome": "rejected",
+    "reason": jsonata(
+        "'the approval was withdrawn: the package became ' & $standing.status & ' by '"
+        " & ($standing.by != '' ? $standing.by : 'somebody whom SageMaker does not name')"
+        " & ': ' & ($standing.words != '' ? $standing.words : 'no reason given')"
+    ),
+}
 
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
 _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE})
 
 
 def rollout(setting: Setting) -> Fragment:
-    """Take the release lock, make model and configuration, move the endpoint, and compare what it ends up with."""
+    """Take the release lock, make model and configuration of what is still approved, move the endpoint, and compare."""
     rollout_, instances = setting.project.rollout, setting.project.instances
     name = jsonata(_NAME.replace("{prefix}", setting.prefix))
     me: State = {"S": jsonata("$me")}
@@ -72,7 +81,8 @@ def rollout(setting: Setting) -> Fragment:
             arguments={
                 "TableName": setting.table_name,
                 "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version",
+                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version,"
+                " package_created = :created",
                 "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
@@ -80,6 +90,7 @@ def rollout(setting: Setting) -> Fragment:
                     ":until": {"N": jsonata(in_seconds(setting.release_lease_s))},
                     ":now": {"N": jsonata(NOW_S)},
                     ":version": {"N": jsonata("$string($approval.version)")},
+                    ":created": {"N": jsonata("$string($approval.created)")},
                 },
                 "ReturnValues": "ALL_OLD",
             },
@@ -95,19 +106,24 @@ def rollout(setting: Setting) -> Fragment:
                 ),
             ],
             catches=[FAILED_AFTER_APPROVAL],
-            # Whose turn was before: of two models that wait, the one approved from newer data decides.
+            # Whose turn was before: of two models that wait, the one approved from newer data decides. Times tell which
+            # that is, for the versions of a group that was destroyed and made anew begin again.
             assign={
                 "newer": jsonata(
-                    "($v := $states.result.Attributes.package_version.N;"
-                    " $exists($v) and $number($v) > $approval.version ? $v : '')"
+                    "($last := $states.result.Attributes; $exists($last.package_created)"
+                    " and $number($last.package_created.N) > $approval.created ? $last.package_version.N : '')"
                 )
             },
             next_="CheckChampion",
         ),
         "CheckChampion": read_champion(
-            setting, variable="serving", next_="IsApprovalFresh", failed=FAILED_AFTER_APPROVAL
+            setting, variable="serving", next_="CheckApproval", failed=FAILED_AFTER_APPROVAL
         ),
+        # The line may have been long, and somebody may have thought better of it.
+        "CheckApproval": read_approval(variable="standing", next_="IsApprovalFresh"),
         "IsApprovalFresh": choice(
+            ("$standing.status = 'Rejected'", "FreeLocks", _WITHDRAWN),
+            ("$standing.status != 'Approved'", "RejectPackage", _WITHDRAWN),
             ("$serving.package = $champion.package and $newer = ''", "FindEndpoint"),
             default="RejectPackage",
             otherwise={

@@ -129,9 +129,12 @@ def test_it_takes_another_person(emulator: Any, machine: str, package: str) -> N
     assert SECOND == sagemaker.describe_model_package(ModelPackageName=package)["LastModifiedBy"]["IamIdentity"]["Arn"]
     ended = emulator.ended(execution)
     assert ("SUCCEEDED", f"{ROOT} and {SECOND}") == (ended["status"], json.loads(ended["output"])["by"])
-    key = {"pk": {"S": "PROJECT#census"}, "sk": {"S": f"DECISION#{package}"}}
+    key = {"pk": {"S": "PROJECT#census"}, "sk": {"S": f"DECISION#{package}#run"}}
     record = emulator.client("dynamodb").get_item(TableName="ledger", Key=key)["Item"]
     assert ("Approved", f"{ROOT} and {SECOND}") == (record["decision"]["S"], record["person"]["S"])
+    described = sagemaker.describe_model_package(ModelPackageName=package)
+    created = json.loads(ended["output"])["created"]
+    assert abs(described["CreationTime"].timestamp() * 1000 - created) < 1000
     assert not people.approve(package)
     assert [] == emulator.unmapped()
 

@@ -86,13 +86,13 @@ CHAMPION = {"model_package_arn": f"{GROUP}/9", "run_id": "run-9", "model_uri": "
     [
         ({"CHAMPION__dev-census": CHAMPION}, [], "is stale: the champion became .*dev-census/9 of run run-9"),
         (
-            {"LOCK__release__dev-census": {"package_version": 8}},
+            {"LOCK__release__dev-census": {"package_version": 8, "package_created": 1_795_168_800_001}},
             [],
             "is stale: version 8, which is newer, was approved",
         ),
         ({}, [package(5, status="Approved")], "is stale: version 5, which is newer, was approved already; reject it"),
         (
-            {f"APPROVAL__{GROUP}/3": {"first_by": "arn:aws:iam::1:user/grace"}},
+            {f"APPROVAL__{GROUP}/3__run-3": {"first_by": "arn:aws:iam::1:user/grace"}},
             [],
             r"you \(arn:aws:iam::1:user/grace\) have approved dev-census/3 already: another person has to",
         ),
@@ -118,8 +118,8 @@ def test_fresh_against_its_own_champion() -> None:
     aws = world(package(3, CustomerMetadataProperties=metadata), package(2, status="Approved"))
     aws.items |= {
         "CHAMPION#dev-census": CHAMPION,
-        "LOCK#release#dev-census": {"package_version": 2},
-        f"APPROVAL#{GROUP}/3": {"first_by": "arn:aws:iam::1:user/ada"},
+        "LOCK#release#dev-census": {"package_version": 57, "package_created": 1_795_168_800_000},
+        f"APPROVAL#{GROUP}/3#run-3": {"first_by": "arn:aws:iam::1:user/ada"},
     }
     decide(operator(aws), find_waiting(operator(aws)), "Approved", "good")
     assert ["Approved"] == [update["ModelApprovalStatus"] for update in aws.updated]

@@ -64,7 +64,7 @@ def test_the_decision_is_told() -> None:
     """Who approved, when and why."""
     aws = OperatorAws()
     aws.items["RUN#run-1"] = {"outcome": "released", "reason": "r", "model_package_arn": f"{GROUP}/3"}
-    aws.items[f"DECISION#{GROUP}/3"] = {
+    aws.items[f"DECISION#{GROUP}/3#run-1"] = {
         "decision": "Approved",
         "person": "ada",
         "decided_at": "then",

@@ -93,7 +93,7 @@ def test_machine_and_python_agree(evaluate: Evaluate, context: dict[str, Any]) -
         ("one", "Approved", "", "RecordApproval"),
         ("one", "Rejected", USER, "RecordRejection"),
         ("two", "Approved", USER, "CountApprover"),
-        ("two", "Approved", "", "AskForAnother"),
+        ("two", "Approved", "", "LookAgain"),
         ("two", "Rejected", "", "RecordRejection"),
     ],
 )
@@ -106,7 +106,7 @@ def test_where_an_answer_leads(
     assert next_ == next(rule["Next"] for rule in rules if evaluate(rule["Condition"], variables=variables) is True)
 
 
-@pytest.mark.parametrize(("first", "last", "next_"), [("a", "b", "RecordApproval"), ("a", "a", "AskForAnother")])
+@pytest.mark.parametrize(("first", "last", "next_"), [("a", "b", "RecordApproval"), ("a", "a", "LookAgain")])
 def test_two_people_differ(setting: Setting, evaluate: Evaluate, first: str, last: str, next_: str) -> None:
     """The first person and the last one are compared by name."""
     states: Any = approval(of(setting, mode="two")).states
@@ -118,6 +118,58 @@ def test_two_people_differ(setting: Setting, evaluate: Evaluate, first: str, las
     if agreed:
         merged = evaluate(rule["Assign"]["approval"], variables={**counted, "approval": {"by": "b", "version": 3}})
         assert {"by": "a and b", "person": "a and b", "words": "x; y", "version": 3} == merged
+
+
+@pytest.mark.parametrize(
+    ("status", "who", "rounds", "next_"),
+    [
+        ("Approved", "ada", 1, "AskForAnother"),
+        ("Approved", "", 1, "AskForAnother"),
+        ("PendingManualApproval", "grace", 1, "AskForAnother"),
+        ("Approved", "grace", 10, "CountApprover"),
+        ("Approved", "grace", 11, "RejectPackage"),
+        ("Approved", "ada", 10, "AskForAnother"),
+        ("Approved", "", 11, "RejectPackage"),
+        ("Rejected", "grace", 1, "RecordRejection"),
+        ("Rejected", "", 11, "RecordRejection"),
+    ],
+)
+def test_a_package_is_not_set_back_unseen(
+    setting: Setting, evaluate: Evaluate, status: str, who: str, rounds: int, next_: str
+) -> None:
+    """A rejection since the wait stands, another person's approval counts, and there is an end to asking."""
+    state: Any = approval(of(setting, mode="two")).states["MayAskAgain"]
+    variables = {
+        "approval": {"status": status, "person": who},
+        "approvers": {"first": "ada", "last": "ada"},
+        "rounds": rounds,
+    }
+    agreed = (rule["Next"] for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables) is True)
+    assert next_ == next(agreed, state["Default"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "says"),
+    [
+        ("one", "", "Nobody has decided yet"),
+        ("two", "", "Nobody has decided yet"),
+        ("two", "ada", "ada has approved; a second person, other than that one, has to"),
+    ],
+)
+def test_the_reminder_says_who_is_missing(
+    setting: Setting, evaluate: Evaluate, mode: Any, first: str, says: str
+) -> None:
+    """After the first of two approvals somebody has decided."""
+    variables = {
+        "approvers": {"first": first, "last": first},
+        "approval": {"words": ""},
+        "packageArn": "p",
+        "runId": "r",
+        "trigger": {"reason": "data", "detail": ""},
+        "evaluation": {"metrics": {}, "champion": {}, "folder": ""},
+    }
+    states: Any = approval(of(setting, mode=mode)).states
+    assert evaluate(states["Remind"]["Arguments"]["Message"], variables=variables).startswith(says)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +205,7 @@ def test_what_the_package_says_is_kept(setting: Setting, evaluate: Evaluate) -> 
         "person": "",
         "at": "",
         "version": 0,
+        "created": 0,
         "model": "",
         "definition": "",
     } == evaluate(field, result={"ModelApprovalStatus": "Approved"})
@@ -168,12 +221,32 @@ def test_what_the_package_says_is_kept(setting: Setting, evaluate: Evaluate) -> 
 
 
 @pytest.mark.parametrize(
-    ("before", "own", "newer"), [(None, 7, ""), ("6", 7, ""), ("7", 7, ""), ("9", 7, "9"), ("10", 9, "10")]
+    ("before", "own", "newer"),
+    [
+        ({}, 1000, ""),
+        ({"package_version": {"N": "9"}}, 1000, ""),
+        ({"package_version": {"N": "6"}, "package_created": {"N": "999"}}, 1000, ""),
+        ({"package_version": {"N": "7"}, "package_created": {"N": "1000"}}, 1000, ""),
+        ({"package_version": {"N": "9"}, "package_created": {"N": "1001"}}, 1000, "9"),
+        ({"package_version": {"N": "57"}, "package_created": {"N": "999"}}, 1000, ""),
+        ({"package_version": {"N": "2"}, "package_created": {"N": "1000"}}, 999, "2"),
+    ],
 )
 def test_a_newer_model_had_its_turn(
-    definition: dict[str, Any], evaluate: Evaluate, before: str | None, own: int, newer: str
+    definition: dict[str, Any], evaluate: Evaluate, before: dict[str, Any], own: int, newer: str
 ) -> None:
-    """The release lock remembers whose turn was last, as a number."""
-    attributes = {} if before is None else {"Attributes": {"package_version": {"N": before}}}
+    """The release lock remembers whose turn was last by the package's time: versions may begin again."""
     field = definition["States"]["TakeReleaseLock"]["Assign"]
-    assert {"newer": newer} == evaluate(field, result=attributes, variables={"approval": {"version": own}})
+    result = {"Attributes": before} if before else {}
+    assert {"newer": newer} == evaluate(field, result=result, variables={"approval": {"created": own}})
+
+
+@pytest.mark.parametrize(
+    ("time", "created"),
+    [("2026-11-20T10:00:00Z", 1_795_168_800_000), ("2026-11-20T10:00:00.25Z", 1_795_168_800_250), (None, 0)],
+)
+def test_when_the_package_was_made(setting: Setting, evaluate: Evaluate, time: str | None, created: int) -> None:
+    """Milliseconds, whatever fraction the time has; times as text would not compare."""
+    states: Any = approval(setting).states
+    answer = {"ModelApprovalStatus": "Approved"} | ({"CreationTime": time} if time else {})
+    assert created == evaluate(states["AwaitApproval"]["Assign"]["approval"], result=answer)["created"]
