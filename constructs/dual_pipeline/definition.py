@@ -151,8 +151,8 @@ def _check_registration(text: str, path: Path) -> None:
         if step["Type"] == "RegisterModel" and (got := step["Arguments"].get("ModelApprovalStatus")) != wanted:
             raise ConfigError(
                 f"step {step['Name']} of {path} registers models with ModelApprovalStatus {got!r}, so the pipeline"
-                f" itself would decide whether people are asked: give it the pipeline's parameter {PARAMETER_APPROVAL_STATUS},"
-                " as pipeline_code/model_registration.py does, and run `make compile`"
+                " itself would decide whether people are asked: give it the pipeline's parameter"
+                f" {PARAMETER_APPROVAL_STATUS}, as pipeline_code/model_registration.py does, and run `make compile`"
             )
 
 
