@@ -69,33 +69,21 @@ class FoundationStack(EnvironmentStack):
         )
         reaper = Reaper(self, "Reaper", environment=environment, ledger=self.ledger, key=self.key, topic=self.topic)
         triggers = Triggers(self, "Triggers", environment=environment, ledger=self.ledger, key=self.key)
-        machines: tuple[tuple[Resumer | Reaper | Triggers, str, str], ...] = (
-            (
-                resumer,
-                "a waiting run was not woken by its event and goes on up to a slice later: see why",
-                "Waits not resumed",
-            ),
-            (
-                reaper,
-                "a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
-                "Run not cleaned up",
-            ),
-            (
-                triggers,
-                "a run that drift or new code asks for was not started: start it by hand",
-                "Trigger not delivered",
-            ),
+        self._add_alarms(
+            resumer,
+            advice="a waiting run was not woken by its event and goes on up to a slice later: see why",
+            runbook="Waits not resumed",
         )
-        for each, advice, runbook in machines:
-            MachineAlarms(
-                self,
-                f"{each.node.id}Alarms",
-                machine_arn=each.machine.arn,
-                dead_letters=each.dead_letters,
-                advice=advice,
-                runbook=runbook,
-                topic=self.topic,
-            )
+        self._add_alarms(
+            reaper,
+            advice="a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
+            runbook="Run not cleaned up",
+        )
+        self._add_alarms(
+            triggers,
+            advice="a run that drift or new code asks for was not started: start it by hand",
+            runbook="Trigger not delivered",
+        )
         if environment.monthly_budget_usd is not None:
             SpendingBudget(
                 self,
@@ -112,6 +100,17 @@ class FoundationStack(EnvironmentStack):
             ("KeyArn", self.key.key_arn),
         ):
             cdk.CfnOutput(self, name, value=value)
+
+    def _add_alarms(self, of: Resumer | Reaper | Triggers, *, advice: str, runbook: str) -> None:
+        MachineAlarms(
+            self,
+            f"{of.node.id}Alarms",
+            machine_arn=of.machine.arn,
+            dead_letters=of.dead_letters,
+            advice=advice,
+            runbook=runbook,
+            topic=self.topic,
+        )
 
 
 def _expirations(environment: Environment) -> Iterator[tuple[str, cdk.Duration]]:
