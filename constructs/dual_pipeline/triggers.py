@@ -20,13 +20,16 @@ from dual_pipeline.outer_loop.setting import LEDGER
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """One project's loops by name: its state machine, its pipeline's ARN, its drift alarm, its inner loop's stack."""
+    """One project's loops by name: its state machine, its drift alarm, its inner loop's pipeline (an ARN) and stack.
+
+    Without an inner loop there is neither, and nothing starts for new code.
+    """
 
     project: str
     machine_arn: str
-    pipeline_arn: str
     alarm: str
-    stack: str
+    pipeline_arn: str = ""
+    stack: str = ""
 
 
 def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
@@ -37,15 +40,16 @@ def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
     """
     by_alarm = {loop.alarm: loop.machine_arn for loop in loops}
+    deployed = _with_inner_loop(loops)
     of_stack = [
         {"stack": f":stack/{loop.stack}/", "machine": loop.machine_arn, "pipeline": loop.pipeline_arn, "pk": _pk(loop)}
-        for loop in loops
+        for loop in deployed
     ]
     broken = catch(next_="NotStarted")
     states: dict[str, State] = {
         "ReadInput": choice(
             ("$states.input.kind = 'drift'", "FindRingingAlarms"),
-            default="IsOurs",
+            default="IsOurs" if deployed else "Done",
             otherwise={
                 "loop": jsonata(
                     "($stack := $states.input.stack & ''; $found := $loops[$contains($stack, stack)];"
@@ -75,37 +79,7 @@ def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
             },
             next_="StartRuns",
         ),
-        "IsOurs": choice(("$loop.machine != ''", "ReadCode"), default="Done"),
-        "ReadCode": task(
-            "aws-sdk:sagemaker:listTags",
-            arguments={"ResourceArn": jsonata("$loop.pipeline")},
-            timeout_s=60,
-            retries=[retry(SAGEMAKER_ERRORS, attempts=4)],
-            catches=[broken],
-            assign={"code": jsonata(f"$states.result.Tags[Key = '{TAG_CODE}'].Value & ''")},
-            next_="ReadTrained",
-        ),
-        "ReadTrained": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": table_name,
-                "Key": {"pk": {"S": jsonata("$loop.pk")}, "sk": {"S": "LOCK#training"}},
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[broken],
-            assign={
-                "trained": jsonata("$split($states.result.Item.trained_code.S & '', '/')[0] & ''"),
-                "starts": jsonata(
-                    "[{'machine': $loop.machine, 'input': {'reason': 'code',"
-                    " 'detail': 'the inner loop was deployed with other code or settings', 'source': null}}]"
-                ),
-            },
-            next_="IsNews",
-        ),
-        # Before the first model there is nothing that the code could be newer than: data starts the first run.
-        "IsNews": choice(("$trained != '' and $code != '' and $trained != $code", "StartRuns"), default="Done"),
+        **(_code_states(table_name, broken) if deployed else {}),
         "StartRuns": {
             "Type": "Map",
             "Items": jsonata("$starts"),
@@ -142,6 +116,43 @@ def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
     return {"QueryLanguage": "JSONata", "StartAt": "ReadInput", "TimeoutSeconds": 240, "States": states}
 
 
+def _code_states(table_name: str, broken: State) -> dict[str, State]:
+    """Starts a run where what a pipeline runs is not what the last judged model came from."""
+    return {
+        "IsOurs": choice(("$loop.machine != ''", "ReadCode"), default="Done"),
+        "ReadCode": task(
+            "aws-sdk:sagemaker:listTags",
+            arguments={"ResourceArn": jsonata("$loop.pipeline")},
+            timeout_s=60,
+            retries=[retry(SAGEMAKER_ERRORS, attempts=4)],
+            catches=[broken],
+            assign={"code": jsonata(f"$states.result.Tags[Key = '{TAG_CODE}'].Value & ''")},
+            next_="ReadTrained",
+        ),
+        "ReadTrained": task(
+            "aws-sdk:dynamodb:getItem",
+            arguments={
+                "TableName": table_name,
+                "Key": {"pk": {"S": jsonata("$loop.pk")}, "sk": {"S": "LOCK#training"}},
+                "ConsistentRead": True,
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[broken],
+            assign={
+                "trained": jsonata("$split($states.result.Item.trained_code.S & '', '/')[0] & ''"),
+                "starts": jsonata(
+                    "[{'machine': $loop.machine, 'input': {'reason': 'code',"
+                    " 'detail': 'the inner loop was deployed with other code or settings', 'source': null}}]"
+                ),
+            },
+            next_="IsNews",
+        ),
+        # Before the first model there is nothing that the code could be newer than: data starts the first run.
+        "IsNews": choice(("$trained != '' and $code != '' and $trained != $code", "StartRuns"), default="Done"),
+    }
+
+
 class Triggers(Construct):
     """One Express machine per environment for the triggers that projects share.
 
@@ -156,15 +167,20 @@ class Triggers(Construct):
         stack = cdk.Stack.of(self)
         stage = cdk.Stage.of(self)
         start = f"{stage.stage_name}-" if stage and stage.stage_name else ""
+        pipelines = {
+            project.name: stack.format_arn(
+                service="sagemaker", resource="pipeline", resource_name=f"{environment.name}-{project.name}"
+            )
+            for project in environment.projects
+            if project.inner_loop
+        }
         loops = [
             Loop(
                 project=project.name,
                 machine_arn=machine_arn(stack, f"{environment.name}-{project.name}-outer-loop"),
-                pipeline_arn=stack.format_arn(
-                    service="sagemaker", resource="pipeline", resource_name=f"{environment.name}-{project.name}"
-                ),
                 alarm=f"{environment.name}-{project.name}{DRIFT_ALARM_SUFFIX}",
-                stack=f"{start}{project.stack_prefix}InnerLoop",
+                pipeline_arn=pipelines.get(project.name, ""),
+                stack=f"{start}{project.stack_prefix}InnerLoop" if project.inner_loop else "",
             )
             for project in environment.projects
         ]
@@ -191,24 +207,8 @@ class Triggers(Construct):
             paths={},
             template='{"kind": "drift"}',
         )
-        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-eventbridge-events.html
-        starter.add_rule(
-            "InnerLoopDeployed",
-            description="Trains anew when an inner loop was deployed with other code",
-            pattern={
-                "source": ["aws.cloudformation"],
-                "detail-type": ["CloudFormation Stack Status Change"],
-                "detail": {
-                    "stack-id": [
-                        {"prefix": f"arn:{stack.partition}:cloudformation:{stack.region}:{stack.account}:stack/{name}/"}
-                        for name in (loop.stack for loop in loops)
-                    ],
-                    "status-details": {"status": ["UPDATE_COMPLETE"]},
-                },
-            },
-            paths={"stack": "$.detail.stack-id"},
-            template='{"kind": "code", "stack": <stack>}',
-        )
+        if deployed := _with_inner_loop(loops):
+            _add_code_rule(starter, [loop.stack for loop in deployed])
         role = scheduler_role(
             self,
             "DailyRole",
@@ -229,6 +229,30 @@ class Triggers(Construct):
                 dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.dead_letters.queue_arn),
             ),
         )
+
+
+def _add_code_rule(starter: Starter, names: Sequence[str]) -> None:
+    stack = cdk.Stack.of(starter)
+    begin = f"arn:{stack.partition}:cloudformation:{stack.region}:{stack.account}:stack/"
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-eventbridge-events.html
+    starter.add_rule(
+        "InnerLoopDeployed",
+        description="Trains anew when an inner loop was deployed with other code",
+        pattern={
+            "source": ["aws.cloudformation"],
+            "detail-type": ["CloudFormation Stack Status Change"],
+            "detail": {
+                "stack-id": [{"prefix": f"{begin}{name}/"} for name in names],
+                "status-details": {"status": ["UPDATE_COMPLETE"]},
+            },
+        },
+        paths={"stack": "$.detail.stack-id"},
+        template='{"kind": "code", "stack": <stack>}',
+    )
+
+
+def _with_inner_loop(loops: Sequence[Loop]) -> list[Loop]:
+    return [loop for loop in loops if loop.stack]
 
 
 def _pk(loop: Loop) -> str:
@@ -259,16 +283,22 @@ def _statements(
             resources=tuple(alarms.values()),
             source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
         ),
+        *(_code_statements(deployed, ledger) if (deployed := _with_inner_loop(loops)) else ()),
+        key_statement(key.key_arn),
+    )
+
+
+def _code_statements(deployed: Sequence[Loop], ledger: dynamodb.ITable) -> tuple[Statement, ...]:
+    return (
         Statement(
             actions=("sagemaker:ListTags",),
-            resources=tuple(loop.pipeline_arn for loop in loops),
+            resources=tuple(loop.pipeline_arn for loop in deployed),
             source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html",
         ),
         Statement(
             actions=("dynamodb:GetItem",),
             resources=(ledger.table_arn,),
-            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [_pk(loop) for loop in loops]}},
+            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [_pk(loop) for loop in deployed]}},
             source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html",
         ),
-        key_statement(key.key_arn),
     )

@@ -1,6 +1,7 @@
 """The example's workflow with the permissions that follow from it, run with a real XGBoost in the local AWS."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Workflow(name="train-save", file="examples/train-and-save/workflow.json", step="alone")
 BUCKET = "corner"
+# How EventBridge names the executions that it starts.
+BY_EVENTBRIDGE = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f_0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
 PREFIX = "dev-census-train-save"
 SNAPSHOT = {"snapshot_uri": f"s3://{BUCKET}/census/snapshots/by-hand/"}
 
@@ -75,13 +78,15 @@ def test_a_model_is_trained_and_saved(emulator: Any, machine: Callable[..., str]
     """JSONPath, `.sync` and createModel do what they do on AWS, and what the role is given suffices."""
     arn = machine("trains", num_round="5")
     execution = emulator.client("stepfunctions").start_execution(
-        stateMachineArn=arn, name="first", input=json.dumps(SNAPSHOT)
+        stateMachineArn=arn, name=BY_EVENTBRIDGE, input=json.dumps(SNAPSHOT)
     )["executionArn"]
     ended = emulator.ended(execution, seconds=60)
     assert ended["status"] == "SUCCEEDED", ended
     sagemaker = emulator.client("sagemaker")
-    job = sagemaker.describe_training_job(TrainingJobName=f"{PREFIX}-first")
-    model = sagemaker.describe_model(ModelName=f"{PREFIX}-first")
+    name = json.loads(ended["output"])["name"]
+    assert re.fullmatch(rf"{PREFIX}-[0-9a-f]{{32}}", name)
+    job = sagemaker.describe_training_job(TrainingJobName=name)
+    model = sagemaker.describe_model(ModelName=name)
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == model["PrimaryContainer"]["ModelDataUrl"]
     assert json.loads(ended["output"])["created"]["ModelArn"] == model["ModelArn"]
     assert [] == emulator.unmapped()
@@ -91,12 +96,14 @@ def test_a_stopped_execution_stops_its_job(emulator: Any, machine: Callable[...,
     """Who stops the workflow pays for nothing further."""
     arn = machine("is-stopped", num_round="100000", early_stopping_rounds="100000")
     states, sagemaker = emulator.client("stepfunctions"), emulator.client("sagemaker")
-    execution = states.start_execution(stateMachineArn=arn, name="second", input=json.dumps(SNAPSHOT))["executionArn"]
+    before = sagemaker.list_training_jobs(NameContains=PREFIX)["TrainingJobSummaries"]
+    execution = states.start_execution(stateMachineArn=arn, input=json.dumps(SNAPSHOT))["executionArn"]
 
     def job() -> dict[str, Any]:
-        jobs = sagemaker.list_training_jobs(NameContains=f"{PREFIX}-second")["TrainingJobSummaries"]
-        found: dict[str, Any] = jobs[0] if jobs else {"TrainingJobStatus": "None"}
-        return found
+        jobs = sagemaker.list_training_jobs(NameContains=PREFIX)["TrainingJobSummaries"]
+        names = {each["TrainingJobName"] for each in before}
+        found = [each for each in jobs if each["TrainingJobName"] not in names]
+        return dict(found[0]) if found else {"TrainingJobStatus": "None"}
 
     assert until(lambda: job()["TrainingJobStatus"] == "InProgress")
     states.stop_execution(executionArn=execution)

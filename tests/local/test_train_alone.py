@@ -99,8 +99,10 @@ class Account:
         yield arn
         self.states.update_state_machine(stateMachineArn=arn, definition=machine["definition"])
 
-    def from_checked_data(self, name: str, **variables: str) -> dict[str, Any]:
-        """Run the shipped outer loop's states from where its data has passed its rules."""
+    def from_checked_data(
+        self, name: str, change: Callable[[dict[str, Any]], object] = bool, **variables: str
+    ) -> dict[str, Any]:
+        """Run the shipped outer loop's states, with a `change` of them, from where its data has passed its rules."""
         given = {"id": name, "runId": name, "snapshotUri": self.snapshot, "approval": {}, "outcome": "", "reason": ""}
         told = {each: f"{{% ${each} %}}" for each in ("outcome", "reason", "approval")}
 
@@ -108,6 +110,7 @@ class Account:
             states = {each: definition["States"][each] for each in ("SmokeTrain", "TrainModel", "SaveModel")}
             states["Start"] = {"Type": "Pass", "Assign": given | variables, "Next": "SmokeTrain"}
             states["FreeLocks"] = {"Type": "Succeed", "Output": told}
+            change(states)
             definition.update(StartAt="Start", States=states)
 
         with self.changed("dev-census-outer-loop", cut) as arn:
@@ -149,8 +152,9 @@ def test_the_example_trains_and_saves_a_model(account: Account) -> None:
     assert json.loads(machine["definition"])["TimeoutSeconds"] == 7200
     ended = account.run(machine["stateMachineArn"], "first", {"snapshot_uri": account.snapshot})
     assert ended["status"] == "SUCCEEDED", ended
-    assert "dev-census-train-save-first" == json.loads(ended["output"])["name"]
-    model = account.sagemaker.describe_model(ModelName="dev-census-train-save-first")
+    name = json.loads(ended["output"])["name"]
+    assert name.startswith("dev-census-train-save-")
+    model = account.sagemaker.describe_model(ModelName=name)
     names = account.names_in(model["PrimaryContainer"]["ModelDataUrl"])
     assert {"model.json", "encoding.json"} <= set(names)
 
@@ -201,6 +205,25 @@ def test_a_sample_that_cannot_be_learned_from_stops_the_run(account: Account) ->
     assert "a classifier needs both values of income in every split" in output["reason"]
     names = [job["TrainingJobName"] for job in account.sagemaker.list_training_jobs()["TrainingJobSummaries"]]
     assert "dev-census-train-bad-0-0" not in names
+
+
+def test_a_stopped_job_is_no_trained_model(account: Account) -> None:
+    """A smoke training that takes too long ends the run, and would even if `.sync` did not fail for it."""
+
+    def hurry(states: dict[str, Any]) -> None:
+        states["SmokeTrain"]["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] = 1
+
+    def only_look(states: dict[str, Any]) -> None:
+        looked = {"TrainingJobName": "dev-census-smoke-late-0-0"}
+        states["SmokeTrain"] |= {
+            "Resource": "arn:aws:states:::aws-sdk:sagemaker:describeTrainingJob",
+            "Arguments": looked,
+        }
+
+    late = "SmokeTrain: the training job was stopped, for it took longer than 900 s (smoke_training.max_time)"
+    for name, change in (("late", hurry), ("looked", only_look)):
+        output = account.from_checked_data(name, change)
+        assert ("failed", late) == (output["outcome"], output["reason"])
 
 
 def test_a_missing_sample_is_named(account: Account) -> None:

@@ -3,7 +3,7 @@
 from dual_pipeline.asl import Fragment, jsonata, task
 from dual_pipeline.model_project import Training
 from dual_pipeline.outer_loop.setting import Setting, seconds
-from dual_pipeline.outer_loop.training_job import JOB_RETRY, job_failed, job_statements, training_job
+from dual_pipeline.outer_loop.training_job import JOB_RETRY, completed, job_failed, job_statements, training_job
 
 KIND = "smoke"
 # Below the executions' folder, which the inner loop's jobs write too: the same permission is proved.
@@ -35,6 +35,7 @@ def smoke_train(setting: Setting) -> Fragment:
         timeout_s=setting.smoke_limit_s,
         retries=JOB_RETRY,
         catches=[job_failed("smoke_training.max_time", seconds(smoke.max_time))],
+        assign={"smokeStatus": completed("$states.result.TrainingJobStatus")},
         next_=setting.training_state,
     )
     return Fragment(states={"SmokeTrain": state}, statements=job_statements(setting, KIND))

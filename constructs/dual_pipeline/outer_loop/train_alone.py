@@ -9,6 +9,7 @@ from dual_pipeline.outer_loop.setting import FAILED, Setting, last_segment, seco
 from dual_pipeline.outer_loop.training_job import (
     JOB_RETRY,
     code_of,
+    completed,
     job_failed,
     job_statements,
     training_job,
@@ -60,7 +61,7 @@ def train_alone(setting: Setting) -> Fragment:
             retries=JOB_RETRY,
             catches=[job_failed("limits.job", seconds(project.limits.job))],
             # Where a release has what was approved, for the ledger.
-            assign={"approval": {"model": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts")}},
+            assign={"approval": {"model": completed("$states.result.ModelArtifacts.S3ModelArtifacts")}},
             next_="SaveModel",
         ),
         "SaveModel": task(

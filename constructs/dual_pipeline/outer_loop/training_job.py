@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from dual_pipeline.asl import SAGEMAKER_JOB_ERRORS, State, Statement, catch, jsonata, retry
+from dual_pipeline.asl import SAGEMAKER_JOB_ERRORS, State, Statement, catch, jsonata, quote, retry
 from dual_pipeline.hyperparameters import Value
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import OFFLINE
@@ -12,6 +12,7 @@ from dual_pipeline.outer_loop.setting import CAUSE_TEXT, Setting, TrainingCode, 
 
 JOB_RETRY = [retry(SAGEMAKER_JOB_ERRORS, attempts=3, interval_s=10, most_s=120)]
 _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"
+_STOPPED = "the training job was stopped before its end"
 _CHECKPOINTS = "/opt/ml/checkpoints"
 
 
@@ -76,16 +77,30 @@ def training_job(
     return job
 
 
+def completed(value: str) -> str:
+    """JSONata for `value`, of what a job was in the end, that fails its state unless the job is Completed.
+
+    No page says that `.sync` fails for a job that was stopped, so that nothing unfinished may pass if it does not.
+    """
+    stopped = f"$error({quote(_STOPPED)} & ' (' & $states.result.SecondaryStatus & ')')"
+    return jsonata(f"$states.result.TrainingJobStatus = 'Completed' ? {value} : {stopped}")
+
+
 def job_failed(limit: str, max_s: int) -> State:
     """The catcher of a job's failure, with the job's own reason, or that it took longer than `limit`, a setting."""
     # A job that was stopped for its time has no FailureReason, only this secondary status.
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
-    stopped = "$contains($states.errorOutput.Cause & '', 'MaxRuntimeExceeded')"
+    late = "$contains($states.errorOutput.Cause & '', 'MaxRuntimeExceeded')"
     told = f"$states.context.State.Name & ': the training job was stopped, for it took longer than {max_s} s ({limit})'"
+    # How Step Functions words an error of `completed` is not documented; this much of it is ours.
+    match = rf"$match($states.errorOutput.Cause & '', /{_STOPPED} \(\w*\)/)[0].match"
     assigned: Mapping[str, object] = {
         "outcome": "failed",
         "failedState": jsonata("$states.context.State.Name"),
-        "reason": jsonata(f"{stopped} ? {told} : {CAUSE_TEXT}"),
+        "reason": jsonata(
+            f"($stopped := {match}; {late} ? {told}"
+            f" : $exists($stopped) ? $states.context.State.Name & ': ' & $stopped : {CAUSE_TEXT})"
+        ),
     }
     return catch(next_="FreeLocks", assign=assigned)
 

@@ -189,3 +189,32 @@ def test_what_fails_after_registration_is_rejected(definition: Definition) -> No
     way = ("TakeReleaseLock", "CheckChampion", "FindEndpoint", "CreateModel", "CreateEndpointConfig", "AwaitRollout")
     assert {"RejectPackage"} == {states[name]["Catch"][-1]["Next"] for name in (*way, "AwaitApproval")}
     assert {"RejectPackage"} == {states[name]["Default"] for name in ("CanMove", "DoesItMove", "CheckRollout")}
+
+
+CAUGHT = {"Error": "States.QueryEvaluationError"}
+
+
+@pytest.mark.parametrize(
+    ("which", "state", "late"),
+    [
+        ("alone", "TrainModel", "it took longer than 7200 s (limits.job)"),
+        ("alone", "SmokeTrain", "it took longer than 900 s (smoke_training.max_time)"),
+        ("plain", "SmokeTrain", "it took longer than 900 s (smoke_training.max_time)"),
+    ],
+)
+def test_only_a_completed_job_lets_a_run_go_on(
+    which: str, state: str, late: str, definition: Definition, alone_definition: Definition, evaluate: Any
+) -> None:
+    """Whatever `.sync` does with a stopped job, its state fails, and the catcher tells why in the job's words."""
+    task = {"alone": alone_definition, "plain": definition}[which]["States"][state]
+    job = {"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": "s3://b/model.tar.gz"}}
+    assert evaluate(task["Assign"], result=job)
+    (catcher,) = task["Catch"]
+    for secondary, told in (("MaxRuntimeExceeded", late), ("Stopped", "before its end (Stopped)")):
+        stopped = job | {"TrainingJobStatus": "Stopped", "SecondaryStatus": secondary}
+        with pytest.raises(Exception, match=rf"the training job was stopped before its end \({secondary}\)$") as error:
+            evaluate(task["Assign"], result=stopped)
+        said = evaluate(catcher["Assign"], error=CAUGHT | {"Cause": f"The expression failed. {error.value}: see."})
+        assert "failed" == said["outcome"]
+        assert said["reason"].startswith("Here: the training job was stopped")
+        assert said["reason"].endswith(told)

@@ -57,6 +57,21 @@ def test_ringing_alarms_start_their_projects(states: Any, evaluate: Evaluate) ->
     assert starts[0]["input"] == {"reason": "drift", "detail": detail, "source": None}
 
 
+def test_a_project_without_an_inner_loop_is_started_by_drift_only(evaluate: Evaluate) -> None:
+    """Its alarm is looked at, and no pipeline or stack is asked for that there is not."""
+    lone = Loop(
+        project="lone", machine_arn=f"arn:aws:states:{HERE}:stateMachine:dev-lone-outer-loop", alarm="dev-lone-drift"
+    )
+    both: Any = triggers_definition(loops=[loop("census", "Dev-CensusInnerLoop"), lone], table_name="ledger")["States"]
+    assert ["dev-census-drift", "dev-lone-drift"] == both["FindRingingAlarms"]["Arguments"]["AlarmNames"]
+    assert "lone" not in both["ReadInput"]["Assign"]["loop"]
+    given = {"kind": "code", "stack": f"arn:aws:cloudformation:{HERE}:stack/Any/0a1b"}
+    alone = triggers_definition(loops=[lone], table_name="ledger")
+    assert definitions.problem(json.dumps(alone), kind="EXPRESS") is None
+    read = json.loads(json.dumps(alone))["States"]["ReadInput"]
+    assert ("Done", "") == (read["Default"], evaluate(read["Assign"]["loop"], given=given)["machine"])
+
+
 @pytest.mark.parametrize("result", [{}, {"MetricAlarms": []}])
 def test_silence_starts_nothing(states: Any, evaluate: Evaluate, result: Any) -> None:
     """No ringing alarm, no run."""

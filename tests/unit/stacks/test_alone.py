@@ -31,6 +31,15 @@ def test_no_stack_of_the_inner_loop(synthesis: Synthesis) -> None:
     assert "Endpoint" not in json.dumps(synthesis.templates["Alone/CensusMonitoring"])
 
 
+def test_no_trigger_waits_for_an_inner_loop(synthesis: Synthesis) -> None:
+    """Its drift alarm starts it; no rule hears of stacks, and no permission is on a pipeline that there is not."""
+    foundation = json.dumps(synthesis.templates["Alone/Foundation"])
+    assert "alone-census-drift" in foundation
+    assert "CloudFormation Stack Status Change" not in foundation
+    assert "sagemaker:ListTags" not in foundation
+    assert "CloudFormation Stack Status Change" in json.dumps(synthesis.templates["Least/Foundation"])
+
+
 def test_the_workflow_is_the_file_filled(synthesis: Synthesis) -> None:
     """The machine has the pinned name and a definition in which no placeholder is left, and three alarms watch it."""
     (machine,) = synthesis.resources("AWS::StepFunctions::StateMachine", stack="Alone/CensusWorkflows").values()
