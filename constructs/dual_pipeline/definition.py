@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from dual_pipeline.errors import ConfigError, StaleDefinition
+from dual_pipeline.loop_contract import PARAMETER_APPROVAL_STATUS
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.pipeline_parameters import parameter_defaults
 from dual_pipeline.placeholders import PLACEHOLDERS, canonical, fill, placeholders_in
@@ -37,7 +38,10 @@ def render_definition(project: ModelProject, *, project_folder: Path, placeholde
 
 
 def load_definition(project_folder: Path) -> str:
-    """The committed definition of a model project, once its lock has shown that compiling would write the same now."""
+    """The committed definition of a model project, once its lock has shown that compiling would write the same now.
+
+    Raises StaleDefinition when it would not, ConfigError when the pipeline would approve its own model.
+    """
     definition = project_folder / DEFINITION_FILE
     if not definition.is_file() or not (project_folder / LOCK_FILE).is_file():
         raise StaleDefinition(f"{project_folder} has no compiled {DEFINITION_FILE} and {LOCK_FILE}; run `make compile`")
@@ -49,6 +53,7 @@ def load_definition(project_folder: Path) -> str:
         raise StaleDefinition(
             f"{definition} does not match {project_folder.name}'s pipeline code any more; run `make compile`"
         )
+    _check_registration(text, definition)
     return text
 
 
@@ -137,6 +142,18 @@ def all_steps(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if step["Type"] == "Condition":
             yield from all_steps(step["Arguments"]["IfSteps"])
             yield from all_steps(step["Arguments"]["ElseSteps"])
+
+
+def _check_registration(text: str, path: Path) -> None:
+    # A package that is registered as Approved looks like one that a person approved.
+    wanted = {"Get": f"Parameters.{PARAMETER_APPROVAL_STATUS}"}
+    for step in all_steps(json.loads(text)["Steps"]):
+        if step["Type"] == "RegisterModel" and (got := step["Arguments"].get("ModelApprovalStatus")) != wanted:
+            raise ConfigError(
+                f"step {step['Name']} of {path} registers models with ModelApprovalStatus {got!r}, so the pipeline"
+                " itself would decide whether people are asked: give it the pipeline's parameter"
+                f" {PARAMETER_APPROVAL_STATUS}, as pipeline_code/model_registration.py does, and run `make compile`"
+            )
 
 
 def _lock(project_folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The committed definition: fresh, of the configured structure, rendered for an environment, and saying what it needs."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -71,6 +72,31 @@ def test_an_edit_makes_the_definition_stale(project_copy: Path, name: str) -> No
     path = project_copy / name
     path.write_text(path.read_text() + " \n")
     with pytest.raises(StaleDefinition, match=r"does not match census's pipeline code any more; run `make compile`"):
+        load_definition(project_copy)
+
+
+@pytest.mark.parametrize(
+    ("status", "got"),
+    [
+        ("Approved", "'Approved'"),
+        ("PendingManualApproval", "'PendingManualApproval'"),
+        ({"Get": "Parameters.RunId"}, "{'Get': 'Parameters.RunId'}"),
+        (None, "None"),
+    ],
+)
+def test_a_pipeline_cannot_approve_its_own_model(project_copy: Path, status: Any, got: str) -> None:
+    """A status that the pipeline chooses itself would pass for a person's answer."""
+    path = project_copy / "definition.json"
+    document = json.loads(path.read_text())
+    register = next(step for step in all_steps(document["Steps"]) if step["Type"] == "RegisterModel")
+    register["Arguments"]["ModelApprovalStatus"] = status
+    if status is None:
+        del register["Arguments"]["ModelApprovalStatus"]
+    path.write_text(json.dumps(document))
+    lock = definition_lock(CENSUS, project_folder=project_copy, definition=path.read_text())
+    (project_copy / "definition.lock").write_text(lock)
+    said = f"step Register of {path} registers models with ModelApprovalStatus {got}"
+    with pytest.raises(ConfigError, match=re.escape(said)):
         load_definition(project_copy)
 
 
