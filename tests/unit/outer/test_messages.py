@@ -152,16 +152,19 @@ STOPPED = " and its training was stopped"
 
 
 @pytest.mark.parametrize(
-    ("project", "training", "stopped", "waits"),
+    ("project", "training", "alone", "stopped", "waits"),
     [
-        ("census", "", "", True),
-        ("census", "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/1", STOPPED, True),
-        ("plain", "", "", False),
+        ("census", "", ("plain",), "", True),
+        ("census", "", (), "", True),
+        ("census", "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/1", (), STOPPED, True),
+        ("plain", "", ("plain", "spare"), "", False),
     ],
 )
-def test_what_a_run_that_died_leaves(evaluate: Any, project: str, training: str, stopped: str, waits: bool) -> None:
+def test_what_a_run_that_died_leaves(
+    evaluate: Any, project: str, training: str, alone: tuple[str, ...], stopped: str, waits: bool
+) -> None:
     """The reaper claims only what it did, and says how to reject a package behind which nobody stands."""
-    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", alone=("plain",))
+    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", alone=alone)
     variables = {
         "project": project,
         "training": training,
