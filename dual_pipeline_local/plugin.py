@@ -14,6 +14,7 @@ from . import (
     eventbridge,
     gateway,
     glue,
+    jsonata_clock,
     ministack,
     s3,
     scheduler,
@@ -47,6 +48,7 @@ def install() -> None:
     scheduler.install()
     s3.install()
     stepfunctions.install()
+    jsonata_clock.install()
     glue.install()
     cloudformation.install()
     cloudwatch.install()

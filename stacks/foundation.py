@@ -38,7 +38,16 @@ class FoundationStack(EnvironmentStack):
         )
         access_logs = AccessLogBucket(self, "AccessLogs", removal_policy=removal_policy)
         self.data_bucket = DataStore(
-            self, "Data", key=self.key, access_logs=access_logs, removal_policy=removal_policy, sends_events=True
+            self,
+            "Data",
+            key=self.key,
+            access_logs=access_logs,
+            removal_policy=removal_policy,
+            sends_events=True,
+            # What writers of snapshots put beside, and what killed ones left there.
+            expirations={
+                f"{project.name}/snapshots/_unfinished/": cdk.Duration.days(8) for project in environment.projects
+            },
         )
         self.artifact_bucket = DataStore(
             self,
@@ -58,35 +67,35 @@ class FoundationStack(EnvironmentStack):
             key=self.key,
             prefix=f"{environment.name}-",
         )
-        MachineAlarms(
-            self,
-            "ResumerAlarms",
-            machine_arn=resumer.machine.arn,
-            dead_letters=resumer.dead_letters,
-            advice="a waiting run was not woken by its event and goes on up to a slice later: see why",
-            runbook="Waits not resumed",
-            topic=self.topic,
-        )
         reaper = Reaper(self, "Reaper", environment=environment, ledger=self.ledger, key=self.key, topic=self.topic)
-        MachineAlarms(
-            self,
-            "ReaperAlarms",
-            machine_arn=reaper.machine.arn,
-            dead_letters=reaper.dead_letters,
-            advice="a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
-            runbook="Run not cleaned up",
-            topic=self.topic,
-        )
         triggers = Triggers(self, "Triggers", environment=environment, ledger=self.ledger, key=self.key)
-        MachineAlarms(
-            self,
-            "TriggersAlarms",
-            machine_arn=triggers.machine.arn,
-            dead_letters=triggers.dead_letters,
-            advice="a run that drift or new code asks for was not started: start it by hand",
-            runbook="Trigger not delivered",
-            topic=self.topic,
+        machines: tuple[tuple[Resumer | Reaper | Triggers, str, str], ...] = (
+            (
+                resumer,
+                "a waiting run was not woken by its event and goes on up to a slice later: see why",
+                "Waits not resumed",
+            ),
+            (
+                reaper,
+                "a broken run was not cleaned up: start the reaper again with the same input, it is harmless",
+                "Run not cleaned up",
+            ),
+            (
+                triggers,
+                "a run that drift or new code asks for was not started: start it by hand",
+                "Trigger not delivered",
+            ),
         )
+        for each, advice, runbook in machines:
+            MachineAlarms(
+                self,
+                f"{each.node.id}Alarms",
+                machine_arn=each.machine.arn,
+                dead_letters=each.dead_letters,
+                advice=advice,
+                runbook=runbook,
+                topic=self.topic,
+            )
         if environment.monthly_budget_usd is not None:
             SpendingBudget(
                 self,

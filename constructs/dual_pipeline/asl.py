@@ -36,6 +36,11 @@ SCHEDULER_ERRORS = (
     "Scheduler.SdkClientException",
     "Scheduler.ThrottlingException",
 )
+CLOUDWATCH_ERRORS = (
+    "CloudWatch.CloudWatchException",
+    "CloudWatch.InternalServiceException",
+    "CloudWatch.SdkClientException",
+)
 CONDITION_FAILED = "DynamoDb.ConditionalCheckFailedException"
 
 

@@ -25,8 +25,21 @@ _OTHER_LANGUAGE: Final = {
         "ResultSelector": "Output",
         "ResultPath": "Output",
         "OutputPath": "Output",
+        "ItemsPath": "Items",
+        "MaxConcurrencyPath": "MaxConcurrency",
+        "SecondsPath": "Seconds",
+        "TimestampPath": "Timestamp",
+        "TimeoutSecondsPath": "TimeoutSeconds",
+        "HeartbeatSecondsPath": "HeartbeatSeconds",
+        "ErrorPath": "Error",
+        "CausePath": "Cause",
     },
-    "JSONPath": {"Arguments": "Parameters", "Output": "ResultSelector"},
+    "JSONPath": {"Arguments": "Parameters", "Output": "ResultSelector", "Items": "ItemsPath"},
+}
+_TESTS: Final = {"JSONata": ("Condition",), "JSONPath": ("Variable", "And", "Or", "Not")}
+_TIMES: Final = {
+    "JSONata": ("Seconds", "Timestamp"),
+    "JSONPath": ("Seconds", "Timestamp", "SecondsPath", "TimestampPath"),
 }
 
 Document: TypeAlias = dict[str, Any]
@@ -163,13 +176,42 @@ def _state_problems(place: Place) -> Iterator[str]:
     elif ("Next" in state) == (state.get("End") is True):
         got = "both" if "Next" in state else "neither"
         yield f'{where} must have either Next or "End": true, got {got}: choose one'
-    if kind == "Choice" and not (isinstance(state.get("Choices"), list) and state["Choices"]):
-        yield f"{where}/Choices must be a list with at least one rule, got {_short(state.get('Choices'))}: add one"
-    if kind == "Task" and not isinstance(state.get("Resource"), str):
-        yield f"{where}/Resource must be the ARN of an integration, got {_short(state.get('Resource'))}: add it"
+    yield from _body_problems(place)
     for field, instead in _OTHER_LANGUAGE[place.language].items():
         if field in state and not (field == "Output" and kind == "Fail"):
             yield f"{where} must speak {place.language}, got {field}, which it does not know: use {instead}"
+
+
+def _body_problems(place: Place) -> Iterator[str]:
+    """What a state of its type cannot do without."""
+    state, where, kind = place.state, place.where, place.state.get("Type")
+    if kind == "Task" and not isinstance(state.get("Resource"), str):
+        yield f"{where}/Resource must be the ARN of an integration, got {_short(state.get('Resource'))}: add it"
+    if kind == "Parallel" and not (isinstance(state.get("Branches"), list) and state["Branches"]):
+        yield f"{where}/Branches must be a list with at least one branch, got {_short(state.get('Branches'))}: add one"
+    if kind == "Map" and not {"ItemProcessor", "Iterator"} & set(state):
+        yield f"{where}/ItemProcessor must be an object with StartAt and States, got nothing: add it"
+    if kind == "Wait" and len(given := sorted(set(_TIMES["JSONPath"]) & set(state))) != 1:
+        times = ", ".join(_TIMES[place.language])
+        yield f"{where} must have one time to wait for, got {', '.join(given) or 'none'}: give one of {times}"
+    if kind == "Choice":
+        rules = state.get("Choices")
+        if not (isinstance(rules, list) and rules):
+            yield f"{where}/Choices must be a list with at least one rule, got {_short(rules)}: add one"
+        for at, rule in enumerate(rules if isinstance(rules, list) else []):
+            yield from _rule_problems(rule, f"{where}/Choices/{at}", place.language)
+
+
+def _rule_problems(rule: Any, where: str, language: str) -> Iterator[str]:
+    if not isinstance(rule, dict):
+        yield f"{where} must be an object, got {_short(rule)}: describe the rule"
+        return
+    own = _TESTS[language]
+    foreign = sorted({field for fields in _TESTS.values() for field in fields if field in rule} - set(own))
+    for field in foreign:
+        yield f"{where} must speak {language}, got {field}, which it does not know: use {own[0]}"
+    if not foreign and not set(own) & set(rule):
+        yield f"{where} must have something to test, got none of {', '.join(own)}: add it"
 
 
 def _target_problems(states: Mapping[str, Any], where: str) -> Iterator[str]:

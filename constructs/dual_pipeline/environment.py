@@ -1,5 +1,6 @@
 """One deployment of the platform: an account, a region and the model projects it serves."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dual_pipeline.validation import (
     check_type,
     check_unique,
 )
+from dual_pipeline.workflow import TAKEN
 
 # Where Amazon SageMaker AI is offered: botocore's endpoints.json, held to it by a test.
 REGIONS = frozenset(
@@ -91,6 +93,7 @@ class Environment:
         )
         check_unique(owner=self, field="projects", names=[project.name for project in self.projects])
         _check_stack_names(self)
+        _check_names(self)
         wanted = "1 to 256 letters, digits, spaces and _.:/=+-@"
         check_match(owner=self, field="cost_center", pattern=r"[\w .:/=+@-]{1,256}", allowed=wanted)
         if self.notification_email is not None:
@@ -132,6 +135,18 @@ def _check_stack_names(environment: Environment) -> None:
                 "Environment.projects must differ in name by more than hyphens, which the names of their stacks leave"
                 f" out, got {other!r} and {project.name!r}: rename one"
             )
+
+
+def _check_names(environment: Environment) -> None:
+    """What two projects make must differ in name, and their roles' permissions go by the begin of names."""
+    for project, other in itertools.permutations(environment.projects, 2):
+        rest = other.name.removeprefix(f"{project.name}-")
+        for name in (*TAKEN, *(workflow.name for workflow in project.workflows)) if rest != other.name else ():
+            if f"{rest}-".startswith(f"{name}-") or f"{name}-".startswith(f"{rest}-"):
+                raise ConfigError(
+                    "Environment.projects must not have a name that meets what another project makes, got"
+                    f" {other.name!r}, while {project.name!r} makes {project.name}-{name}: rename one of them"
+                )
 
 
 def _is_role_arn(value: object) -> bool:

@@ -9,7 +9,7 @@ from dual_pipeline.operator_alarm import OperatorAlarm
 
 
 class MachineAlarms(Construct):
-    """Alarms on a helper machine's failed and timed-out executions and on the events that never reached it."""
+    """Alarms on a platform's machine's failed and timed-out executions and on the events that never reached it."""
 
     def __init__(
         self,

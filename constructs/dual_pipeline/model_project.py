@@ -46,6 +46,8 @@ JOB_SECONDS_RANGE = (60, 432_000)
 TUNING_JOBS_RANGE = (1, 750)
 PARALLEL_JOBS_RANGE = (1, 100)
 _MOST_TUNED = 30
+# A job's own limit begins with its training; finding an instance and pulling the image come before.
+STARTING = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -455,6 +457,13 @@ class ModelProject:
                     f"ModelProject.{name} is a part of the inner loop, got {value!r} with inner_loop=False: leave it"
                     " out, or keep the inner loop"
                 )
+        spot = self.training.spot
+        name, most = ("Training.max_wait", self.training.max_wait) if spot else ("Limits.job", self.limits.job)
+        if self.limits.training < most + STARTING:
+            raise ConfigError(
+                f"Limits.training must be at least {most + STARTING} with inner_loop=False, {name} and half an hour for"
+                f" the start of the instance, got {self.limits.training}: raise it, or lower {name}"
+            )
 
     @property
     def declared_hyperparameters(self) -> Mapping[str, Hyperparameter]:

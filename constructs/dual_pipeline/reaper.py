@@ -17,6 +17,7 @@ from dual_pipeline.outer_loop.finish import (
     TRAILING_NAME,
     advice_fields,
     count_outcome,
+    forget_judgement,
     free_lock,
     key_statement,
     publish,
@@ -191,8 +192,12 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alon
         ),
         "IsRecorded": choice(
             ("$recorded", "Done"),
-            default="Record",
+            default="ForgetJudgement",
             otherwise={"advice": jsonata(advice(_REASON, "'failed'"))},
+        ),
+        # A run that broke off has released nothing, whatever it had judged.
+        "ForgetJudgement": forget_judgement(
+            table_name, _key("LOCK#training"), run="$runId", done={"pending": ""}, next_="Record"
         ),
         "Record": task(
             "aws-sdk:dynamodb:putItem",

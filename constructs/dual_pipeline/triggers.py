@@ -32,7 +32,9 @@ class Loop:
 def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
     """The Express machine. Its input is `{"kind": "drift"}`, or `{"kind": "code", "stack": <id of a stack>}`.
 
-    Whether a drift alarm rings and whether the code is new is read here and now: an event is only a reason to look.
+        Whether a drift alarm rings and whether the code is new is read here and now: an event is only a reason to look.
+    Drift alarms are alarms of metrics: composite ones are told only to who may describe every alarm.
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
     """
     by_alarm = {loop.alarm: loop.machine_arn for loop in loops}
     of_stack = [
@@ -55,8 +57,9 @@ def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
             "aws-sdk:cloudwatch:describeAlarms",
             arguments={
                 "AlarmNames": list(by_alarm),
-                "AlarmTypes": ["MetricAlarm", "CompositeAlarm"],
+                "AlarmTypes": ["MetricAlarm"],
                 "StateValue": "ALARM",
+                "MaxRecords": 100,
             },
             timeout_s=60,
             retries=CLOUDWATCH_RETRY,
@@ -64,7 +67,7 @@ def triggers_definition(*, loops: Sequence[Loop], table_name: str) -> State:
             assign={
                 "starts": jsonata(
                     f"($machines := {_literal(by_alarm)};"
-                    " [[$states.result.MetricAlarms, $states.result.CompositeAlarms].{"
+                    " [$states.result.MetricAlarms.{"
                     "'machine': $lookup($machines, AlarmName),"
                     " 'input': {'reason': 'drift', 'detail': 'the alarm ' & AlarmName & ' rings: '"
                     " & $substring(StateReason, 0, 500), 'source': null}}])"

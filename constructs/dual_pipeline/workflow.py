@@ -6,8 +6,8 @@ from datetime import timedelta
 from dual_pipeline.asl import Statement
 from dual_pipeline.validation import check, check_duration, check_match
 
-# What the project itself names so: `<environment>-<project>-<kind>`.
-_TAKEN = ("ingest", "model", "outer-loop", "quality", "smoke", "train")
+# What the platform itself names so: `<environment>-<project>-<kind>`, a job, machine, model, alarm or scaling policy.
+TAKEN = ("drift", "ingest", "invocations", "model", "outer-loop", "p99-latency", "quality", "smoke", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,9 @@ class Workflow:
         wanted = "lower-case letters, digits and hyphens, a letter first, at most 16 characters"
         check_match(owner=self, field="name", pattern=r"[a-z](-?[a-z0-9]){0,15}", allowed=wanted)
         check(owner=self, field="name", allowed="at most 16 characters", ok=len(self.name) <= 16)
-        wanted = f"another name than {', '.join(_TAKEN)}, which the outer loop uses"
-        check(owner=self, field="name", allowed=wanted, ok=self.name not in _TAKEN)
+        wanted = f"another name than {', '.join(TAKEN)}, which the platform uses, and end in none of them"
+        ok = not any(f"-{self.name}".endswith(f"-{taken}") for taken in TAKEN)
+        check(owner=self, field="name", allowed=wanted, ok=ok)
         wanted = "the path of a .json file below the repository's root, such as workflows/train.json"
         check_match(owner=self, field="file", pattern=r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*\.json", allowed=wanted)
         check_duration(owner=self, field="timeout", low=timedelta(minutes=1), high=timedelta(days=30))

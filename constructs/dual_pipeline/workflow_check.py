@@ -11,6 +11,7 @@ from typing import Any, Final
 from dual_pipeline import asl_check
 from dual_pipeline.asl_check import Document, Place
 from dual_pipeline.errors import ConfigError
+from dual_pipeline.job_caps import cap_problems, is_count, transform_problems
 from dual_pipeline.workflow import Workflow
 
 # What `${...}` in a document may name; `CodeUri` and `CodeFile` are of the step that the workflow names.
@@ -74,8 +75,12 @@ NAMES: Final[Mapping[str, tuple[str, bool]]] = {
     "sagemaker:createTransformJob": ("TransformJobName", True),
     "sagemaker:updateEndpoint": ("EndpointName", False),
 }
-# Jobs that would run for a day if nobody said how long they may.
-_CAPPED: Final = ("sagemaker:createProcessingJob", "sagemaker:createTrainingJob")
+# What neither the role nor the limit would hold for.
+_REFUSED: Final[Mapping[str, str]] = {
+    "Credentials": "the task would act by another role than the one that is made for the document: delete it",
+    "ItemReader": "it belongs to a distributed Map, which starts executions of its own: use Items or ItemsPath",
+    "ResultWriter": "it belongs to a distributed Map, which starts executions of its own: let a task write",
+}
 
 
 def checked(text: str, *, workflow: Workflow) -> Document:
@@ -139,16 +144,24 @@ def _problems(document: Document, workflow: Workflow) -> Iterator[str]:
                 f"{where} must name no account, for each environment has its own, got {text[:100]!r}: use a placeholder"
                 " such as ${TrainingRoleArn}, ${XgboostImage} or ${AccountId}"
             )
+    limit_s = _limit_s(document, workflow)
     for place in asl_check.places(document):
+        yield from _refusals(place)
         if place.state.get("Type") == "Task" and isinstance(place.state.get("Resource"), str):
-            yield from _task_problems(place, workflow)
+            yield from _task_problems(place, workflow, limit_s)
+
+
+def _limit_s(document: Document, workflow: Workflow) -> int:
+    """How long an execution may take."""
+    most, limit = int(workflow.timeout.total_seconds()), document.get("TimeoutSeconds")
+    return limit if is_count(limit) and limit <= most else most
 
 
 def _limit_problems(document: Document, workflow: Workflow) -> Iterator[str]:
     if "TimeoutSeconds" not in document:
         return
     limit, most = document["TimeoutSeconds"], int(workflow.timeout.total_seconds())
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+    if not is_count(limit):
         yield f"/TimeoutSeconds must be a whole number of seconds above 0, got {limit!r}: correct it or leave it out"
     elif limit > most:
         yield (
@@ -156,7 +169,20 @@ def _limit_problems(document: Document, workflow: Workflow) -> Iterator[str]:
         )
 
 
-def _task_problems(place: Place, workflow: Workflow) -> Iterator[str]:
+def _refusals(place: Place) -> Iterator[str]:
+    for field, reason in _REFUSED.items():
+        if field in place.state:
+            yield f"{place.where} must have no {field}, got one, for {reason}"
+    processor = place.state.get("ItemProcessor")
+    config = processor.get("ProcessorConfig") if isinstance(processor, dict) else None
+    if isinstance(config, dict) and config.get("Mode", "INLINE") != "INLINE":
+        yield (
+            f"{place.where} must have the ProcessorConfig.Mode INLINE, got {config['Mode']!r}, for a distributed Map"
+            " starts executions of its own, which the role may not and the limit does not end: use an inline Map"
+        )
+
+
+def _task_problems(place: Place, workflow: Workflow, limit_s: int) -> Iterator[str]:
     where, resource = place.where, place.state["Resource"]
     match = RESOURCE.fullmatch(resource)
     if match is None:
@@ -178,6 +204,9 @@ def _task_problems(place: Place, workflow: Workflow) -> Iterator[str]:
         known = " or ".join(f".{each}" if each else "none" for each in patterns)
         yield f"{where}/Resource must have a pattern that {called} knows ({known}), got {resource!r}: change its ending"
         return
+    yield from cap_problems(where, called=called, given=arguments(place), limit_s=limit_s)
+    if called == "sagemaker:createTransformJob":
+        yield from transform_problems(where, pattern=pattern, state=place.state, limit_s=limit_s)
     if match["sdk"]:
         yield from _grant_problems(place, match["service"], workflow)
         return
@@ -186,8 +215,6 @@ def _task_problems(place: Place, workflow: Workflow) -> Iterator[str]:
     elif not follows(place, called):
         yield from _grant_problems(place, match["service"], workflow)
     yield from _name_problems(place, called)
-    if called in _CAPPED:
-        yield from _cap_problems(place)
 
 
 def follows(place: Place, called: str) -> bool:
@@ -243,24 +270,12 @@ def _name_problems(place: Place, called: str) -> Iterator[str]:
         return
     field, once = NAMES[called]
     name = literal(place, field)
-    if name is None:
-        return
-    if once:
+    if not {field, f"{field}.$"} & set(arguments(place)):
+        yield f"{place.where} must give {field}, got none: build it on ${{NamePrefix}}"
+    elif name is not None and once:
         yield (
             f"{place.where} must give {field} by an expression, for a name is taken after the first execution, got"
             f" {name!r}: build it on ${{NamePrefix}} and the execution's name"
         )
-    elif not name.startswith("${NamePrefix}"):
-        yield f"{place.where} must begin {field} with ${{NamePrefix}}, got {name!r}: rename it"
-
-
-def _cap_problems(place: Place) -> Iterator[str]:
-    given = arguments(place)
-    if "StoppingCondition.$" in given or str(given.get("StoppingCondition")).startswith("{%"):
-        return
-    stopping = given.get("StoppingCondition")
-    if not isinstance(stopping, dict) or not {"MaxRuntimeInSeconds", "MaxRuntimeInSeconds.$"} & set(stopping):
-        yield (
-            f"{place.where} must give StoppingCondition.MaxRuntimeInSeconds, got none: add it, for a job without a"
-            " limit costs until somebody looks"
-        )
+    elif name is not None and not re.match(r"\$\{NamePrefix\}-.", name):
+        yield f"{place.where} must begin {field} with ${{NamePrefix}}- and go on, got {name!r}: rename it"

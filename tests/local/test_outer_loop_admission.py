@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from outer_loop import ACCOUNT, QUIET_END, REGION, STATES, World, endpoint, source, trigger, world_of
+from outer_loop import (
+    ACCOUNT,
+    QUIET_END,
+    REGION,
+    STATES,
+    World,
+    body,
+    endpoint,
+    source,
+    throw,
+    trigger,
+    world_of,
+)
 
 pytestmark = pytest.mark.local
 
@@ -27,6 +39,11 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "reaped": {},
     "recorded": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
     "cooling": {},
+    "broken-release": {"CreateModel": throw("SageMaker.SageMakerException", "no such image")},
+    "given-back": {
+        "ReadIngest": body({"status": "accepted", "snapshot_uri": "", "trigger": "rejected", "reasons": ["b is empty"]})
+    },
+    "carried": {},
     "again": {},
     "crowd": {},
     "rush": {},
@@ -301,3 +318,37 @@ def test_a_crowd_on_a_free_lock_loses_nothing(world: World) -> None:
     left = world.item(name, "LOCK#training")
     assert "owner" not in left
     assert "pending" not in left or any("ScheduleTrailing" in run["states"] for run in suppressed)
+
+
+def test_a_release_that_broke_may_be_tried_again(world: World) -> None:
+    """What was judged, but not released for another reason than the model, is trained on again without being forced."""
+    name = "broken-release"
+    first = world.run(name, trigger(name, "v1"))
+    assert (first["outcome"], "ForgetJudgement" in first["states"]) == ("failed", True)
+    assert "trained_run" not in world.item(name, "LOCK#training")
+    again = world.run(name, {"reason": "schedule"})
+    assert "StartTraining" in again["states"]
+
+
+def test_a_bad_file_gives_back_what_its_run_took_along(world: World) -> None:
+    """Data that waited for a run waits again when that run's own file was refused, and a trailing run follows at once."""
+    name = "given-back"
+    world.put(name, "LOCK#training", pending={"S": json.dumps({**trigger(name, "v0"), "force": False})})
+    bad = world.run(name, trigger(name, "v1"))
+    assert (bad["outcome"], "StartTrailing" in bad["states"]) == ("blocked", True)
+    (trailing,) = (e["executionArn"] for e in world.executions(name) if e["name"].startswith("trailing-"))
+    followed = world.record(name, world.ended(trailing)["executionArn"])
+    assert "CountRun" in followed["states"], "it is admitted, for something is pending"
+    assert {"owner", "pending"} & set(world.item(name, "LOCK#training")) == set()
+
+
+def test_whoever_takes_a_forced_trigger_along_is_forced(world: World) -> None:
+    """A person who insisted while a run was on is not forgotten, whoever is admitted next."""
+    name = "carried"
+    assert world.run(name, trigger(name, "v1"))["outcome"] == "released"
+    lock = world.item(name, "LOCK#training")
+    kept = {key: {"S": value} for key, value in lock.items() if key.startswith("trained_")}
+    waiting = {"S": json.dumps({"reason": "person", "detail": "", "force": True, "source": None})}
+    world.put(name, "LOCK#training", pending=waiting, pending_force={"S": "yes"}, **kept)
+    assert world.run(name, {"reason": "schedule"})["outcome"] == "released"
+    assert world.run(name, {"reason": "schedule"})["outcome"] == "suppressed"

@@ -203,6 +203,14 @@ def shortened(definition: dict[str, Any]) -> dict[str, Any]:
     return definition
 
 
+_SERVER = """
+import runpy
+from dual_pipeline_local import jsonata_clock
+jsonata_clock.install()
+runpy.run_module("ministack.app", run_name="__main__")
+"""
+
+
 class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
@@ -237,7 +245,7 @@ class World:
         self.url = f"http://127.0.0.1:{port}"
         with (folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ministack.app"], env=environment, stdout=log, stderr=log, cwd=folder
+                [sys.executable, "-c", _SERVER], env=environment, stdout=log, stderr=log, cwd=folder
             )
         self._wait()
         self.states, self.table = self.client("stepfunctions"), self.client("dynamodb")

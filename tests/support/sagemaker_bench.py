@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,25 @@ def output_fn(prediction, accept):
 
 
 class Buckets:
-    """An S3 client over a dictionary of URIs."""
+    """An S3 client over a dictionary of URIs; what a test puts there is as old as the buckets."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self._made = datetime.now(UTC)
+        self._uploaded: dict[str, datetime] = {}
 
     def get_paginator(self, _operation: str) -> "Buckets":
         """Itself: all keys are one page."""
         return self
 
     def paginate(self, *, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
-        """The keys below a prefix, in order."""
+        """The keys below a prefix in order, and when each was written."""
         base = f"s3://{Bucket}/"
         yield {
             "Contents": [
-                {"Key": uri.removeprefix(base)} for uri in sorted(self.objects) if uri.startswith(base + Prefix)
+                {"Key": uri.removeprefix(base), "LastModified": self._uploaded.get(uri, self._made)}
+                for uri in sorted(self.objects)
+                if uri.startswith(base + Prefix)
             ]
         }
 
@@ -60,7 +65,9 @@ class Buckets:
 
     def upload_file(self, path: str, bucket: str, key: str) -> None:
         """Read an object from a file."""
-        self.objects[f"s3://{bucket}/{key}"] = Path(path).read_bytes()
+        uri = f"s3://{bucket}/{key}"
+        self.objects[uri] = Path(path).read_bytes()
+        self._uploaded[uri] = datetime.now(UTC)
 
     def head_object(self, *, Bucket: str, Key: str) -> None:  # noqa: N803
         """Refuse a key that is not there."""

@@ -38,6 +38,7 @@ def admission(setting: Setting) -> Fragment:
 def _lock_states(setting: Setting) -> dict[str, State]:
     cap = setting.project.limits.runs_per_day
     cool_s = seconds(setting.project.limits.cool_down)
+    trailing = f"$trigger.reason = {quote(REASON_TRAILING)}"
     free = "(attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now)"
     # People who insist need not wait for the cool-down; the cap holds for them too.
     cool = " AND (attribute_not_exists(cool_until) OR cool_until <= :now OR #owner = :me)"
@@ -70,7 +71,12 @@ def _lock_states(setting: Setting) -> dict[str, State]:
                 "trained": jsonata(
                     "($t := $states.result.Attributes; {'snapshot': $t.trained_snapshot.S & '',"
                     " 'code': $t.trained_code.S & '', 'run': $t.trained_run.S & ''})"
-                )
+                ),
+                # What it takes along it must give back if it can make nothing of it.
+                "took": jsonata("$states.result.Attributes.pending.S & ''"),
+                "trigger": jsonata(
+                    "$merge([$trigger, {'force': $trigger.force or $exists($states.result.Attributes.pending_force)}])"
+                ),
             },
             next_="CountRun",
         ),
@@ -101,7 +107,7 @@ def _lock_states(setting: Setting) -> dict[str, State]:
             catches=[FAILED],
             assign={
                 **SUPPRESSED,
-                "quiet": False,
+                "telling": True,
                 "resumeAt": jsonata("($day := 86400; $floor($millis() / 1000 / $day) * $day + $day)"),
                 "reason": f"the cap of {cap} runs a day (limits.runs_per_day) is used up; the trigger is kept as"
                 " pending and one run follows after midnight UTC",
@@ -111,8 +117,9 @@ def _lock_states(setting: Setting) -> dict[str, State]:
         "ScheduleTrailing": task(
             "aws-sdk:scheduler:createSchedule",
             arguments={
-                # One per moment: who finds it there knows that it will be done.
-                "Name": jsonata(f"'{setting.prefix}-trailing-' & $string($resumeAt)"),
+                # One per moment: who finds it there knows that it will be done. A trailing run that is put off again
+                # might find the very schedule that started it, which does nothing more.
+                "Name": jsonata(f"'{setting.prefix}-' & $string($resumeAt) & ({trailing} ? '-' & $id : '')"),
                 "GroupName": setting.schedule_group,
                 "Description": "Starts what the outer loop put off",
                 "ScheduleExpression": jsonata(
@@ -132,6 +139,8 @@ def _lock_states(setting: Setting) -> dict[str, State]:
             },
             timeout_s=60,
             retries=[retry(SCHEDULER_ERRORS, attempts=4)],
+            # Whoever makes the schedule tells of it, nobody else of the crowd that is put off with it.
+            assign={"quiet": jsonata("$not($telling)")},
             catches=[
                 catch("Scheduler.ConflictException", next_="FreeLocks"),
                 catch(
@@ -181,18 +190,6 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
                 "FreeLocks",
                 {**SUPPRESSED, "reason": "another run is training; when it frees the lock, what is pending follows"},
             ),
-            (held, "LeavePending"),
-            (
-                "$lock.cool > $millis() / 1000 and $not($trigger.force)",
-                "Postpone",
-                {
-                    "resumeAt": jsonata("$lock.cool"),
-                    "reason": jsonata(
-                        "'the cool-down (limits.cool_down) lasts until ' & $fromMillis($lock.cool * 1000)"
-                        " & '; the trigger is kept as pending and one run follows then'"
-                    ),
-                },
-            ),
             (
                 f"$attempt > {ATTEMPTS}",
                 "Postpone",
@@ -200,6 +197,19 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
                     "resumeAt": jsonata("$ceil($millis() / 60000) * 60 + 60"),
                     "reason": "the training lock changes hands too fast; the trigger is kept as pending and one run"
                     " follows within two minutes",
+                },
+            ),
+            (held, "LeavePending"),
+            (
+                "$lock.cool > $millis() / 1000 and $not($trigger.force)",
+                "Postpone",
+                {
+                    # Scheduler starts within the minute that a schedule names: not before the cool-down is over.
+                    "resumeAt": jsonata("$ceil($lock.cool / 60) * 60"),
+                    "reason": jsonata(
+                        "'the cool-down (limits.cool_down) lasts until ' & $fromMillis($lock.cool * 1000)"
+                        " & '; the trigger is kept as pending and one run follows then'"
+                    ),
                 },
             ),
             default="AdmitRun",

@@ -1,8 +1,10 @@
 """The one tail of every path: locks freed, the trailing run started, the outcome recorded, counted and told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dual_pipeline.asl import (
+    CLOUDWATCH_ERRORS,
     CONDITION_FAILED,
     Fragment,
     State,
@@ -14,18 +16,13 @@ from dual_pipeline.asl import (
     retry,
     task,
 )
-from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC
+from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, REASON_TRAILING
 from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
-CLOUDWATCH_RETRY = [
-    retry(
-        ("CloudWatch.CloudWatchException", "CloudWatch.InternalServiceException", "CloudWatch.SdkClientException"),
-        attempts=4,
-    )
-]
+CLOUDWATCH_RETRY = [retry(CLOUDWATCH_ERRORS, attempts=4)]
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
 _OUTPUT: State = {
     "outcome": jsonata("$outcome"),
@@ -43,11 +40,14 @@ def finish(setting: Setting) -> Fragment:
 
     `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
     """
+    gives_back = f"$outcome = 'blocked' and $culprit and $took != '' and $trigger.reason != {quote(REASON_TRAILING)}"
     to_release = (("$outcome = ''", setting.approval_state), ("$mayHoldRelease", "FreeReleaseLock"))
     states: dict[str, State] = {
         "FreeLocks": choice(
             ("$mayHoldTraining", "FreeTrainingLock"),
             ("$pending != ''", "StartTrailing"),
+            # A verdict that led nowhere is none: the same data may be trained on again.
+            ("$judged and ($stale or $outcome in ['failed', 'expired'])", "ForgetJudgement"),
             *(to_release if setting.project.inner_loop else ()),
             default="Record",
             # What can be said of a failure is worked out on the way, so that it costs no state.
@@ -58,10 +58,18 @@ def finish(setting: Setting) -> Fragment:
             setting.table_name,
             setting.training_lock,
             owner="$me",
-            # What a run has judged need not be judged again: same data, same code.
-            also=" SET trained_snapshot = :snapshot, trained_code = :code, trained_run = :run",
-            also_if="$judged",
-            values={":snapshot": "$ingest.snapshot_uri", ":code": "$code", ":run": "$runId"},
+            more=(
+                # What a run has judged need not be judged again: same data, same code.
+                Update(
+                    when="$judged",
+                    sets="trained_snapshot = :snapshot, trained_code = :code, trained_run = :run",
+                    values={":snapshot": "$ingest.snapshot_uri", ":code": "$code", ":run": "$runId"},
+                ),
+                # Its own file was bad and is out of the way: what it took along waits for a run again. A trailing run
+                # gives nothing back, so that this ends.
+                Update(when=gives_back, sets="pending = if_not_exists(pending, :took)", values={":took": "$took"}),
+                Update(when=f"{gives_back} and $trigger.force", sets="pending_force = :yes", values={":yes": "'yes'"}),
+            ),
             # What looks like another's lock may be one that this run has freed, had the answer not been lost.
             gone={"mayHoldTraining": False},
             gone_next="ReadFreedLock",
@@ -111,6 +119,9 @@ def finish(setting: Setting) -> Fragment:
                 ),
             },
             next_="FreeLocks",
+        ),
+        "ForgetJudgement": forget_judgement(
+            setting.table_name, setting.training_lock, run="$runId", done={"judged": False}, next_="FreeLocks"
         ),
         "Record": task(
             "aws-sdk:dynamodb:putItem",
@@ -216,6 +227,46 @@ def advice_fields() -> State:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """More that a write sets, if the condition `when` holds: the expression, and JSONata for the texts in it."""
+
+    when: str
+    sets: str
+    values: Mapping[str, str]
+
+    @property
+    def given(self) -> str:
+        """The texts as JSONata, by their names."""
+        texts = ", ".join(f"{quote(name)}: {{'S': {value}}}" for name, value in self.values.items())
+        return f"{self.when} ? {{{texts}}} : {{}}"
+
+
+def forget_judgement(table_name: str, lock: State, *, run: str, done: State, next_: str) -> State:
+    """Let what a run has judged be judged again, if nobody has judged anything since."""
+    return task(
+        "aws-sdk:dynamodb:updateItem",
+        arguments={
+            "TableName": table_name,
+            "Key": lock,
+            "UpdateExpression": "REMOVE trained_snapshot, trained_code, trained_run",
+            "ConditionExpression": "trained_run = :run",
+            "ExpressionAttributeValues": {":run": {"S": jsonata(run)}},
+        },
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[
+            catch(CONDITION_FAILED, next_=next_, assign=done),
+            catch(
+                next_=next_,
+                assign={**done, "trouble": "the same data counts as trained: start the next run with --force"},
+            ),
+        ],
+        assign=done,
+        next_=next_,
+    )
+
+
 def free_lock(
     table_name: str,
     key: State,
@@ -226,20 +277,20 @@ def free_lock(
     troubled: State,
     next_: str,
     gone_next: str | None = None,
-    also: str = "",
-    also_if: str = "false",
-    values: Mapping[str, str] | None = None,
+    more: Sequence[Update] = (),
 ) -> State:
-    """Give up a lock if `owner` has it; the answer holds what was on it. Where it is gone, `gone_next` follows.
+    """Give up a lock if `owner` has it, with `more`; the answer holds what is on it then.
 
-    With `also` more of the update expression, on condition `also_if`, with the texts in `values`.
+    Where it is gone, `gone_next` follows.
     """
     update: object = "REMOVE #owner, lease_until"
     given: object = {":me": {"S": jsonata(owner)}}
-    if also:
-        more = ", ".join(f"{quote(name)}: {{'S': {value}}}" for name, value in (values or {}).items())
-        update = jsonata(f"{quote(str(update))} & ({also_if} ? {quote(also)} : '')")
-        given = jsonata(f"$merge([{{':me': {{'S': {owner}}}}}, {also_if} ? {{{more}}} : {{}}])")
+    if more:
+        sets = ", ".join(f"({each.when} ? {quote(each.sets)} : [])" for each in more)
+        update = jsonata(
+            f"($sets := [{sets}]; {quote(str(update))} & ($count($sets) > 0 ? ' SET ' & $join($sets, ', ') : ''))"
+        )
+        given = jsonata(f"$merge([{{':me': {{'S': {owner}}}}}, {', '.join(each.given for each in more)}])")
     return task(
         "aws-sdk:dynamodb:updateItem",
         arguments={
@@ -249,7 +300,7 @@ def free_lock(
             "ConditionExpression": "#owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": given,
-            "ReturnValues": "ALL_OLD",
+            "ReturnValues": "ALL_NEW",
         },
         timeout_s=60,
         retries=LEDGER,

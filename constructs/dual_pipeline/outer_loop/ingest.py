@@ -2,7 +2,7 @@
 
 from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, task
 from dual_pipeline.outer_loop.quality import S3_RETRY, glue_job, quality, read_document, reasons
-from dual_pipeline.outer_loop.setting import CAUSE, Setting, decoded, seconds
+from dual_pipeline.outer_loop.setting import CAUSE_TEXT, Setting, decoded, seconds
 
 _GLUE_PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html"
 
@@ -16,6 +16,11 @@ def ingest(setting: Setting) -> Fragment:
     data = f"s3://{setting.data_bucket}/{project.name}"
     run = f"'{project.name}/runs/' & $runId"
     culprit = "$ingest.trigger = 'rejected'"
+    place = f"{data}/snapshots/"
+    ours = (
+        "($u := $ingest.snapshot_uri;"
+        f" $type($u) = 'string' ? $substring($u, 0, $length({quote(place)})) = {quote(place)} : false)"
+    )
     states: dict[str, State] = {
         "IngestData": glue_job(
             setting,
@@ -66,7 +71,7 @@ def ingest(setting: Setting) -> Fragment:
                 },
             ),
             (
-                "$ingest.status = 'accepted' and $type($ingest.snapshot_uri) = 'string'",
+                f"$ingest.status = 'accepted' and {ours}",
                 "EvaluateDataQuality",
                 {
                     "snapshotUri": jsonata("$ingest.snapshot_uri"),
@@ -157,4 +162,4 @@ def ingest(setting: Setting) -> Fragment:
 
 
 def _not_quarantined(what: str) -> State:
-    return catch(next_="FreeLocks", assign={"trouble": jsonata(f"{quote(what + ': ')} & {CAUSE[3:-3]}")})
+    return catch(next_="FreeLocks", assign={"trouble": jsonata(f"{quote(what + ': ')} & {CAUSE_TEXT}")})

@@ -1,15 +1,21 @@
 """The quality verdict: asked of the Glue job, believed only where it is whole and of this run, counted, acted upon."""
 
-from dual_pipeline.asl import GLUE_ERRORS, S3_ERRORS, State, catch, choice, jsonata, quote, retry, task
+from dual_pipeline.asl import (
+    CLOUDWATCH_ERRORS,
+    GLUE_ERRORS,
+    S3_ERRORS,
+    State,
+    catch,
+    choice,
+    jsonata,
+    quote,
+    retry,
+    task,
+)
 from dual_pipeline.loop_contract import METRIC_NAMESPACE, QUALITY_METRICS, VERDICT_METRIC
 from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded, seconds
 
 S3_RETRY = [retry(S3_ERRORS, attempts=3)]
-CLOUDWATCH_ERRORS = (
-    "CloudWatch.CloudWatchException",
-    "CloudWatch.InternalServiceException",
-    "CloudWatch.SdkClientException",
-)
 
 # The rules judge all files of a snapshot together, so that only a lone one is known to be to blame.
 _ALONE = "($ingest.files.accepted = 1 and $ingest.trigger = 'accepted')"

@@ -22,16 +22,17 @@ def _problem(setting: Setting) -> str:
   $s := $i.source;
   $type($i) != 'object' ? 'the input must be an object with a reason, got ' & $type($i)
   : $not($type($i.reason) = 'string' and $i.reason in {quote_list(REASONS)})
-    ? 'reason must be one of {reasons}, got ' & ($exists($i.reason) ? $string($i.reason) : 'nothing')
+    ? 'reason must be one of {reasons}, got '
+      & ($exists($i.reason) ? $substring($string($i.reason), 0, 200) : 'nothing')
   : $exists($i.detail) and $type($i.detail) != 'string' ? 'detail must be text, got ' & $type($i.detail)
   : $exists($i.force) and $type($i.force) != 'boolean' ? 'force must be true or false, got ' & $type($i.force)
   : $i.force = true and $not($i.reason in {quote_list((REASON_PERSON, REASON_TRAILING))})
-    ? 'force is for people (reason {REASON_PERSON}), got it with reason ' & $i.reason
+    ? 'force is for people (reason {REASON_PERSON}), got it with reason ' & $substring($i.reason, 0, 200)
   : $exists($s) and $type($s) != 'null'
     and $not($type($s) = 'object' and $type($s.bucket) = 'string' and $type($s.key) = 'string')
     ? 'source must be null or an object with bucket and key'
   : $type($s) = 'object' and ($s.bucket & '/' & $substring($s.key, 0, {len(setting.raw_prefix)})) != {quote(place)}
-    ? 'source must lie below s3://{place}, got s3://' & $s.bucket & '/' & $s.key
+    ? 'source must lie below s3://{place}, got s3://' & $substring($s.bucket & '/' & $s.key, 0, 1100)
   : ''
 )"""
 
@@ -67,6 +68,10 @@ _KNOWN: State = {
     "code": "",
     "trained": {"snapshot": "", "code": "", "run": ""},
     "judged": False,
+    "stale": False,
+    "took": "",
+    "telling": False,
+    "culprit": False,
     "outcome": "",
     "quiet": False,
     "reason": "",

@@ -8,18 +8,18 @@ from datetime import timedelta
 from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, retry
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
-from dual_pipeline.model_project import ModelProject
+from dual_pipeline.model_project import STARTING, ModelProject
 
-# A job's own limit begins with its training; finding an instance and pulling the image come before.
-STARTING_S = 1800
+STARTING_S = int(STARTING.total_seconds())
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
-_CAUSE = r"""(
+# JSONata trips over a backslash before a bracket, so it is \x5c there.
+CAUSE_TEXT = r"""(
   $cause := $states.errorOutput.Cause;
-  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"])*)"/)[0].groups[0];
+  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"\x5c])*)"/)[0].groups[0];
   $states.context.State.Name & ' failed with ' & $states.errorOutput.Error
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
-CAUSE = jsonata(_CAUSE)
+CAUSE = jsonata(CAUSE_TEXT)
 # The epoch second, as DynamoDB takes numbers.
 NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]

@@ -19,9 +19,10 @@ KIND = "train"
 
 
 def own_code(setting: Setting) -> str:
-    """What a model comes from beside its data: code, hyperparameters and rules, known when the machine is deployed."""
+    """What a model comes from beside its data, known when the machine is deployed: code, image, settings and rules."""
     defaults = {name: each.default for name, each in setting.project.declared_hyperparameters.items()}
-    digest = hashlib.sha256(json.dumps([defaults, setting.project.training.device], sort_keys=True).encode())
+    made_of = [defaults, setting.project.training.device, code_of(setting).image]
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     return f"{code_of(setting).file}/{digest.hexdigest()}/{setting.rules_hash}"
 
 

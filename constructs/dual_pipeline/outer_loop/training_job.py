@@ -8,7 +8,7 @@ from dual_pipeline.hyperparameters import Value
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import OFFLINE
 from dual_pipeline.model_project import Training
-from dual_pipeline.outer_loop.setting import CAUSE, Setting, TrainingCode, seconds
+from dual_pipeline.outer_loop.setting import CAUSE_TEXT, Setting, TrainingCode, seconds
 
 JOB_RETRY = [retry(SAGEMAKER_JOB_ERRORS, attempts=3, interval_s=10, most_s=120)]
 _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"
@@ -85,7 +85,7 @@ def job_failed(limit: str, max_s: int) -> State:
     assigned: Mapping[str, object] = {
         "outcome": "failed",
         "failedState": jsonata("$states.context.State.Name"),
-        "reason": jsonata(f"{stopped} ? {told} : {CAUSE[3:-3]}"),
+        "reason": jsonata(f"{stopped} ? {told} : {CAUSE_TEXT}"),
     }
     return catch(next_="FreeLocks", assign=assigned)
 

@@ -16,6 +16,7 @@ from dual_pipeline.outer_loop.finish import tell_statements
 from dual_pipeline.outer_loop.setting import Setting
 from dual_pipeline_local.approver import Approver
 from dual_pipeline_local.safety import LocalAws
+from outer_loop import setting
 from pipeline_code.census.project import CENSUS
 from waiting import until
 
@@ -28,20 +29,12 @@ SECOND = "arn:aws:iam::123456789012:user/second-approver"
 def settings(account: str, region: str) -> Setting:
     """Two approvers, and slices of three seconds, so that no resumer is needed."""
     project = replace(CENSUS, approval=Approval(mode="two", deadline=timedelta(minutes=5)))
-    return Setting(
+    return replace(
+        setting(CENSUS.name),
         environment=Environment(name="dev", region=region, projects=(project,)),
         project=project,
-        partition="aws",
         account=account,
-        data_bucket="data",
-        artifact_bucket="artifacts",
-        table_name="ledger",
-        key_arn="",
         topic_arn=f"arn:aws:sns:{region}:{account}:people",
-        model_role_arn="",
-        rollback_alarms=(),
-        starter_role_arn="",
-        dead_letters_arn="",
         slice_s=1,
     )
 
@@ -49,7 +42,7 @@ def settings(account: str, region: str) -> Setting:
 @pytest.fixture(scope="module")
 def machine(emulator: Any) -> str:
     """The approval's states between a Pass that sets their variables and the ends of the phase."""
-    setting = settings(emulator.settings.account, emulator.settings.region)
+    places = settings(emulator.settings.account, emulator.settings.region)
     keys = [("pk", "HASH"), ("sk", "RANGE")]
     emulator.client("dynamodb").create_table(
         TableName="ledger",
@@ -58,11 +51,11 @@ def machine(emulator: Any) -> str:
         BillingMode="PAY_PER_REQUEST",
     )
     emulator.client("sns").create_topic(Name="people")
-    fragment = approval(setting)
-    ledger = {"Effect": "Allow", "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem"], "Resource": setting.table_arn}
+    fragment = approval(places)
+    ledger = {"Effect": "Allow", "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem"], "Resource": places.table_arn}
     statements = [
         {"Effect": "Allow", "Action": list(each.actions), "Resource": list(each.resources)}
-        for each in (*fragment.statements, wait_statement(setting.table_arn), *tell_statements(setting.topic_arn))
+        for each in (*fragment.statements, wait_statement(places.table_arn), *tell_statements(places.topic_arn))
     ]
     role = emulator.role("machine", "states.amazonaws.com", ledger, *statements)
     variables = {

@@ -8,6 +8,7 @@ import pytest
 
 from dual_pipeline.environment import REGIONS, Environment, VpcConfig
 from dual_pipeline.errors import ConfigError
+from dual_pipeline.workflow import Workflow
 from environments import DEV, ENVIRONMENTS
 
 VPC = VpcConfig(
@@ -78,6 +79,33 @@ def test_names_apart_by_hyphens_only_are_refused(one: str, other: str) -> None:
         "Environment.projects must differ in name by more than hyphens, which the names of their stacks leave out,"
         f" got '{one}' and '{other}': rename one"
     ) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "made"),
+    [
+        ("z-train", "z-train"),
+        ("z-train-b", "z-train"),
+        ("z-outer", "z-outer-loop"),
+        ("z-x", "z-x-save"),
+        ("z-x-save-b", "z-x-save"),
+    ],
+)
+def test_names_that_meet_what_another_project_makes_are_refused(other: str, made: str) -> None:
+    """A job or machine of one project never is named, or may be touched, as one of another."""
+    workflows = (Workflow(name="x-save", file="x.json"),)
+    first = replace(DEV.projects[0], name="z", workflows=workflows)
+    for projects in (
+        (first, replace(first, name=other, workflows=())),
+        (replace(first, name=other, workflows=()), first),
+    ):
+        with pytest.raises(ConfigError) as error:
+            replace(DEV, projects=projects)
+        assert (
+            f"Environment.projects must not have a name that meets what another project makes, got '{other}', while 'z'"
+            f" makes {made}: rename one of them"
+        ) == str(error.value)
+    assert replace(DEV, projects=(first, replace(first, name="z-two"), replace(first, name="z-trains")))
 
 
 def test_deleting_data_takes_two_switches() -> None:

@@ -242,6 +242,21 @@ def test_mlflow_is_refused_by_name() -> None:
             "ModelProject.experiments is a part of the inner loop, got True with inner_loop=False: leave it out, or"
             " keep the inner loop",
         ),
+        (
+            {"inner_loop": False, "tuning": None, "limits": Limits(training=timedelta(hours=2))},
+            "Limits.training must be at least 2:30:00 with inner_loop=False, Limits.job and half an hour for the start of"
+            " the instance, got 2:00:00: raise it, or lower Limits.job",
+        ),
+        (
+            {
+                "inner_loop": False,
+                "tuning": None,
+                "training": Training(spot=True),
+                "limits": Limits(training=timedelta(hours=4, minutes=29)),
+            },
+            "Limits.training must be at least 4:30:00 with inner_loop=False, Training.max_wait and half an hour for the"
+            " start of the instance, got 4:29:00: raise it, or lower Training.max_wait",
+        ),
         ({"workflows": ["a"]}, "ModelProject.workflows must be a tuple of Workflow, got ['a']"),
     ],
 )
@@ -257,3 +272,10 @@ def test_what_shapes_the_inner_loop_needs_one() -> None:
     with pytest.raises(ConfigError, match=r"^ModelProject\.tuning is a part of the inner loop, got Tuning\("):
         replace(CENSUS, inner_loop=False)
     assert not replace(CENSUS, inner_loop=False, tuning=None).inner_loop
+
+
+def test_one_training_job_may_fill_the_time_but_for_its_start() -> None:
+    """Half an hour more than the job's own limit is enough without an inner loop, and with one it is not asked for."""
+    limits = Limits(job=timedelta(hours=2), training=timedelta(hours=2, minutes=30))
+    assert not replace(CENSUS, inner_loop=False, tuning=None, limits=limits).inner_loop
+    assert replace(CENSUS, limits=replace(limits, training=limits.job)).inner_loop

@@ -17,6 +17,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from dual_pipeline.asl import Statement
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
 from dual_pipeline.outer_loop.setting import STARTING_S, Setting, seconds
+from dual_pipeline.outer_loop.train_alone import own_code
 from dual_pipeline.reaper import reaper_definition
 from dual_pipeline.resumer import resumer_definition
 from dual_pipeline_local import definitions, integrations
@@ -196,7 +197,7 @@ def test_every_way_ends_in_the_tail(each: Definition) -> None:
 
 
 def test_choices_only_read_variables_that_are_set(each: Definition) -> None:
-    """A choice cannot catch an error, so each variable it reads is set before on every way to it."""
+    """A choice cannot catch an error, so each variable it reads or assigns from is set before on every way to it."""
     states = each["States"]
     before: dict[str, set[str]] = {each["StartAt"]: set()}
     ahead = [each["StartAt"]]
@@ -208,10 +209,20 @@ def test_choices_only_read_variables_that_are_set(each: Definition) -> None:
                 before[target] = before[target] & known if target in before else known
                 ahead.append(target)
     for name, state in states.items():
-        for field in [c["Condition"] for c in state["Choices"]] if state["Type"] == "Choice" else []:
-            used = set(re.findall(r"\$([a-z]\w*)(?!\w*\()", field)) - {"states", "type", "millis", "not"}
+        fields = [text for branch in [state, *state["Choices"]] for text in texts(branch)] if "Choices" in state else []
+        for field in fields:
+            used = set(re.findall(r"\$([a-z]\w*)(?!\w*\()", field)) - {"states"}
             used -= set(re.findall(r"\$([a-z]\w*) *:=", field))
+            parameters = re.findall(r"function\(([^)]*)\)", field)
+            used -= {name for group in parameters for name in re.findall(r"\$(\w+)", group)}
             assert used <= before[name], (name, used - before[name])
+
+
+def texts(branch: Mapping[str, Any]) -> Iterator[str]:
+    """What a choice evaluates for a branch: its condition, and what it assigns."""
+    for value in (branch.get("Condition"), *branch.get("Assign", {}).values()):
+        if isinstance(value, str) and value.startswith("{%"):
+            yield value
 
 
 def edges(state: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
@@ -371,6 +382,23 @@ def test_training_code_is_needed(setting: Setting) -> None:
     message = "dev-census-outer-loop trains itself and needs training_code, got None: give it"
     with pytest.raises(ValueError, match=message):
         outer_loop_definition(replace(setting, training_code=None))
+
+
+def test_what_a_model_comes_from_is_named(alone_setting: Setting) -> None:
+    """Other code, image, defaults or rules make the same data worth a training; another run of the same do not."""
+    code, project = alone_setting.training_code, alone_setting.project
+    assert code is not None
+    settings = [
+        alone_setting,
+        replace(alone_setting, training_code=replace(code, file="4567.tar.gz")),
+        replace(alone_setting, training_code=replace(code, image="other:2")),
+        replace(alone_setting, project=replace(project, hyperparameters={"eta": 0.5}, smoke_training=None)),
+        replace(
+            alone_setting, project=replace(project, ruleset=replace(project.ruleset, rules=project.ruleset.rules[1:]))
+        ),
+    ]
+    assert len(settings) == len({own_code(setting) for setting in settings})
+    assert own_code(alone_setting) == own_code(replace(alone_setting, slice_s=60))
 
 
 PICKS = {

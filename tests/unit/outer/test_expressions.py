@@ -8,12 +8,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dual_pipeline.asl import jsonata
 from dual_pipeline.model_project import Approval
 from dual_pipeline.outer_loop.definition import outer_loop_definition
-from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded
+from dual_pipeline.outer_loop.setting import CAUSE_TEXT, FAILED, Setting, decoded
 from pipeline_code.census.project import CENSUS
 from verdicts import verdict_document
 
@@ -125,16 +128,20 @@ def test_midnight_and_the_time_of_a_schedule(definition: Definition, evaluate: A
     midnight = evaluate(states["PutOff"]["Assign"]["resumeAt"])
     now = time.time()
     assert (midnight % 86_400, now < midnight <= now + 86_400) == (0, True)
-    variables = {"resumeAt": 1_900_000_000, "runId": "r", "trigger": {"force": False, "source": None}}
+    trigger = {"reason": "data", "force": False, "source": None}
+    variables = {"resumeAt": 1_900_000_000, "runId": "r", "id": "0123456789ab", "trigger": trigger}
     context = {"StateMachine": {"Id": "arn:machine"}}
     found = evaluate(states["ScheduleTrailing"]["Arguments"], variables=variables, context=context)
-    assert (found["Name"], found["ScheduleExpression"]) == ("dev-census-trailing-1900000000", "at(2030-03-17T17:46:40)")
+    assert (found["Name"], found["ScheduleExpression"]) == ("dev-census-1900000000", "at(2030-03-17T17:46:40)")
     assert json.loads(found["Target"]["Input"]) == {
         "reason": "trailing",
         "detail": "put off by run r",
         "force": False,
         "source": None,
     }
+    again = {**variables, "trigger": {**trigger, "reason": "trailing"}}
+    name = evaluate(states["ScheduleTrailing"]["Arguments"]["Name"], variables=again)
+    assert name == "dev-census-1900000000-0123456789ab", "it may be the schedule of that moment that started it"
     late = evaluate(states["ScheduleTrailing"]["Arguments"]["ScheduleExpression"], variables={"resumeAt": 1})
     assert late > f"at({time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())})"
 
@@ -313,21 +320,35 @@ def test_golden_answers(
 @pytest.mark.parametrize(
     ("ingest", "next_", "told"),
     [
-        ({"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "none"}, "EvaluateDataQuality", ""),
         (
-            {"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "accepted", "reasons": ["z is empty"]},
+            {"status": "accepted", "snapshot_uri": "s3://data-bucket/census/snapshots/x/", "trigger": "none"},
+            "EvaluateDataQuality",
+            "",
+        ),
+        (
+            {
+                "status": "accepted",
+                "snapshot_uri": "s3://data-bucket/census/snapshots/x/",
+                "trigger": "accepted",
+                "reasons": ["z is empty"],
+            },
             "EvaluateDataQuality",
             "raw files were left out: z is empty",
         ),
         (
-            {"status": "accepted", "snapshot_uri": "s3://x/", "trigger": "absent", "reasons": ["a.csv was deleted"]},
+            {
+                "status": "accepted",
+                "snapshot_uri": "s3://data-bucket/census/snapshots/x/",
+                "trigger": "absent",
+                "reasons": ["a.csv was deleted"],
+            },
             "EvaluateDataQuality",
             "raw files were left out: a.csv was deleted",
         ),
         (
             {
                 "status": "accepted",
-                "snapshot_uri": "s3://x/",
+                "snapshot_uri": "s3://data-bucket/census/snapshots/x/",
                 "trigger": "rejected",
                 "reasons": ["a.csv is empty", "z is empty"],
             },
@@ -533,7 +554,10 @@ def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -
         if "outcome" in branch.get("Assign", {})
     ]
     quiet = sorted({name for name, assigned in branches if assigned.get("quiet") is True})
-    assert ["CheckInput", "ChooseRefusal", "ClaimEvent", "LeavePending", "Postpone"] == quiet
+    assert ["CheckInput", "ChooseRefusal", "ClaimEvent", "LeavePending", "Postpone", "PutOff"] == quiet
+    # Of those that the cap puts off, whoever makes the schedule tells.
+    assert states["ScheduleTrailing"]["Assign"] == {"quiet": "{% $not($telling) %}"}
+    assert states["PutOff"]["Assign"]["telling"] is True
     assert {"suppressed"} == {assigned["outcome"] for _, assigned in branches if assigned.get("quiet") is True}
     assert states["CheckInput"]["Assign"]["quiet"] is False
     quietly, failed = states["IsAnybodyTold"]["Choices"]
@@ -550,3 +574,22 @@ def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> No
     tokens = {evaluate(field, variables={"me": "arn"}) for _ in range(2)}
     assert len(tokens) == 1
     assert re.fullmatch(r"[0-9a-f]{36}", tokens.pop())
+
+
+@pytest.mark.parametrize(
+    "cause", ["", "plain words", '{"FailureReason": "a \\"quoted\\" word"}', '{"FailureReason": "cut']
+)
+def test_causes(evaluate: Any, cause: str) -> None:
+    """A job's own words are taken out of its description, whatever else is kept as it is."""
+    told = evaluate(jsonata(CAUSE_TEXT), error={"Error": "E", "Cause": cause}, context={"State": {"Name": "S"}})
+    own = {'{"FailureReason": "a \\"quoted\\" word"}': 'a \\"quoted\\" word'}.get(cause, cause)
+    assert told == f"S failed with E: {own}"
+
+
+@given(st.text(alphabet='\\\\"a', min_size=20, max_size=400))
+@hypothesis.settings(deadline=1000, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_no_cause_takes_long(evaluate: Any, words: str) -> None:
+    """A description that AWS cut in the middle of its words is read in no time: a Catch cannot catch its own failure."""
+    cause = '{"FailureReason": "' + words
+    told = evaluate(jsonata(CAUSE_TEXT), error={"Error": "E", "Cause": cause}, context={"State": {"Name": "S"}})
+    assert told.startswith("S failed with E")

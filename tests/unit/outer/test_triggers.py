@@ -41,10 +41,12 @@ def test_every_state_as_json(states: Any, snapshot: SnapshotAssertion) -> None:
 
 
 def test_ringing_alarms_start_their_projects(states: Any, evaluate: Evaluate) -> None:
-    """Each ringing alarm, of metrics or composed, starts its own project's loop with its reason in words."""
+    """Each ringing alarm starts its own project's loop with its reason in words."""
     result = {
-        "MetricAlarms": [{"AlarmName": "dev-census-two-drift", "StateReason": "age moved"}],
-        "CompositeAlarms": [{"AlarmName": "dev-census-drift", "StateReason": "several"}],
+        "MetricAlarms": [
+            {"AlarmName": "dev-census-two-drift", "StateReason": "age moved"},
+            {"AlarmName": "dev-census-drift", "StateReason": "several moved"},
+        ]
     }
     starts = evaluate(states["FindRingingAlarms"]["Assign"]["starts"], result=result)
     assert [start["machine"].rpartition(":")[2] for start in starts] == [
@@ -55,7 +57,7 @@ def test_ringing_alarms_start_their_projects(states: Any, evaluate: Evaluate) ->
     assert starts[0]["input"] == {"reason": "drift", "detail": detail, "source": None}
 
 
-@pytest.mark.parametrize("result", [{}, {"MetricAlarms": [], "CompositeAlarms": []}])
+@pytest.mark.parametrize("result", [{}, {"MetricAlarms": []}])
 def test_silence_starts_nothing(states: Any, evaluate: Evaluate, result: Any) -> None:
     """No ringing alarm, no run."""
     assert evaluate(states["FindRingingAlarms"]["Assign"]["starts"], result=result) == []

@@ -30,6 +30,23 @@ def task(resource: str, parameters: object, **more: object) -> dict[str, Any]:
     return {"StartAt": "A", "States": {"A": state}, **more}
 
 
+def tuner(**more: object) -> dict[str, Any]:
+    """A tuning job within every limit."""
+    limits = {"MaxNumberOfTrainingJobs": 4, "MaxRuntimeInSeconds": 600}
+    config = {"ResourceLimits": limits}
+    return {
+        "HyperParameterTuningJobName.$": "$.name",
+        "HyperParameterTuningJobConfig": config,
+        "TrainingJobDefinition": {"StoppingCondition": {"MaxRuntimeInSeconds": 60}},
+    } | more
+
+
+def mapped(**more: object) -> dict[str, Any]:
+    """A document of one Map over a state that ends."""
+    processor = {"StartAt": "B", "States": {"B": {"Type": "Succeed"}}}
+    return {"StartAt": "A", "States": {"A": {"Type": "Map", "End": True, "ItemProcessor": processor} | more}}
+
+
 def problems(document: object, workflow: Workflow = EXAMPLE) -> list[str]:
     """Each thing that a document is refused for."""
     try:
@@ -46,7 +63,8 @@ def problems(document: object, workflow: Workflow = EXAMPLE) -> list[str]:
     [
         ({"name": "Train"}, "Workflow.name must be lower-case letters, digits and hyphens, a letter first, at most 16 characters, got 'Train'"),
         ({"name": "a-b-c-d-e-f-g-h-i-j"}, "Workflow.name must be at most 16 characters, got 'a-b-c-d-e-f-g-h-i-j'"),
-        ({"name": "smoke"}, "Workflow.name must be another name than ingest, model, outer-loop, quality, smoke, train, which the outer loop uses, got 'smoke'"),
+        ({"name": "smoke"}, "Workflow.name must be another name than drift, ingest, invocations, model, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'smoke'"),
+        ({"name": "x-outer-loop"}, "Workflow.name must be another name than drift, ingest, invocations, model, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'x-outer-loop'"),
         ({"file": "../x.json"}, "Workflow.file must be the path of a .json file below the repository's root, such as workflows/train.json, got '../x.json'"),
         ({"file": "/x.json"}, "Workflow.file must be the path of a .json file below the repository's root, such as workflows/train.json, got '/x.json'"),
         ({"timeout": timedelta(days=60)}, "Workflow.timeout must be a timedelta of whole seconds from 0:01:00 to 30 days, 0:00:00, got datetime.timedelta(days=60)"),
@@ -62,8 +80,15 @@ def test_bad_field_is_named_with_value_and_what_is_allowed(fields: dict[str, Any
     assert message == str(error.value)
 
 
-JOB = {"TrainingJobName.$": "$.name", "StoppingCondition": {"MaxRuntimeInSeconds": 60}}
+CAP = {"StoppingCondition": {"MaxRuntimeInSeconds": 60}}
+JOB = {"TrainingJobName.$": "$.name", **CAP}
 TRAIN = "sagemaker:createTrainingJob.sync"
+TUNE = "sagemaker:createHyperParameterTuningJob.sync"
+TRANSFORM = "sagemaker:createTransformJob"
+NAMED = {"TransformJobName.$": "$.name"}
+COSTS = "write one there, for a job without a limit costs until somebody looks"
+LIMIT = "lower it, or raise Workflow.timeout and the document's TimeoutSeconds"
+DISTRIBUTED = {"StartAt": "B", "States": {"B": {"Type": "Succeed"}}, "ProcessorConfig": {"Mode": "DISTRIBUTED"}}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +99,29 @@ TRAIN = "sagemaker:createTrainingJob.sync"
         (task(TRAIN, JOB | {"RoleArn": "${Role}"}), f"/States/A/Parameters/RoleArn must use known placeholders, got ${{Role}}: there are {', '.join(PLACEHOLDERS)}"),
         (task(TRAIN, JOB | {"RoleArn": "arn:aws:iam::111122223333:role/x"}), "/States/A/Parameters/RoleArn must name no account, for each environment has its own, got 'arn:aws:iam::111122223333:role/x': use a placeholder such as ${TrainingRoleArn}, ${XgboostImage} or ${AccountId}"),
         (task(TRAIN, JOB | {"X": "141502667606.dkr.ecr.eu-west-1.amazonaws.com/x:1"}), "/States/A/Parameters/X must name no account, for each environment has its own, got '141502667606.dkr.ecr.eu-west-1.amazonaws.com/x:1': use a placeholder such as ${TrainingRoleArn}, ${XgboostImage} or ${AccountId}"),
-        (task(TRAIN, {"TrainingJobName.$": "$.name"}), "/States/A must give StoppingCondition.MaxRuntimeInSeconds, got none: add it, for a job without a limit costs until somebody looks"),
+        (task(TRAIN, {"TrainingJobName.$": "$.name"}), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got none: {COSTS}"),
+        (task(TRAIN, JOB | {"StoppingCondition": {"MaxRuntimeInSeconds.$": "$.s"}}), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got an expression: {COSTS}"),
+        (task("sagemaker:createProcessingJob", {"ProcessingJobName.$": "$.name", "StoppingCondition.$": "$.s"}), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got an expression: {COSTS}"),
+        (task(TRAIN, JOB | {"StoppingCondition": {"MaxRuntimeInSeconds": 0}}), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got 0: {COSTS}"),
+        (task(TRAIN, JOB | {"StoppingCondition": {"MaxRuntimeInSeconds": 86_401}}), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds within the workflow's own limit (86400 s), got 86401: {LIMIT}"),
+        (task(TRAIN, JOB, TimeoutSeconds=59), f"/States/A must give StoppingCondition.MaxRuntimeInSeconds within the workflow's own limit (59 s), got 60: {LIMIT}"),
+        (task(TRAIN, JOB | {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90_000}}), f"/States/A must give StoppingCondition.MaxWaitTimeInSeconds within the workflow's own limit (86400 s), got 90000: {LIMIT}"),
+        (task(TRAIN, JOB | {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds.$": "$.s"}}), f"/States/A must give StoppingCondition.MaxWaitTimeInSeconds as a whole number above 0, got an expression: {COSTS}"),
+        (task(TRAIN, CAP), "/States/A must give TrainingJobName, got none: build it on ${NamePrefix}"),
+        (task(TUNE, tuner(TrainingJobDefinition={})), f"/States/A must give TrainingJobDefinition.StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got none: {COSTS}"),
+        (task(TUNE, tuner(TrainingJobDefinitions=[CAP, {}])), f"/States/A must give TrainingJobDefinitions.1.StoppingCondition.MaxRuntimeInSeconds as a whole number above 0, got none: {COSTS}"),
+        (task(TUNE, tuner(HyperParameterTuningJobConfig={"ResourceLimits": {"MaxRuntimeInSeconds": 600}})), f"/States/A must give HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs as a whole number above 0, got none: {COSTS}"),
+        (task(TUNE, tuner(HyperParameterTuningJobConfig={"ResourceLimits": {"MaxNumberOfTrainingJobs": 4}})), f"/States/A must give HyperParameterTuningJobConfig.ResourceLimits.MaxRuntimeInSeconds as a whole number above 0, got none: {COSTS}"),
+        (task(TRANSFORM, NAMED), "/States/A must call sagemaker:createTransformJob.sync, got no .sync: follow the job, for SageMaker has no limit of run time for transform jobs"),
+        (task(f"{TRANSFORM}.sync", NAMED), "/States/A must have TimeoutSeconds as a whole number above 0, got none: add it, for SageMaker has no limit of run time for transform jobs"),
+        (mapped(ItemProcessor=DISTRIBUTED), "/States/A must have the ProcessorConfig.Mode INLINE, got 'DISTRIBUTED', for a distributed Map starts executions of its own, which the role may not and the limit does not end: use an inline Map"),
+        (mapped(ItemReader={}), "/States/A must have no ItemReader, got one, for it belongs to a distributed Map, which starts executions of its own: use Items or ItemsPath"),
+        (mapped(ResultWriter={}), "/States/A must have no ResultWriter, got one, for it belongs to a distributed Map, which starts executions of its own: let a task write"),
+        ({"StartAt": "A", "States": {"A": task(TRAIN, JOB)["States"]["A"] | {"Credentials": {}}}}, "/States/A must have no Credentials, got one, for the task would act by another role than the one that is made for the document: delete it"),
         (task(TRAIN, JOB | {"TrainingJobName": "mine"}), "/States/A must give TrainingJobName by an expression, for a name is taken after the first execution, got 'mine': build it on ${NamePrefix} and the execution's name"),
-        (task("sagemaker:createEndpoint", {"EndpointName": "mine"}), "/States/A must begin EndpointName with ${NamePrefix}, got 'mine': rename it"),
+        (task("sagemaker:createEndpoint", {"EndpointName": "mine"}), "/States/A must begin EndpointName with ${NamePrefix}- and go on, got 'mine': rename it"),
+        (task("sagemaker:createEndpoint", {"EndpointName": "${NamePrefix}"}), "/States/A must begin EndpointName with ${NamePrefix}- and go on, got '${NamePrefix}': rename it"),
+        (task("sagemaker:updateEndpoint", {"EndpointName": "${NamePrefix}-"}), "/States/A must begin EndpointName with ${NamePrefix}- and go on, got '${NamePrefix}-': rename it"),
         (task("sagemaker:createModel.sync", {"ModelName.$": "$.name"}), "/States/A/Resource must have a pattern that sagemaker:createModel knows (none), got 'arn:aws:states:::sagemaker:createModel.sync': change its ending"),
         (task("aws-sdk:s3:getObject.sync", {}), "/States/A/Resource must have a pattern that s3:getObject knows (none or .waitForTaskToken), got 'arn:aws:states:::aws-sdk:s3:getObject.sync': change its ending"),
         (task("sagemaker:startPipelineExecution.sync", {}), f"/States/A/Resource must be a known integration, got 'arn:aws:states:::sagemaker:startPipelineExecution.sync': there are {', '.join(OPTIMISED)}, and aws-sdk:<service>:<action>"),
@@ -91,6 +136,27 @@ TRAIN = "sagemaker:createTrainingJob.sync"
 def test_each_refusal_is_one_sentence(document: dict[str, Any], problem: str) -> None:
     """What, got, do; and where it stands."""
     assert [problem] == problems(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        task(TUNE, tuner()),
+        {"StartAt": "A", "States": {"A": task(f"{TRANSFORM}.sync", NAMED)["States"]["A"] | {"TimeoutSeconds": 60}}},
+        task("sagemaker:updateEndpoint", {"EndpointName": "${NamePrefix}-live"}),
+        mapped(),
+    ],
+)
+def test_what_ends_may_run(document: dict[str, Any]) -> None:
+    """Jobs within the limit, an endpoint that IAM allows, an inline Map."""
+    assert [] == problems(document)
+
+
+@pytest.mark.parametrize("action", ["createTrainingJob", "createTransformJob"])
+def test_jobs_of_the_sdk_are_capped_alike(action: str) -> None:
+    """A statement that allows a call does not let it cost without end."""
+    allowed = Statement(actions=(f"sagemaker:{action}",), resources=("x",), source=SOURCE)
+    assert 1 == len(problems(task(f"aws-sdk:sagemaker:{action}", {}), replace(EXAMPLE, statements=(allowed,))))
 
 
 def test_code_needs_a_step() -> None:
@@ -181,12 +247,13 @@ def test_placeholders_are_filled_everywhere() -> None:
 def test_what_passes_has_its_permission(called: str, is_sync: bool, is_given: bool) -> None:
     """Whatever integration a document uses, a document that is not refused gives its role that service's action."""
     service = called.partition(":")[0]
-    pattern = ".sync" if is_sync and "sync" in OPTIMISED[called] else ""
+    pattern = ".sync" if called == TRANSFORM or (is_sync and "sync" in OPTIMISED[called]) else ""
     field = NAMES.get(called, ("JobName", False))[0]
-    parameters = {f"{field}.$": "$.x", "StoppingCondition": {"MaxRuntimeInSeconds": 1}, "FunctionName": "f"}
+    parameters = tuner() | CAP | {f"{field}.$": "$.x", "FunctionName": "f"}
     extra = Statement(actions=(f"{service}:Something",), resources=("x",), source=SOURCE)
     workflow = replace(EXAMPLE, functions=("f",), statements=(extra,) if is_given else ())
     document = task(f"{called}{pattern}", parameters)
+    document["States"]["A"]["TimeoutSeconds"] = 60
     if problems(document, workflow):
         assert not is_given
         return
