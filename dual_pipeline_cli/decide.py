@@ -59,21 +59,23 @@ def reject(
 ) -> None:
     """Reject a model that waits.
 
-    Its numbers are shown first.
+    Its numbers are shown first. By its name a model can be rejected whose run has ended, too.
     """
     raise typer.Exit(answer(lambda: _decide("Rejected", package, because, connect(environment, project, local))))
 
 
-def find_waiting(environment: EnvironmentClient, name: str = "") -> Model:
-    """The model of that name, or the only one for which a run waits.
+def find_waiting(environment: EnvironmentClient, name: str = "", *, ended: bool = False) -> Model:
+    """The model of that name, or the only one for which a run waits; with `ended` no run need wait for the named one.
 
     Raises EnvironmentTrouble when nothing waits, several do, or it was decided already.
     """
     if name:
         model = find_model(environment, name)
         _refuse_decided(model)
-        if ended := _ended(environment, model):
-            raise EnvironmentTrouble(f"nothing waits for {_short(model)}: {ended}")
+        if not ended and (why := _ended(environment, model)):
+            raise EnvironmentTrouble(
+                f"nothing waits for {_short(model)}: {why}; reject it, or somebody approves it one day, for nothing"
+            )
         return model
     waiting = [model for model in _pending(environment) if not _ended(environment, model)]
     if not waiting:
@@ -140,15 +142,15 @@ def numbers(environment: EnvironmentClient, model: Model) -> tuple[dict[str, tup
 
 def _decide(status: Status, name: str, because: str, environment: EnvironmentClient) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    model = find_waiting(environment, name)
+    model = find_waiting(environment, name, ended=status == "Rejected")
     _show(console, environment, model)
     first = first_approver(environment, model)
     decide(environment, model, status, because)
     console.print(f"{status.lower()} {model.arn}", markup=False)
     if status == "Approved" and environment.outputs.get("ApprovalMode") == "two":
         console.print(f"first approved by {first}" if first else "another person has to approve it too", markup=False)
-    run = _run(model)
-    console.print(f"what becomes of it: dual-pipeline explain {run}{options(environment)}", markup=False)
+    if run := _run(model):
+        console.print(f"what becomes of it: dual-pipeline explain {run}{options(environment)}", markup=False)
     return 0
 
 

@@ -1,5 +1,8 @@
 """Cleans up after outer loops that ended without their own tail: time-outs, aborts, and errors no Catch sees."""
 
+import json
+from collections.abc import Collection
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
@@ -47,8 +50,11 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
     )
 
 
-def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> State:
-    """The machine. Its input names the execution that ended; running it twice changes nothing more."""
+def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alone: Collection[str] = ()) -> State:
+    """The machine. Its input names the execution that ended; running it twice changes nothing more.
+
+    Projects of `alone` have no inner loop: no pipeline, no registry and no endpoint.
+    """
     release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
     teller = Teller(environment=environment, project="$project")
     states: dict[str, State] = {
@@ -120,7 +126,10 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             catches=[
                 catch(
                     next_="ReadLock",
-                    assign={"why": jsonata("$why & ' (trouble: stop ' & $training & ' by hand, it goes on)'")},
+                    assign={
+                        "why": jsonata("$why & ' (trouble: stop ' & $training & ' by hand, it goes on)'"),
+                        "training": "",
+                    },
                 )
             ],
             next_="ReadLock",
@@ -217,8 +226,7 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
             message=teller.outcome(
                 outcome="'failed'",
                 reason=_REASON,
-                started="'The run did not end by itself: its locks were freed and its training was stopped; a rollout"
-                " that it had begun goes on.'",
+                started=_left(teller, alone=alone),
             ),
             output={},
             next_="Done",
@@ -226,6 +234,19 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str) -> S
         "Done": {"Type": "Succeed"},
     }
     return {"QueryLanguage": "JSONata", "StartAt": "ReadInput", "TimeoutSeconds": 3600, "States": states}
+
+
+def _left(teller: Teller, *, alone: Collection[str]) -> str:
+    """JSONata for what the reaper did, and for what such a run may leave to people."""
+    freed = "'The run did not end by itself: its locks were freed'"
+    stopped = "($training != '' ? ' and its training was stopped' : '')"
+    return (
+        f"($project in {json.dumps(sorted(alone))} ? {freed} & '.' : ["
+        f"{freed} & {stopped} & '. A rollout that it had begun goes on.',"
+        " 'If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy"
+        " nothing, so reject it:',"
+        f" {teller.orphans()}])"
+    )
 
 
 class Reaper(Construct):
@@ -254,7 +275,10 @@ class Reaper(Construct):
             "Machine",
             name=f"{environment.name}-reaper",
             definition=reaper_definition(
-                environment=environment.name, table_name=ledger.table_name, topic_arn=topic.topic_arn
+                environment=environment.name,
+                table_name=ledger.table_name,
+                topic_arn=topic.topic_arn,
+                alone=[project.name for project in environment.projects if not project.inner_loop],
             ),
             statements=(
                 Statement(

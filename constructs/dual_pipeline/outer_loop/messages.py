@@ -115,6 +115,15 @@ class Teller:
             *([started] if started else []),
         )
 
+    def orphans(self) -> str:
+        """The commands that find packages for which nobody waits any more, and reject one: two lines."""
+        listing = (
+            f"'  aws sagemaker list-model-packages --model-package-group-name {self.environment}-' & {self.project}"
+            " & ' --model-approval-status PendingManualApproval'"
+        )
+        because = quote(' --because "its run has ended"')
+        return f"{listing}, '  dual-pipeline reject PACKAGE' & {self._options} & {because}"
+
     def request_subject(self, what: str) -> str:
         """What a request for approval is called."""
         return f"{self._name} & {quote(f': {what}')}"

@@ -78,6 +78,21 @@ def test_an_answer_is_an_update(status: Any, said: str) -> None:
     assert [wanted] == aws.updated
 
 
+@pytest.mark.parametrize("waiting", [package(1), package(1, CustomerMetadataProperties={})])
+def test_what_no_run_waits_for_can_be_rejected_by_name(waiting: dict[str, Any]) -> None:
+    """A run that died leaves its package: rejecting it keeps it from being approved later, approving it is refused."""
+    aws = world(waiting, package(2))
+    aws.items["RUN#run-1"] = {"outcome": "failed", "reason": "the execution ended as ABORTED"}
+    client = operator(aws)
+    with pytest.raises(
+        EnvironmentTrouble, match=r"nothing waits for dev-census/1: .*; reject it, or somebody approves it"
+    ):
+        find_waiting(client, "1")
+    decide(client, find_waiting(client, "1", ended=True), "Rejected", "its run has ended")
+    assert [f"{GROUP}/1"] == [update["ModelPackageArn"] for update in aws.updated]
+    assert f"{GROUP}/2" == find_waiting(client, ended=True).arn
+
+
 CHAMPION = {"model_package_arn": f"{GROUP}/9", "run_id": "run-9", "model_uri": "s3://artifacts/9/model.tar.gz"}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from dual_pipeline.loop_contract import OUTCOMES as NAMES
 from dual_pipeline.outer_loop.messages import OUTCOMES, words
+from dual_pipeline.reaper import reaper_definition
 
 Definition = dict[str, Any]
 # outcome: the reason that the machine gives, and all that is sent
@@ -145,6 +146,48 @@ def test_the_longest_message_is_short(definition: Definition, evaluate: Any) -> 
     assert len(sent["Message"].encode()) < 8 * 1024
     sent = told(definition, evaluate, outcome="released", reason="because", trouble="the lock waits")
     assert "Why: because (trouble: the lock waits)" in sent["Message"]
+
+
+STOPPED = " and its training was stopped"
+
+
+@pytest.mark.parametrize(
+    ("project", "training", "alone", "stopped", "waits"),
+    [
+        ("census", "", ("plain",), "", True),
+        ("census", "", (), "", True),
+        ("census", "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/1", (), STOPPED, True),
+        ("plain", "", ("plain", "spare"), "", False),
+    ],
+)
+def test_what_a_run_that_died_leaves(
+    evaluate: Any, project: str, training: str, alone: tuple[str, ...], stopped: str, waits: bool
+) -> None:
+    """The reaper claims only what it did, and says how to reject a package behind which nobody stands."""
+    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", alone=alone)
+    variables = {
+        "project": project,
+        "training": training,
+        "status": "ABORTED",
+        "why": "",
+        "runId": "lost",
+        "advice": {"kind": "", "whose": "", "cause": "", "remedy": "see below", "runbook": ""},
+    }
+    sent = evaluate(machine["States"]["Notify"]["Arguments"]["Message"], variables=variables)
+    more = f"More: dual-pipeline explain lost --env dev --project {project}\n"
+    left = f"""\
+The run did not end by itself: its locks were freed{stopped}. A rollout that it had begun goes on.
+If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy nothing, so reject it:
+  aws sagemaker list-model-packages --model-package-group-name dev-census --model-approval-status PendingManualApproval
+  dual-pipeline reject PACKAGE --env dev --project census --because "its run has ended\""""
+    assert (left if waits else "The run did not end by itself: its locks were freed.") == sent.partition(more)[2]
+
+
+def test_a_training_that_goes_on_is_not_called_stopped() -> None:
+    """What the reaper could not stop is trouble in the reason, and no more."""
+    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic")
+    (caught,) = machine["States"]["StopTraining"]["Catch"]
+    assert "" == caught["Assign"]["training"]
 
 
 @pytest.mark.parametrize(
