@@ -13,6 +13,9 @@ RUNBOOK = "docs/runbook.md"
 _EXIT_CODE = "[Ee]xit ?[Cc]ode:? ([0-9]{1,3})"
 _EXCEPTION = "[A-Za-z_.]{0,60}(Error|Exception): [^\\r\\n]{1,200}"
 
+# As much of a text is read: Step Functions gives an expression one second, and where this is asked it cannot fail.
+_READ = 4000
+
 _STEP_FUNCTIONS = "https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html"
 _RETRIES = "https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-retry-policy.html"
 _COMMON = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html"
@@ -401,6 +404,7 @@ UNKNOWN = Failure(
 
 def classify(text: str) -> dict[str, str]:
     """Kind, who has to act, cause, remedy and the runbook's address of a failure that said `text`."""
+    text = text[:_READ]
     failure = next((row.failure for row in PATTERNS if any(needle in text for needle in row.needles)), UNKNOWN)
     told = asdict(failure) | {"runbook": failure.link}
     return told | {"cause": failure.cause + _detail(text)} if failure.kind == "code" else told
@@ -410,7 +414,7 @@ def classification(text: str) -> str:
     """JSONata for what `classify` answers, over the string that the expression `text` gives; it never fails."""
     rows = "".join(f"$has({json.dumps(row.needles)}) ? {_object(row.failure)}\n  : " for row in PATTERNS)
     return f"""(
-  $t := {text};
+  $t := $substring({text}, 0, {_READ});
   $has := function($needles) {{ $count($filter($needles, function($n) {{ $contains($t, $n) }})) > 0 }};
   $code := $match($t, /{_EXIT_CODE}/)[0].groups[0];
   $said := $match($t, /{_EXCEPTION}/)[-1].match;
