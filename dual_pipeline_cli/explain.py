@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dual_pipeline.failures import classify, runbook_link
-from dual_pipeline.outer_loop.messages import OUTCOMES
+from dual_pipeline.outer_loop.messages import OUTCOMES, SAVED
 
 from .environment import (
     EnvironmentClient,
@@ -129,7 +129,7 @@ def _recorded(run_id: str, record: Facts) -> Facts:
         {
             "run": run_id,
             "outcome": outcome,
-            "what happened": row.happened if row else "",
+            "what happened": _happened(record, outcome),
             "why": record.get("reason"),
             "do": record.get("remedy") or ("" if outcome == "failed" or row is None else row.remedy),
             "runbook": record.get("runbook")
@@ -144,6 +144,13 @@ def _recorded(run_id: str, record: Facts) -> Facts:
             "package": record.get("model_package_arn"),
         }
     )
+
+
+def _happened(record: Facts, outcome: str) -> str:
+    """Without an inner loop a released model has no package: it is saved only."""
+    if outcome == "released" and not record.get("model_package_arn"):
+        return SAVED
+    return OUTCOMES[outcome].happened if outcome in OUTCOMES else ""
 
 
 def _failure(record: Facts) -> Facts:

@@ -316,12 +316,24 @@ def _tag_schedule_group(call: _Call, identifier: str, properties: Properties) ->
     return {"ScheduleGroupArn": arn}
 
 
+def _update_pipeline(call: _Call, given: Properties) -> Any:
+    """UpdatePipeline takes no tags, so CloudFormation follows the template's by itself."""
+    arn = call("UpdatePipeline", **_pipeline(given))["PipelineArn"]
+    wanted = _tags(given).get("Tags", [])
+    old = {tag["Key"] for tag in call("ListTags", ResourceArn=arn)["Tags"]}
+    if gone := sorted(old - {tag["Key"] for tag in wanted}):
+        call("DeleteTags", ResourceArn=arn, TagKeys=gone)
+    if wanted:
+        call("AddTags", ResourceArn=arn, Tags=wanted)
+    return {"PipelineArn": arn}
+
+
 TYPES: Final[Mapping[str, ResourceType]] = {
     "AWS::SageMaker::Pipeline": ResourceType(
         service="sagemaker",
         name="PipelineName",
         create=lambda call, given: call("CreatePipeline", **_pipeline(given), **_tags(given)),
-        update=lambda call, _id, given: call("UpdatePipeline", **_pipeline(given)),
+        update=lambda call, _id, given: _update_pipeline(call, given),
         delete=lambda call, identifier, _given: call("DeletePipeline", PipelineName=identifier),
         physical_id=lambda given, _answer: str(given["PipelineName"]),
         replaced_by=("PipelineName",),

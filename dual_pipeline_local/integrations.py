@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 import botocore
 import botocore.session
@@ -187,6 +188,11 @@ def request(
     try:
         client = sessions.client(role, service.boto, service=SERVICE, source_arn=machine)
         parameters = _to_api(arguments, model.input_shape, integration.sdk, "Arguments")
+        if isinstance(source := parameters.get("CopySource"), str):
+            # S3 wants it percent-encoded, which botocore does by itself with what it is given.
+            # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+            path, mark, version = source.partition("?versionId=")
+            parameters["CopySource"] = unquote(path) + mark + version
         response = getattr(client, botocore.xform_name(operation))(**parameters)
         response.pop("ResponseMetadata", None)
         result: dict[str, Any] = _from_api(response, model.output_shape, integration.sdk)

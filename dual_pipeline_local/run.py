@@ -35,6 +35,8 @@ from .safety import LocalAws, isolate
 from .settings import DEFAULT_ACCOUNT
 
 DEFAULT_PROJECT = "census"
+# Glue's own engine runs in Glue alone.
+_ENGINES = ("deequ", "duckdb")
 _START_OF_RUN_S = 60.0
 
 
@@ -68,6 +70,8 @@ class Request:
                 f"no cdk.json in {self.root}: run it in the project's folder, or make -C FOLDER local"
             )
         check_data(self.data)
+        if (engine := os.environ.get("QUALITY_ENGINE", "")) not in ("", *_ENGINES):
+            raise EmulatorTrouble(f"QUALITY_ENGINE must be one of {', '.join(_ENGINES)}, got {engine!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -374,6 +374,17 @@ PATTERNS = (
     ),
     Pattern(
         failure=Failure(
+            kind="data-job",
+            whose=PLATFORM,
+            cause="a job of the platform's own, ingest or data quality, ended with an error",
+            remedy="read its log; a raw file whose name or content it cannot take may have to go; then start a run",
+            runbook="Data job failed",
+        ),
+        needles=("IngestData failed", "EvaluateDataQuality failed"),
+        sources=(_OWN,),
+    ),
+    Pattern(
+        failure=Failure(
             kind="code",
             whose=PROJECT,
             cause="the step's own code ended with an error",

@@ -306,11 +306,19 @@ class Schedule:
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        wanted = "rate(1 day), rate(12 hours) or the like, an hour at least, or cron(...) with six fields"
+        wanted = (
+            "rate(1 day), rate(12 hours) or the like, an hour at least, or cron(minute hour day month weekday year),"
+            " the minute a number, day or weekday a question mark, such as cron(0 3 ? * MON *)"
+        )
         check(owner=self, field="expression", allowed=wanted, ok=_is_schedule(self.expression))
         wanted = "the name of a time zone, such as Europe/Berlin"
         ok = isinstance(self.timezone, str) and self.timezone in available_timezones()
         check(owner=self, field="timezone", allowed=wanted, ok=ok)
+
+
+# Minutes, hours, day of the month, month, day of the week and year:
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
+_CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (1, 7), (1970, 2199))
 
 
 def _is_schedule(expression: object) -> bool:
@@ -325,7 +333,12 @@ def _is_schedule(expression: object) -> bool:
         len(parts) == 6
         and all(re.fullmatch(r"[0-9A-Z,*?/#-]+", part) for part in parts)
         and (parts[2] == "?") != (parts[4] == "?")
-        and re.fullmatch(r"[0-5]?\d", parts[0]) is not None
+        and parts[0].isdigit()
+        and all(
+            low <= int(number) <= high
+            for part, (low, high) in zip(parts, _CRON, strict=True)
+            for number in re.findall(r"(?<![/#\d])\d+", part)
+        )
     )
 
 

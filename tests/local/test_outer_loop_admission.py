@@ -18,6 +18,7 @@ from outer_loop import (
     World,
     body,
     endpoint,
+    setting,
     source,
     throw,
     trigger,
@@ -44,6 +45,16 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "ReadIngest": body({"status": "accepted", "snapshot_uri": "", "trigger": "rejected", "reasons": ["b is empty"]})
     },
     "carried": {},
+    "left-out": {
+        "ReadIngest": body(
+            {
+                "status": "accepted",
+                "snapshot_uri": "s3://data-bucket/left-out/snapshots/1/",
+                "trigger": "absent",
+                "reasons": ["left-out/raw/a b.csv is gone"],
+            }
+        )
+    },
     "again": {},
     "crowd": {},
     "rush": {},
@@ -352,3 +363,14 @@ def test_whoever_takes_a_forced_trigger_along_is_forced(world: World) -> None:
     world.put(name, "LOCK#training", pending=waiting, pending_force={"S": "yes"}, **kept)
     assert world.run(name, {"reason": "schedule"})["outcome"] == "released"
     assert world.run(name, {"reason": "schedule"})["outcome"] == "suppressed"
+
+
+def test_what_was_left_out_is_told_even_if_nothing_is_new(world: World) -> None:
+    """Whoever delivered a file that could not be read hears of it although the rest was trained on before."""
+    name = "left-out"
+    code = f"c0de/{setting(name).rules_hash}"
+    known = {"trained_snapshot": {"S": "s3://data-bucket/left-out/snapshots/1/"}, "trained_code": {"S": code}}
+    world.put(name, "LOCK#training", trained_run={"S": "before"}, **known)
+    run = world.run(name, trigger(name))
+    assert (run["outcome"], "Notify" in run["states"]) == ("suppressed", True)
+    assert "raw files were left out: left-out/raw/a b.csv is gone" in run["reason"]

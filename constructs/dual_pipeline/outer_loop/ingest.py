@@ -16,6 +16,7 @@ def ingest(setting: Setting) -> Fragment:
     data = f"s3://{setting.data_bucket}/{project.name}"
     run = f"'{project.name}/runs/' & $runId"
     culprit = "$ingest.trigger = 'rejected'"
+    left_out = f"($said := {reasons('$ingest.reasons', '')}; $said = '' ? '' : 'raw files were left out: ' & $said)"
     place = f"{data}/snapshots/"
     ours = (
         "($u := $ingest.snapshot_uri;"
@@ -62,7 +63,8 @@ def ingest(setting: Setting) -> Fragment:
                 "FreeLocks",
                 {
                     "outcome": "suppressed",
-                    "quiet": jsonata("$not($trigger.reason in ['person', 'drift'])"),
+                    "quiet": jsonata(f"$not($trigger.reason in ['person', 'drift']) and {left_out} = ''"),
+                    "trouble": jsonata(left_out),
                     "snapshotUri": jsonata("$ingest.snapshot_uri"),
                     "reason": jsonata(
                         "'nothing to do: run ' & $trained.run & ' has judged a model of the same data, code and rules;"
@@ -75,10 +77,7 @@ def ingest(setting: Setting) -> Fragment:
                 "EvaluateDataQuality",
                 {
                     "snapshotUri": jsonata("$ingest.snapshot_uri"),
-                    "trouble": jsonata(
-                        f"($said := {reasons('$ingest.reasons', '')};"
-                        " $said = '' ? '' : 'raw files were left out: ' & $said)"
-                    ),
+                    "trouble": jsonata(left_out),
                 },
             ),
             default="FreeLocks",

@@ -26,12 +26,13 @@ class Outcome:
 
 
 _CHAMPION = ", and the champion serves on"
-_SAVED = "a new model is saved, and none is deployed"
+SAVED = "a new model is saved, and none is deployed"
 OUTCOMES = {
     "released": Outcome(happened="a new model serves and is the champion", remedy="nothing"),
     "suppressed": Outcome(
         happened="this trigger started no training",
-        remedy="nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap",
+        remedy="nothing, what waits follows by itself; dual-pipeline start --force trains on the same data once more,"
+        " within the daily cap (limits.runs_per_day); where drift asked for it, look at the data",
     ),
     "blocked": Outcome(
         happened="new data was refused, and the champion serves on",
@@ -100,7 +101,7 @@ class Teller:
         """What became of a run, why, and what to do; `$advice` and `$runId` are set. `started` tells of the trigger."""
         told = {name: row.happened for name, row in OUTCOMES.items()}
         if not self.deploys:
-            told = {name: text.removesuffix(_CHAMPION) for name, text in told.items()} | {"released": _SAVED}
+            told = {name: text.removesuffix(_CHAMPION) for name, text in told.items()} | {"released": SAVED}
         happened = ", ".join(f"{quote(name)}: {quote(text)}" for name, text in told.items())
         return _lines(
             f"{self._name} & ': ' & $lookup({{{happened}}}, {outcome}) & '.'",

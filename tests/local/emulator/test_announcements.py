@@ -102,3 +102,32 @@ def test_a_stack_tells_of_its_changes(emulator: Any) -> None:
         "UPDATE_IN_PROGRESS",
         "UPDATE_COMPLETE",
     ]
+
+
+def test_a_pipelines_tags_follow_its_template(emulator: Any) -> None:
+    """UpdatePipeline takes no tags; an updated stack changes, adds and removes them all the same."""
+    cloudformation, sagemaker = emulator.client("cloudformation"), emulator.client("sagemaker")
+    role = emulator.role("tagged", "sagemaker.amazonaws.com")
+    steps = [{"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "not meant to run"}}]
+    body = json.dumps({"Version": "2020-12-01", "Parameters": [], "Steps": steps})
+
+    def template(**tags: str) -> str:
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        properties = {
+            "PipelineName": "tagged",
+            "PipelineDefinition": {"PipelineDefinitionBody": body},
+            "RoleArn": role,
+            "Tags": listed,
+        }
+        return json.dumps({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline", "Properties": properties}}})
+
+    def status() -> str:
+        return str(cloudformation.describe_stacks(StackName="tagged")["Stacks"][0]["StackStatus"])
+
+    cloudformation.create_stack(StackName="tagged", TemplateBody=template(code="old", gone="x"))
+    assert until(lambda: status() == "CREATE_COMPLETE")
+    cloudformation.update_stack(StackName="tagged", TemplateBody=template(code="new", more="y"))
+    assert until(lambda: status() == "UPDATE_COMPLETE")
+    arn = sagemaker.describe_pipeline(PipelineName="tagged")["PipelineArn"]
+    tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+    assert {key: value for key, value in tags.items() if not key.startswith("aws:")} == {"code": "new", "more": "y"}

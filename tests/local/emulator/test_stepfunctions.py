@@ -346,3 +346,30 @@ def test_history_tells_states_and_tasks(emulator: Any, ledger: str) -> None:
 def test_every_call_was_authorized(emulator: Any) -> None:
     """No call of this module reached a service without an IAM action."""
     assert emulator.unmapped() == []
+
+
+def test_a_copied_object_may_have_any_name(emulator: Any) -> None:
+    """CopySource is percent-encoded, as S3 wants it, and names the object that was meant, in the version that was meant."""
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket="names", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket="names", VersioningConfiguration={"Status": "Enabled"})
+    key = "raw/my file+ü %41?.csv"
+    version = s3.put_object(Bucket="names", Key=key, Body=b"old")["VersionId"]
+    s3.put_object(Bucket="names", Key=key, Body=b"new")
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::names", "arn:aws:s3:::names/*"]}
+    source = "{% 'names/' & $join($split($states.input.key, '/').$encodeUrlComponent($), '/')"
+    copy = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:s3:copyObject",
+        "Arguments": {
+            "Bucket": "names",
+            "Key": "{% 'moved/' & $states.input.key %}",
+            "CopySource": source + " & '?versionId=' & $states.input.version %}",
+        },
+        "End": True,
+    }
+    definition = {"QueryLanguage": "JSONata", "StartAt": "Copy", "States": {"Copy": copy}}
+    machine = emulator.machine("copier", emulator.role("copier", "states.amazonaws.com", everything), definition)
+    ended = emulator.execute(machine, {"key": key, "version": version})
+    assert ended["status"] == "SUCCEEDED", ended
+    assert s3.get_object(Bucket="names", Key=f"moved/{key}")["Body"].read() == b"old"

@@ -56,7 +56,7 @@ def test_an_outcome_that_is_no_failure_says_what_to_do() -> None:
     aws.items["RUN#run-1"] = {"outcome": "suppressed", "reason": "another run is training"}
     told = sections(aws, "run-1")
     assert "another run is training" == told["run"]["why"]
-    assert told["run"]["do"].startswith("nothing; dual-pipeline start --force")
+    assert told["run"]["do"].startswith("nothing, what waits follows by itself; dual-pipeline start --force")
     assert {} == told["failure"]
 
 

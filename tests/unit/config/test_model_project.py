@@ -163,7 +163,10 @@ def test_segments_are_columns_of_the_data() -> None:
         replace(CENSUS, gates=Gates(segments=("sex",)))
 
 
-@pytest.mark.parametrize("expression", ["rate(1 day)", "rate(1 hour)", "rate(36 hours)", "cron(0 3 ? * MON-FRI *)"])
+@pytest.mark.parametrize(
+    "expression",
+    ["rate(1 day)", "rate(1 hour)", "rate(36 hours)", "cron(0 3 ? * MON-FRI *)", "cron(15 */6 1,15 * ? 2027)"],
+)
 def test_schedules(expression: str) -> None:
     """A rate of an hour at least or a cron with six fields is a schedule."""
     assert expression == Schedule(expression=expression).expression
@@ -180,6 +183,11 @@ def test_schedules(expression: str) -> None:
         "cron(0 3 * * MON *)",
         "cron(0 3 ? * ? *)",
         "cron(0 3 ? * MON)",
+        "cron(0 25 ? * MON *)",
+        "cron(0 3 32 * ? *)",
+        "cron(0 3 ? 13 MON *)",
+        "cron(0 3 ? * 8 *)",
+        "cron(0 3 ? * MON 1066)",
         "daily",
         "",
         None,

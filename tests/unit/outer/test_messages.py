@@ -28,7 +28,7 @@ Started for reason data (a raw file arrived).
 census in dev: this trigger started no training.
 
 Why: the cap of 8 runs a day (limits.runs_per_day) is used up; the trigger is kept as pending and the next admitted run reads all of its data
-Do: nothing; dual-pipeline start --force trains all the same, and limits.runs_per_day is the daily cap
+Do: nothing, what waits follows by itself; dual-pipeline start --force trains on the same data once more, within the daily cap (limits.runs_per_day); where drift asked for it, look at the data
 More: dual-pipeline explain 5f3a_9b1c --env dev --project census
 Started for reason data (a raw file arrived).
 """,
