@@ -62,18 +62,8 @@ def rollout(setting: Setting) -> Fragment:
     rollout_, instances = setting.project.rollout, setting.project.instances
     name = jsonata(_NAME.replace("{prefix}", setting.prefix))
     me: State = {"S": jsonata("$me")}
-    vpc = setting.environment.vpc
     deadline_s = _deadline_s(setting)
-    model: State = {
-        "ModelName": name,
-        "ExecutionRoleArn": setting.model_role_arn,
-        "Containers": [{"ModelPackageName": jsonata("$packageArn")}],
-        # Serving calls nobody, and what it loads was made from data.
-        "EnableNetworkIsolation": True,
-        "Tags": setting.tags(),
-    }
-    if vpc is not None:
-        model["VpcConfig"] = {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}
+    model = setting.model(name=name, Containers=[{"ModelPackageName": jsonata("$packageArn")}])
     states: dict[str, State] = {
         # One release at a time per endpoint; the next one stands in line.
         "TakeReleaseLock": task(

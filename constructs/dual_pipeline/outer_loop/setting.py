@@ -186,6 +186,28 @@ class Setting:
         }
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
+    def model(self, *, name: str, **container: object) -> State:
+        """A request for CreateModel; `container` is its container, or its containers, by SageMaker's names.
+
+        Serving calls nobody, and what it loads was made from data: it is isolated.
+        """
+        return {
+            "ModelName": name,
+            "ExecutionRoleArn": self.model_role_arn,
+            **container,
+            "EnableNetworkIsolation": True,
+            "Tags": self.tags(),
+            **self.network,
+        }
+
+    @property
+    def network(self) -> State:
+        """The network of jobs and models, as their requests take it; nothing without a VPC."""
+        vpc = self.environment.vpc
+        if vpc is None:
+            return {}
+        return {"VpcConfig": {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}}
+
     def reads(self, bucket: str, path: str) -> tuple[Statement, Statement]:
         """What reading objects at `path` takes, and telling a missing one from a denied one.
 

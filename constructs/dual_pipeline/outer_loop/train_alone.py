@@ -29,20 +29,15 @@ def own_code(setting: Setting) -> str:
 
 def train_alone(setting: Setting) -> Fragment:
     """Train, save the model, and end as `released`: the one good outcome of such a project."""
-    project, vpc = setting.project, setting.environment.vpc
-    model: State = {
-        "ModelName": unique_name(setting, "model"),
-        "ExecutionRoleArn": setting.model_role_arn,
-        "PrimaryContainer": {
+    project = setting.project
+    model = setting.model(
+        name=unique_name(setting, "model"),
+        PrimaryContainer={
             "Image": code_of(setting).image,
             "ModelDataUrl": jsonata("$approval.model"),
             "Environment": dict(SERVING),
         },
-        "EnableNetworkIsolation": True,
-        "Tags": setting.tags(),
-    }
-    if vpc is not None:
-        model["VpcConfig"] = {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}
+    )
     states: dict[str, State] = {
         "TrainModel": task(
             "sagemaker:createTrainingJob.sync",

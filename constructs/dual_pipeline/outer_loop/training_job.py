@@ -41,7 +41,7 @@ def training_job(
     Its model lies in `<project>/<output>/<job>/output/` of the artifact bucket.
     """
     code = code_of(setting)
-    project, vpc, key = setting.project, setting.environment.vpc, {"VolumeKmsKeyId": setting.key_arn}
+    project, key = setting.project, {"VolumeKmsKeyId": setting.key_arn}
     artifacts = f"s3://{setting.artifact_bucket}/{project.name}"
     job: State = {
         "TrainingJobName": unique_name(setting, kind),
@@ -72,9 +72,7 @@ def training_job(
     if training.spot:
         job["EnableManagedSpotTraining"] = True
         job["CheckpointConfig"] = {"S3Uri": f"{artifacts}/checkpoints/alone", "LocalPath": _CHECKPOINTS}
-    if vpc is not None:
-        job["VpcConfig"] = {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}
-    return job
+    return job | setting.network
 
 
 def completed(value: str) -> str:
