@@ -65,7 +65,8 @@ class EnvironmentClient:
             return self.outputs[output]
         except KeyError:
             raise EnvironmentTrouble(
-                f"the stacks of {self.project} in {self.environment} have no output {output}: deploy them again"
+                f"the stacks of {self.project} in {self.environment} have no output {output}: deploy them again;"
+                " a project without an inner loop has no pipeline, model package group or endpoint"
             ) from None
 
     def client(self, service: str) -> Any:
