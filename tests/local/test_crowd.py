@@ -67,13 +67,14 @@ def test_a_crowd_of_files_loses_no_row(shell: Shell) -> None:
         outputs[each["name"]] = json.loads(told["output"])
     trained = {name for name, output in outputs.items() if output["outcome"] == "blocked"}
     trailing = {name for name in outputs if name.startswith("trailing-")}
-    assert trailing < trained, "600 rows are too few for the rules: every run that was admitted says so"
-    # A machine so busy that a run ends before the last trigger has come may need a second trailing run.
-    assert (len(trained - trailing), len(trailing) in (1, 2)) == (1, True)
-    assert len(outputs) == FILES + len(trailing)
+    # 600 rows are too few for the rules: every run that was admitted says so. One follows the first; a machine so busy that
+    # a run ends before the last trigger has come may admit one or two more.
+    assert (2 <= len(trained) <= 4, len(trailing) >= 1) == (True, True), (trained, trailing)
     reasons = {output["reason"] for name, output in outputs.items() if name not in trained}
     kept = "is training; the trigger is kept as pending and one trailing run follows"
-    assert reasons <= {f"run {holder} {kept}" for holder in trained}
+    overtaken = "another run was admitted meanwhile and reads what this one was started for"
+    assert reasons <= {overtaken, *(f"run {holder} {kept}" for holder in trained)}
+    assert {name for name, output in outputs.items() if output["reason"] == overtaken} <= trailing
 
     rows = set()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="census/snapshots/"):
