@@ -41,7 +41,13 @@ class OwnWorkflow(Construct):
             raise ConfigError(
                 f"Workflow.file must be a file below {root}, got {workflow.file!r}, which is none: add it"
             )
-        document = checked(path.read_text(encoding="utf-8"), workflow=workflow)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"Workflow.file {workflow.file!r} must be text in UTF-8, got another byte at {error.start}: save it so"
+            ) from None
+        document = checked(text, workflow=workflow)
         self.machine = Machine(
             self,
             "Machine",

@@ -60,13 +60,14 @@ def test_the_workflow_is_the_file_filled(synthesis: Synthesis) -> None:
     ("text", "message"),
     [
         (None, "Workflow.file must be a file below .*, got 'own.json', which is none: add it"),
-        ("{}", "workflow 'own' in own.json cannot be deployed:\n- /States must be an object with at least one state"),
+        (b'{"Comment": "\xfc"}', "Workflow.file 'own.json' must be text in UTF-8, got another byte at 13: save it so"),
+        (b"{}", "workflow 'own' in own.json cannot be deployed:\n- /States must be an object with at least one state"),
     ],
 )
-def test_a_document_that_cannot_be_deployed_stops_synth(tmp_path: Path, text: str | None, message: str) -> None:
-    """A missing file and a broken document are refused by the construct."""
+def test_a_document_that_cannot_be_deployed_stops_synth(tmp_path: Path, text: bytes | None, message: str) -> None:
+    """A missing file, one in another encoding and a broken document are refused by the construct."""
     if text is not None:
-        (tmp_path / "own.json").write_text(text)
+        (tmp_path / "own.json").write_bytes(text)
     stack = cdk.Stack(cdk.App(), "Stack")
     with pytest.raises(ConfigError, match=message):
         OwnWorkflow(
