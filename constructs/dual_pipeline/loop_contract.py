@@ -54,3 +54,8 @@ TAG_PROJECT = "dual-pipeline:project"
 TAG_RUN = "dual-pipeline:run"
 TAG_COST_CENTER = "dual-pipeline:cost-center"
 TAG_CODE = "dual-pipeline:code"  # of a pipeline: the hash of all that decides what it makes of a snapshot
+
+
+def outer_loop_name(environment: str, project: str) -> str:
+    """The name of a project's outer loop."""
+    return f"{environment}-{project}-outer-loop"

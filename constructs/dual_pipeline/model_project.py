@@ -487,6 +487,11 @@ class ModelProject:
         }
 
     @property
+    def default_hyperparameters(self) -> Mapping[str, Value]:
+        """Every hyperparameter's default."""
+        return {name: each.default for name, each in self.declared_hyperparameters.items()}
+
+    @property
     def stack_prefix(self) -> str:
         """How the names of the project's stacks begin within their stage."""
         return "".join(part.capitalize() for part in self.name.split("-"))

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch, choice, jsonata, retry, task
 from dual_pipeline.environment import Environment
+from dual_pipeline.loop_contract import outer_loop_name
 from dual_pipeline.machine import Machine, Starter, machine_arn
 from dual_pipeline.outer_loop.finish import (
     PENDING_OF_FREE_LOCK,
@@ -27,7 +28,8 @@ from dual_pipeline.outer_loop.finish import (
 )
 from dual_pipeline.outer_loop.messages import Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER
-from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
+from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, stop_pipeline_execution
+from dual_pipeline.permissions import sagemaker_arn
 
 _SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 _PROJECT = jsonata("'PROJECT#' & $project")
@@ -115,14 +117,8 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alon
             next_="ChooseTraining",
         ),
         "ChooseTraining": choice(("$training != ''", "StopTraining"), default="ReadLock"),
-        "StopTraining": task(
-            "aws-sdk:sagemaker:stopPipelineExecution",
-            arguments={
-                "PipelineExecutionArn": jsonata("$training"),
-                "ClientRequestToken": jsonata("$hash($me, 'SHA-256')"),
-            },
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
+        "StopTraining": stop_pipeline_execution(
+            "$training",
             catches=[
                 catch(
                     next_="ReadLock",
@@ -268,7 +264,7 @@ class Reaper(Construct):
     ) -> None:
         super().__init__(scope, id_)
         stack = cdk.Stack.of(self)
-        loops = {project.name: f"{environment.name}-{project.name}-outer-loop" for project in environment.projects}
+        loops = {project.name: outer_loop_name(environment.name, project.name) for project in environment.projects}
         page = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html"
         self.machine = Machine(
             self,
@@ -345,7 +341,5 @@ class Reaper(Construct):
 
 
 def _pipelines(stack: cdk.Stack, environment: Environment) -> list[str]:
-    return [
-        stack.format_arn(service="sagemaker", resource="pipeline", resource_name=f"{environment.name}-{project.name}")
-        for project in environment.projects
-    ]
+    sagemaker = sagemaker_arn(stack)
+    return [f"{sagemaker}:pipeline/{environment.name}-{project.name}" for project in environment.projects]

@@ -12,10 +12,11 @@ from constructs import Construct
 
 from dual_pipeline.asl import SAGEMAKER_ERRORS, State, Statement, catch, choice, jsonata, retry, task
 from dual_pipeline.environment import Environment
-from dual_pipeline.loop_contract import DRIFT_ALARM_SUFFIX, TAG_CODE
+from dual_pipeline.loop_contract import DRIFT_ALARM_SUFFIX, TAG_CODE, outer_loop_name
 from dual_pipeline.machine import Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY, STARTED_RETRY, key_statement, start_statement
 from dual_pipeline.outer_loop.setting import LEDGER
+from dual_pipeline.permissions import sagemaker_arn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +169,14 @@ class Triggers(Construct):
         stage = cdk.Stage.of(self)
         start = f"{stage.stage_name}-" if stage and stage.stage_name else ""
         pipelines = {
-            project.name: stack.format_arn(
-                service="sagemaker", resource="pipeline", resource_name=f"{environment.name}-{project.name}"
-            )
+            project.name: f"{sagemaker_arn(self)}:pipeline/{environment.name}-{project.name}"
             for project in environment.projects
             if project.inner_loop
         }
         loops = [
             Loop(
                 project=project.name,
-                machine_arn=machine_arn(stack, f"{environment.name}-{project.name}-outer-loop"),
+                machine_arn=machine_arn(stack, outer_loop_name(environment.name, project.name)),
                 alarm=f"{environment.name}-{project.name}{DRIFT_ALARM_SUFFIX}",
                 pipeline_arn=pipelines.get(project.name, ""),
                 stack=f"{start}{project.stack_prefix}InnerLoop" if project.inner_loop else "",

@@ -21,6 +21,7 @@ from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_
 from dual_pipeline.outer_loop.train_alone import own_code
 
 ATTEMPTS = 5
+_TRAILING = f"$trigger.reason = {quote(REASON_TRAILING)}"
 
 
 def admission(setting: Setting) -> Fragment:
@@ -38,7 +39,6 @@ def admission(setting: Setting) -> Fragment:
 def _lock_states(setting: Setting) -> dict[str, State]:
     cap = setting.project.limits.runs_per_day
     cool_s = seconds(setting.project.limits.cool_down)
-    trailing = f"$trigger.reason = {quote(REASON_TRAILING)}"
     free = "(attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now)"
     # People who insist need not wait for the cool-down; the cap holds for them too.
     cool = " AND (attribute_not_exists(cool_until) OR cool_until <= :now OR #owner = :me)"
@@ -52,8 +52,7 @@ def _lock_states(setting: Setting) -> dict[str, State]:
                 "UpdateExpression": "SET #owner = :me, lease_until = :until, cool_until = :cool"
                 " REMOVE pending, pending_since, pending_force",
                 "ConditionExpression": jsonata(
-                    f"{quote(free)} & ($trigger.force ? '' : {quote(cool)})"
-                    f" & ($trigger.reason = {quote(REASON_TRAILING)} ? {quote(wanted)} : '')"
+                    f"{quote(free)} & ($trigger.force ? '' : {quote(cool)}) & ({_TRAILING} ? {quote(wanted)} : '')"
                 ),
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {
@@ -119,7 +118,7 @@ def _lock_states(setting: Setting) -> dict[str, State]:
             arguments={
                 # One per moment: who finds it there knows that it will be done. A trailing run that is put off again
                 # might find the very schedule that started it, which does nothing more.
-                "Name": jsonata(f"'{setting.prefix}-' & $string($resumeAt) & ({trailing} ? '-' & $id : '')"),
+                "Name": jsonata(f"'{setting.prefix}-' & $string($resumeAt) & ({_TRAILING} ? '-' & $id : '')"),
                 "GroupName": setting.schedule_group,
                 "Description": "Starts what the outer loop put off",
                 "ScheduleExpression": jsonata(
@@ -160,7 +159,6 @@ def _lock_states(setting: Setting) -> dict[str, State]:
 
 def _refusal_states(setting: Setting) -> dict[str, State]:
     held = "$lock.owner != '' and $lock.owner != $me and $lock.lease >= $millis() / 1000"
-    trailing = f"$trigger.reason = {quote(REASON_TRAILING)}"
     again = catch(CONDITION_FAILED, next_="AdmitRun", assign={"attempt": jsonata("$attempt + 1")})
     return {
         "ReadLock": task(
@@ -181,12 +179,12 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
         ),
         "ChooseRefusal": choice(
             (
-                f"{trailing} and $not($lock.pending)",
+                f"{_TRAILING} and $not($lock.pending)",
                 "FreeLocks",
                 {**SUPPRESSED, "reason": "another run was admitted meanwhile and reads what this one was started for"},
             ),
             (
-                f"{trailing} and {held}",
+                f"{_TRAILING} and {held}",
                 "FreeLocks",
                 {**SUPPRESSED, "reason": "another run is training; when it frees the lock, what is pending follows"},
             ),

@@ -337,23 +337,24 @@ def start_trailing(machine: str, *, name: str, after: str, done: State, troubled
 
 def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -> State:
     """Publish one outcome as a metric; `project` and `outcome` may be JSONata values."""
+    counted: State = {
+        "MetricName": OUTCOME_METRIC,
+        "Dimensions": [
+            {"Name": "Environment", "Value": environment},
+            {"Name": "Project", "Value": project},
+            {"Name": "Outcome", "Value": jsonata(outcome)},
+        ],
+        "Value": 1,
+        "Unit": "Count",
+    }
+    return put_metrics([counted], next_=next_)
+
+
+def put_metrics(data: Sequence[State], *, next_: str) -> State:
+    """Publish metrics in our namespace; a run does not fail for them."""
     return task(
         "aws-sdk:cloudwatch:putMetricData",
-        arguments={
-            "Namespace": METRIC_NAMESPACE,
-            "MetricData": [
-                {
-                    "MetricName": OUTCOME_METRIC,
-                    "Dimensions": [
-                        {"Name": "Environment", "Value": environment},
-                        {"Name": "Project", "Value": project},
-                        {"Name": "Outcome", "Value": jsonata(outcome)},
-                    ],
-                    "Value": 1,
-                    "Unit": "Count",
-                }
-            ],
-        },
+        arguments={"Namespace": METRIC_NAMESPACE, "MetricData": list(data)},
         timeout_s=60,
         retries=CLOUDWATCH_RETRY,
         catches=[catch(next_=next_)],

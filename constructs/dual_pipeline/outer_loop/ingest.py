@@ -17,18 +17,13 @@ def ingest(setting: Setting) -> Fragment:
     run = f"'{project.name}/runs/' & $runId"
     culprit = "$ingest.trigger = 'rejected'"
     left_out = f"($said := {reasons('$ingest.reasons', '')}; $said = '' ? '' : 'raw files were left out: ' & $said)"
-    place = f"{data}/snapshots/"
-    ours = (
-        "($u := $ingest.snapshot_uri;"
-        f" $type($u) = 'string' ? $substring($u, 0, $length({quote(place)})) = {quote(place)} : false)"
-    )
     states: dict[str, State] = {
         "IngestData": glue_job(
             setting,
             "ingest",
             arguments={
                 "--input_raw": f"{data}/raw/",
-                "--output_snapshots": f"{data}/snapshots/",
+                "--output_snapshots": setting.snapshots,
                 "--output_result": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest.json'"),
                 "--output_files": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/ingest-files.json'"),
                 "--contract": project.contract.to_json(),
@@ -73,7 +68,7 @@ def ingest(setting: Setting) -> Fragment:
                 },
             ),
             (
-                f"$ingest.status = 'accepted' and {ours}",
+                f"$ingest.status = 'accepted' and {setting.is_snapshot('$ingest.snapshot_uri')}",
                 "EvaluateDataQuality",
                 {
                     "snapshotUri": jsonata("$ingest.snapshot_uri"),

@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from dual_pipeline.environment import Environment
+from dual_pipeline.loop_contract import outer_loop_name
 from dual_pipeline.machine import DeadLetters, Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
@@ -48,7 +49,7 @@ class OuterLoop(Construct):
     ) -> None:
         super().__init__(scope, id_)
         stack = cdk.Stack.of(self)
-        machine_name = f"{environment.name}-{project.name}-outer-loop"
+        machine_name = outer_loop_name(environment.name, project.name)
         self.dead_letters = DeadLetters(self, "DeadLetters")
         starter_role = scheduler_role(
             self,

@@ -1,18 +1,17 @@
 """The quality verdict: asked of the Glue job, believed only where it is whole and of this run, counted, acted upon."""
 
 from dual_pipeline.asl import (
-    CLOUDWATCH_ERRORS,
     GLUE_ERRORS,
     S3_ERRORS,
     State,
-    catch,
     choice,
     jsonata,
     quote,
     retry,
     task,
 )
-from dual_pipeline.loop_contract import METRIC_NAMESPACE, QUALITY_METRICS, VERDICT_METRIC
+from dual_pipeline.loop_contract import QUALITY_METRICS, VERDICT_METRIC
+from dual_pipeline.outer_loop.finish import put_metrics
 from dual_pipeline.outer_loop.setting import FAILED, Setting, decoded, seconds
 
 S3_RETRY = [retry(S3_ERRORS, attempts=3)]
@@ -42,7 +41,7 @@ def quality(setting: Setting) -> dict[str, State]:
                 "--input_history": history,
                 "--output_history": history,
                 "--output_verdict": jsonata(f"'s3://{setting.data_bucket}/' & {run} & '/verdict.json'"),
-                "--output_snapshots": f"{data}/snapshots/",
+                "--output_snapshots": setting.snapshots,
                 "--output_rows": jsonata(f"'{data}/quarantine/' & $runId & '/rows/'"),
                 "--ruleset": project.ruleset.to_json(),
             },
@@ -89,7 +88,6 @@ def _verdict(setting: Setting) -> str:
     Whoever can write the document can write a false one; this finds one that is stale, cut or put together by hand.
     """
     ruleset = setting.project.ruleset
-    snapshots = quote(f"s3://{setting.data_bucket}/{setting.project.name}/snapshots/")
     uri = f"'s3://{setting.data_bucket}/{setting.project.name}/runs/' & $runId & '/verdict.json'"
     problems = (
         ("$type($v) != 'object' or $not($v.verdict in ['pass', 'warn', 'block'])", "says neither pass, warn nor block"),
@@ -113,9 +111,7 @@ def _verdict(setting: Setting) -> str:
             "names another snapshot to train on though no row was quarantined",
         ),
         (
-            "$v.verdict != 'block'"
-            f" and $not($type($v.training_snapshot_uri) = 'string' and $substring($v.training_snapshot_uri, 0,"
-            f" $length({snapshots})) = {snapshots})",
+            f"$v.verdict != 'block' and $not({setting.is_snapshot('$v.training_snapshot_uri')})",
             "names no snapshot to train on",
         ),
     )
@@ -141,7 +137,7 @@ def _publish(setting: Setting, *, next_: str) -> State:
         {"Name": "Project", "Value": setting.project.name},
     ]
     values = zip(QUALITY_METRICS, ("rows", "failed", "quarantined"), strict=True)
-    numbers = [
+    numbers: list[State] = [
         {
             "MetricName": name,
             "Dimensions": dimensions,
@@ -150,7 +146,7 @@ def _publish(setting: Setting, *, next_: str) -> State:
         }
         for name, value in values
     ]
-    verdict = {
+    verdict: State = {
         "MetricName": VERDICT_METRIC,
         "Dimensions": [
             *dimensions,
@@ -159,14 +155,7 @@ def _publish(setting: Setting, *, next_: str) -> State:
         "Value": 1,
         "Unit": "Count",
     }
-    return task(
-        "aws-sdk:cloudwatch:putMetricData",
-        arguments={"Namespace": METRIC_NAMESPACE, "MetricData": [*numbers, verdict]},
-        timeout_s=60,
-        retries=[retry(CLOUDWATCH_ERRORS, attempts=4)],
-        catches=[catch(next_=next_)],
-        next_=next_,
-    )
+    return put_metrics([*numbers, verdict], next_=next_)
 
 
 def glue_job(setting: Setting, job: str, *, arguments: State, timeout_s: int, next_: str) -> State:

@@ -24,6 +24,8 @@ from dual_pipeline.outer_loop.setting import (
     FAILED_AFTER_APPROVAL,
     LEDGER,
     NOW_S,
+    REDRIVE,
+    RETRY,
     Setting,
     in_seconds,
     last_segment,
@@ -31,11 +33,6 @@ from dual_pipeline.outer_loop.setting import (
 )
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, read_champion
 
-# A name that a lost answer may have used already is never asked for again.
-_NAME = (
-    "'{prefix}-' & $id & '-' & $string($states.context.State.RetryCount)"
-    " & ($exists($states.context.Execution.RedriveCount) ? $string($states.context.Execution.RedriveCount) : '0')"
-)
 # How long a release that stands in line waits at the most before it looks again.
 LINE_S = 600
 ENDPOINT_OVER = "$states.result.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed']"
@@ -60,7 +57,7 @@ _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.co
 def rollout(setting: Setting) -> Fragment:
     """Take the release lock, make model and configuration of what is still approved, move the endpoint, and compare."""
     rollout_, instances = setting.project.rollout, setting.project.instances
-    name = jsonata(_NAME.replace("{prefix}", setting.prefix))
+    name = jsonata(f"'{setting.prefix}-' & $id & '-' & {RETRY} & {REDRIVE}")
     me: State = {"S": jsonata("$me")}
     deadline_s = _deadline_s(setting)
     model = setting.model(name=name, Containers=[{"ModelPackageName": jsonata("$packageArn")}])

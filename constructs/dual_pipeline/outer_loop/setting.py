@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, retry
+from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, quote, retry
 from dual_pipeline.environment import Environment
-from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN
+from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN, outer_loop_name
 from dual_pipeline.model_project import STARTING, ModelProject
 
 STARTING_S = int(STARTING.total_seconds())
@@ -20,6 +20,9 @@ CAUSE_TEXT = r"""(
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""
 CAUSE = jsonata(CAUSE_TEXT)
+# A name that a lost answer may have used already is never asked for again: each retry and each redrive has its own.
+RETRY = "$states.context.State.RetryCount"
+REDRIVE = "($exists($states.context.Execution.RedriveCount) ? $string($states.context.Execution.RedriveCount) : '0')"
 # The epoch second, as DynamoDB takes numbers.
 NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]
@@ -99,12 +102,22 @@ class Setting:
     @property
     def machine_name(self) -> str:
         """The outer loop's own name."""
-        return f"{self.prefix}-outer-loop"
+        return outer_loop_name(self.environment.name, self.project.name)
 
     @property
     def raw_prefix(self) -> str:
         """Where raw files arrive in the data bucket."""
         return f"{self.project.name}/raw/"
+
+    @property
+    def snapshots(self) -> str:
+        """Where the project's snapshots lie."""
+        return f"s3://{self.data_bucket}/{self.project.name}/snapshots/"
+
+    def is_snapshot(self, value: str) -> str:
+        """JSONata for whether `value` is text that begins with where the project's snapshots lie."""
+        place = quote(self.snapshots)
+        return f"($u := {value}; $type($u) = 'string' ? $substring($u, 0, $length({place})) = {place} : false)"
 
     @property
     def approval_state(self) -> str:

@@ -17,7 +17,6 @@ def smoke_train(setting: Setting) -> Fragment:
     """
     project, smoke = setting.project, setting.project.smoke_training
     assert smoke is not None
-    defaults = {name: each.default for name, each in project.declared_hyperparameters.items()}
     state = task(
         "sagemaker:createTrainingJob.sync",
         arguments=training_job(
@@ -28,7 +27,7 @@ def smoke_train(setting: Setting) -> Fragment:
             instance=smoke.instance,
             volume_gib=smoke.volume_gib,
             max_s=seconds(smoke.max_time),
-            hyperparameters=defaults | dict(smoke.hyperparameters),
+            hyperparameters={**project.default_hyperparameters, **smoke.hyperparameters},
             # A few minutes of a cheap instance are not worth a wait for Spot capacity.
             training=Training(device=project.training.device),
         ),

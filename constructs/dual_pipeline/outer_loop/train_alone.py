@@ -21,8 +21,7 @@ KIND = "train"
 
 def own_code(setting: Setting) -> str:
     """What a model comes from beside its data, known when the machine is deployed: code, image, settings and rules."""
-    defaults = {name: each.default for name, each in setting.project.declared_hyperparameters.items()}
-    made_of = [defaults, setting.project.training.device, code_of(setting).image]
+    made_of = [setting.project.default_hyperparameters, setting.project.training.device, code_of(setting).image]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     return f"{code_of(setting).file}/{digest.hexdigest()}/{setting.rules_hash}"
 
@@ -49,7 +48,7 @@ def train_alone(setting: Setting) -> Fragment:
                 instance=project.instances.training,
                 volume_gib=project.instances.volume_gib,
                 max_s=seconds(project.limits.job),
-                hyperparameters={name: each.default for name, each in project.declared_hyperparameters.items()},
+                hyperparameters=project.default_hyperparameters,
                 training=project.training,
             ),
             timeout_s=seconds(project.limits.training),

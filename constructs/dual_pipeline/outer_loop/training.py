@@ -106,17 +106,7 @@ def training(setting: Setting) -> Fragment:
             next_="AwaitTraining",
         ),
         **wait.fragment().states,
-        "StopTraining": task(
-            "aws-sdk:sagemaker:stopPipelineExecution",
-            arguments={
-                "PipelineExecutionArn": jsonata("$pipelineExecutionArn"),
-                "ClientRequestToken": jsonata("$hash($me, 'SHA-256')"),
-            },
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
-            next_="TrainingTooLong",
-        ),
+        "StopTraining": stop_pipeline_execution("$pipelineExecutionArn", catches=[FAILED], next_="TrainingTooLong"),
         "TrainingTooLong": assign(
             {
                 "outcome": "failed",
@@ -245,6 +235,21 @@ def training(setting: Setting) -> Fragment:
             ),
             *setting.reads(setting.artifact_bucket, f"{setting.project.name}/executions/*"),
         ),
+    )
+
+
+def stop_pipeline_execution(arn: str, *, catches: list[State], next_: str) -> State:
+    """Stop the execution that the JSONata `arn` names; a repeated call is the same one."""
+    return task(
+        "aws-sdk:sagemaker:stopPipelineExecution",
+        arguments={
+            "PipelineExecutionArn": jsonata(arn),
+            "ClientRequestToken": jsonata("$hash($me, 'SHA-256')"),
+        },
+        timeout_s=60,
+        retries=SAGEMAKER_RETRY,
+        catches=catches,
+        next_=next_,
     )
 
 

@@ -8,7 +8,7 @@ from dual_pipeline.hyperparameters import Value
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import OFFLINE
 from dual_pipeline.model_project import Training
-from dual_pipeline.outer_loop.setting import CAUSE_TEXT, Setting, TrainingCode, seconds
+from dual_pipeline.outer_loop.setting import CAUSE_TEXT, REDRIVE, RETRY, Setting, TrainingCode, seconds
 
 JOB_RETRY = [retry(SAGEMAKER_JOB_ERRORS, attempts=3, interval_s=10, most_s=120)]
 _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"
@@ -18,10 +18,7 @@ _CHECKPOINTS = "/opt/ml/checkpoints"
 
 def unique_name(setting: Setting, kind: str) -> str:
     """A name of at most 63 characters that no retry and no redrive gives twice, for SageMaker keeps names for ever."""
-    return jsonata(
-        f"'{setting.prefix}-{kind}-' & $id & '-' & $states.context.State.RetryCount"
-        " & '-' & $states.context.Execution.RedriveCount"
-    )
+    return jsonata(f"'{setting.prefix}-{kind}-' & $id & '-' & {RETRY} & '-' & {REDRIVE}")
 
 
 def training_job(
