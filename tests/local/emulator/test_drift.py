@@ -61,6 +61,15 @@ class World:
         self.topic = sns.create_topic(Name="drift-people")["TopicArn"]
         self.queue = sqs.create_queue(QueueName="drift-people")["QueueUrl"]
         queue_arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:drift-people"
+        may_send = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [may_send]})
+        sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": policy})
         sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=queue_arn)
         key = emulator.client("kms").create_key()["KeyMetadata"]["Arn"]
         self.job_role = emulator.role("drift-job", "sagemaker.amazonaws.com", *_job_statements())
