@@ -112,6 +112,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "services.cloudformation.handlers": ("validate_template_support", "_add_event"),
     "services.cloudformation.stacks": ("_runs_on_worker_thread", "_add_event"),
     "services.cloudwatch": ("_record_history",),
+    "services.ecr": ("_batch_get_image",),
 }
 
 

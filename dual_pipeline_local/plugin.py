@@ -11,6 +11,7 @@ from . import (
     autoscaling,
     cloudformation,
     cloudwatch,
+    ecr,
     eventbridge,
     gateway,
     glue,
@@ -52,6 +53,7 @@ def install() -> None:
     glue.install()
     cloudformation.install()
     cloudwatch.install()
+    ecr.install()
     _stoppers.append(glue.stop_all)
     atexit.register(stop)
 
