@@ -3,8 +3,11 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
 """
 
+from typing import NamedTuple
+
 from dual_pipeline.asl import SAGEMAKER_ERRORS, Fragment, State, Statement, assign, catch, choice, jsonata, retry, task
 from dual_pipeline.loop_contract import GOLDEN_INFERENCE_ID
+from dual_pipeline.model_project import Rollout
 from dual_pipeline.outer_loop.finish import STARTED_RETRY, start_statement
 from dual_pipeline.outer_loop.setting import REDRIVE, RETRY, Setting, seconds
 
@@ -45,7 +48,7 @@ def start_traffic(setting: Setting, *, next_: str) -> Fragment:
 
 def traffic_definition(setting: Setting) -> State:
     """The machine; its input is a request. It ends with the rollout, and in any case after a number of rounds."""
-    pace = Pace.of(setting)
+    pace = Pace.of(setting.project.rollout)
     return {
         "Comment": f"Golden rows for {setting.prefix} while it bakes",
         "QueryLanguage": "JSONata",
@@ -117,20 +120,21 @@ def _ask(setting: Setting) -> State:
     )
 
 
-class Pace:
+class Pace(NamedTuple):
     """How fast golden rows are asked: a round every `round_s` seconds, `rounds` of them, `requests` in each."""
 
-    def __init__(self, *, deadline_s: int, bake_s: int) -> None:
-        self.round_s = max(_ROUND_S, -(-deadline_s // _MOST_ROUNDS))
-        self.rounds = -(-deadline_s // self.round_s)
-        self.requests = max(1, min(_MOST_AT_ONCE, _MOST_REQUESTS * self.round_s // max(bake_s, self.round_s)))
+    round_s: int
+    rounds: int
+    requests: int
 
     @classmethod
-    def of(cls, setting: Setting) -> "Pace":
-        """The pace of a project's rollouts."""
-        rollout = setting.project.rollout
+    def of(cls, rollout: Rollout) -> "Pace":
+        """As many requests as a history holds, over as long as a rollout may take."""
+        deadline_s = seconds(rollout.deadline)
+        round_s = max(_ROUND_S, -(-deadline_s // _MOST_ROUNDS))
         steps = -(-100 // rollout.canary_percent) if rollout.strategy == "linear" else 1
-        return cls(deadline_s=seconds(rollout.deadline), bake_s=steps * seconds(rollout.wait))
+        baking_rounds = max(1, steps * seconds(rollout.wait) // round_s)
+        return cls(round_s, -(-deadline_s // round_s), max(1, min(_MOST_AT_ONCE, _MOST_REQUESTS // baking_rounds)))
 
 
 def traffic_statements(setting: Setting) -> tuple[Statement, ...]:
