@@ -55,6 +55,7 @@ def install() -> None:
     cloudwatch.install()
     ecr.install()
     _stoppers.append(glue.stop_all)
+    _stoppers.append(cloudwatch.stop)
     atexit.register(stop)
 
 
@@ -65,7 +66,8 @@ def sagemaker() -> SageMaker:
         if _sagemaker is None:
             from .sagemaker.service import SageMaker
 
-            _sagemaker = SageMaker(work=settings.current().work)
+            now = settings.current()
+            _sagemaker = SageMaker(work=now.work, time_scale=now.time_scale)
             _stoppers.append(_sagemaker.stop_all)
         return _sagemaker
 

@@ -1,6 +1,7 @@
 """Asks the live endpoint the questions its evaluation answered, makes the model the champion, and watches it."""
 
 from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
+from dual_pipeline.failures import runbook_link
 from dual_pipeline.loop_contract import GOLDEN_INFERENCE_ID, LIVE_AUC_METRIC, METRIC_NAMESPACE, REASON_ROLLBACK
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
 from dual_pipeline.outer_loop.scaling import scale, scaling_statements
@@ -137,7 +138,7 @@ def release(setting: Setting) -> Fragment:
         # From here on the release stands, whatever fails.
         "SetAlarms": task(
             "aws-sdk:cloudwatch:putMetricAlarm",
-            arguments=_alarm(setting),
+            arguments=_alarm(setting, runbook="Model quality"),
             timeout_s=60,
             retries=CLOUDWATCH_RETRY,
             catches=[
@@ -153,7 +154,7 @@ def release(setting: Setting) -> Fragment:
     return Fragment(states=states, statements=(*_statements(setting), *(scaling_statements(setting) if scaled else ())))
 
 
-def _alarm(setting: Setting) -> State:
+def _alarm(setting: Setting, *, runbook: str) -> State:
     """Rings where the AUC on labels that came late lies below the holdout's by more than the gate and chance allow."""
     gates = setting.project.gates
     auc = "$evaluation.metrics.auc"
@@ -163,7 +164,7 @@ def _alarm(setting: Setting) -> State:
         "AlarmName": f"{setting.prefix}-model-auc",
         "AlarmDescription": jsonata(
             f"'the model of run ' & $runId & ' does worse on labels that came late than on its holdout: see the drift"
-            f" report, then go back or train anew. Runbook: {setting.runbook}#model-quality'"
+            f" report, then go back or train anew. Runbook: {runbook_link(runbook)}'"
         ),
         "Namespace": METRIC_NAMESPACE,
         "MetricName": LIVE_AUC_METRIC,
