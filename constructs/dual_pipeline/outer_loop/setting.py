@@ -91,7 +91,6 @@ class Setting:
     dead_letters_arn: str
     repository_arn: str = ""
     training_code: TrainingCode | None = None
-    runbook: str = "docs/runbook.md"
     slice_s: int = 900
 
     @property
