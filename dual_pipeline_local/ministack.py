@@ -138,6 +138,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "new_uuid",
         "record_metric",
     ),
+    "services.sqs": ("_queues",),
     "services.sns": ("_fanout", "topic_policy_allows"),
 }
 
