@@ -139,6 +139,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "record_metric",
     ),
     "services.ecr": ("_batch_get_image",),
+    "services.sqs": ("_queues",),
     "services.sns": ("_fanout", "topic_policy_allows"),
 }
 
