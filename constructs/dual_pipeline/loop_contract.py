@@ -36,6 +36,11 @@ SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/
 VARIANT_NAME = "AllTraffic"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
+# 1 for a run after which nothing newer waits to be trained on: it released a model, or saw that nothing is new.
+UP_TO_DATE_METRIC = "UpToDate"
+# The evaluation's numbers, by environment, project and metric: of a model that was released, and of one below its gate.
+MODEL_METRIC = "ModelMetric"
+REFUSED_MODEL_METRIC = "RefusedModelMetric"
 REASON_PERSON = "person"
 REASON_TRAILING = "trailing"
 REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
@@ -44,8 +49,11 @@ RULES_FAILED = "DataRulesFailed"
 QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")
 VERDICT_METRIC = "DataVerdict"
 VERDICTS = ("pass", "warn", "block", "invalid")
-OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
+OUTCOME_SUPPRESSED = "suppressed"
+OUTCOMES = ("released", OUTCOME_SUPPRESSED, "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
+# By environment and project: how many features drifted, and the largest population stability index among all.
+DRIFT_METRICS = ("DriftedFeatures", "DriftMaxPsi")
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.
 DRIFT_ALARM_SUFFIX = "-drift"
 

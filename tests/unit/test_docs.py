@@ -29,6 +29,7 @@ from dual_pipeline.model_project import (
     SmokeTraining,
     Training,
     Tuning,
+    Watch,
 )
 from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
 from dual_pipeline.workflow import Workflow
@@ -54,6 +55,7 @@ SETTINGS = (
     Ingest,
     Approval,
     Rollout,
+    Watch,
     Limits,
     Workflow,
     DataContract,
