@@ -9,7 +9,8 @@ from constructs import Construct
 
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import (
-    DRIFT_METRICS,
+    DRIFT_MAX_PSI,
+    DRIFTED_FEATURES,
     MODEL_METRIC,
     OUTCOME_SUPPRESSED,
     OUTCOMES,
@@ -210,12 +211,11 @@ class _Page:
         )
 
     def _drift(self) -> cloudwatch.GraphWidget:
-        count, distance = DRIFT_METRICS
         return cloudwatch.GraphWidget(
             title="Features that drifted, and the largest distance (PSI)",
             width=12,
-            left=[drift_metric(count, **self._keys)],
-            right=[drift_metric(distance, **self._keys)],
+            left=[drift_metric(DRIFTED_FEATURES, **self._keys)],
+            right=[drift_metric(DRIFT_MAX_PSI, **self._keys)],
         )
 
     def _requests(self) -> cloudwatch.GraphWidget:

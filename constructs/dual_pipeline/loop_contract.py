@@ -52,10 +52,16 @@ VERDICTS = ("pass", "warn", "block", "invalid")
 OUTCOME_SUPPRESSED = "suppressed"
 OUTCOMES = ("released", OUTCOME_SUPPRESSED, "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
-# By environment and project: how many features drifted, and the largest population stability index among all.
-DRIFT_METRICS = ("DriftedFeatures", "DriftMaxPsi")
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.
 DRIFT_ALARM_SUFFIX = "-drift"
+# What drift is published as, by environment and project: features that moved; these, predictions, labels and quality
+# together; the largest population stability index of a feature; rows that were looked at.
+DRIFTED_FEATURES, DRIFT_FINDINGS, DRIFT_MAX_PSI, DRIFT_ROWS = DRIFT_METRICS = (
+    "DriftedFeatures",
+    "DriftFindings",
+    "DriftMaxPsi",
+    "DriftRows",
+)
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"
 TAG_PROJECT = "dual-pipeline:project"

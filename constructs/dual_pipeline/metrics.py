@@ -64,17 +64,6 @@ def model_metric(name: str, *, metric: str, environment: str, project: str) -> c
     )
 
 
-def drift_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
-    """What the last check of the captured requests found, such as the number of features that drifted."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"Environment": environment, "Project": project},
-        statistic="Maximum",
-        period=_PERIOD,
-    )
-
-
 def quality_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
     """What the last data was counted as: its rows, those set apart, or the rules that failed."""
     return cloudwatch.Metric(
@@ -94,6 +83,17 @@ def verdict_metric(verdict: str, *, environment: str, project: str) -> cloudwatc
         dimensions_map={"Environment": environment, "Project": project, "Verdict": verdict},
         statistic="Sum",
         period=_PERIOD,
+    )
+
+
+def drift_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
+    """One of what drift is published as, by the hour; a window that is too thin publishes nothing."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Environment": environment, "Project": project},
+        statistic="Maximum",
+        period=cdk.Duration.hours(1),
     )
 
 
