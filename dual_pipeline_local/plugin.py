@@ -53,6 +53,7 @@ def install() -> None:
     cloudformation.install()
     cloudwatch.install()
     _stoppers.append(glue.stop_all)
+    _stoppers.append(cloudwatch.stop)
     atexit.register(stop)
 
 
@@ -63,7 +64,8 @@ def sagemaker() -> SageMaker:
         if _sagemaker is None:
             from .sagemaker.service import SageMaker
 
-            _sagemaker = SageMaker(work=settings.current().work)
+            now = settings.current()
+            _sagemaker = SageMaker(work=now.work, time_scale=now.time_scale)
             _stoppers.append(_sagemaker.stop_all)
         return _sagemaker
 
