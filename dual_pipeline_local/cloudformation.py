@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import botocore
 from botocore.exceptions import ClientError, ParamValidationError
 
-from . import bucket_deployment, events, ministack, sessions, settings, stepfunctions, template_schema
+from . import bucket_deployment, budget_actions, events, ministack, sessions, settings, stepfunctions, template_schema
 from .errors import ApiError
 
 _SETTLE_S: Final = 20.0
@@ -230,6 +230,11 @@ def _create_budget(call: _Call, properties: Properties) -> Any:
     return budget
 
 
+def _create_budget_action(call: _Call, properties: Properties) -> str:
+    request = budget_actions.request_of(properties, account=_account())
+    return budget_actions.create(request, budgets=call, iam=_calls("iam"))
+
+
 _ALARM: Final = (
     "AlarmName",
     "AlarmRule",
@@ -363,6 +368,16 @@ TYPES: Final[Mapping[str, ResourceType]] = {
         delete=lambda call, identifier, _given: call("DeleteBudget", AccountId=_account(), BudgetName=identifier),
         physical_id=lambda _given, budget: str(budget["BudgetName"]),
         max_name=100,
+    ),
+    "AWS::Budgets::BudgetsAction": ResourceType(
+        service="budgets",
+        name="",
+        create=_create_budget_action,
+        update=lambda call, _id, given: _create_budget_action(call, given),
+        delete=lambda _call, _id, _given: None,
+        physical_id=lambda given, action: f"{action}|{given['BudgetName']}",
+        attributes=lambda identifier, _action: {"ActionId": identifier.partition("|")[0]},
+        replaced_by=("BudgetName", "ActionType"),
     ),
     "AWS::CloudWatch::CompositeAlarm": ResourceType(
         service="cloudwatch",

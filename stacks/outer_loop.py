@@ -1,10 +1,8 @@
 """The platform team's half of a project."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from dual_pipeline.data_jobs import DataJobs
@@ -12,6 +10,7 @@ from dual_pipeline.drift_watch import DriftWatch
 from dual_pipeline.environment import Environment
 from dual_pipeline.job_roles import EndpointRole, Workspace
 from dual_pipeline.model_project import ModelProject
+from dual_pipeline.operator_alarm import OperatorAlarm
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
 from dual_pipeline.outer_loop.setting import TrainingCode
 from dual_pipeline.rollback_alarms import RollbackAlarms
@@ -50,7 +49,7 @@ class OuterLoopStack(EnvironmentStack):
         self.jobs = DataJobs(self, "Data", project=project, package_folder=project_folder.parent, workspace=workspace)
         model = EndpointRole(self, "Model", workspace=workspace, image=image)
         needed: list[Construct] = [self.jobs, model]
-        alarms: Sequence[cloudwatch.IAlarm] = ()
+        self.alarms: tuple[OperatorAlarm, ...] = ()
         if project.inner_loop:
             rollback = RollbackAlarms(
                 self,
@@ -60,7 +59,7 @@ class OuterLoopStack(EnvironmentStack):
                 max_p99_latency=cdk.Duration.millis(project.rollout.max_p99_latency_ms),
                 topic=foundation.topic,
             )
-            alarms = rollback.alarms
+            self.alarms = rollback.alarms
             needed.append(rollback)
         else:
             alone = TrainingAlone(
@@ -85,7 +84,7 @@ class OuterLoopStack(EnvironmentStack):
             key=foundation.key,
             topic=foundation.topic,
             model_role=model.role,
-            rollback_alarms=alarms,
+            rollback_alarms=self.alarms,
             training_code=training_code,
             image=image,
         )

@@ -48,6 +48,8 @@ PARALLEL_JOBS_RANGE = (1, 100)
 _MOST_TUNED = 30
 # A job's own limit begins with its training; finding an instance and pulling the image come before.
 STARTING = timedelta(minutes=30)
+# What an alarm on a quiet endpoint counts requests by.
+QUIET_ENDPOINT_STEP = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +248,9 @@ class Rollout:
         check_choice(owner=self, field="strategy", choices=("all-at-once", "canary", "linear"))
         least = 1 if self.strategy == "all-at-once" else 2
         check_whole(owner=self, field="instance_count", low=least, high=100)
-        check_whole(owner=self, field="canary_percent", low=10 if self.strategy == "linear" else 1, high=50)
+        # An answer in a hundred must be able to come from the canary alone, or the alarm on the p99 is blind to it.
+        least = {"canary": 2, "linear": 10}.get(self.strategy, 1)
+        check_whole(owner=self, field="canary_percent", low=least, high=50)
         check_duration(owner=self, field="wait", low=timedelta(0), high=timedelta(hours=1))
         check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
         waits = -(-100 // self.canary_percent) if self.strategy == "linear" else 1
@@ -261,9 +265,10 @@ class Rollout:
         check_whole(owner=self, field="requests_per_instance", low=1, high=1_000_000)
         check_whole(owner=self, field="capture_percent", low=0, high=100)
         check_number(owner=self, field="max_p99_latency_ms", low=1, high=60_000)
-        check_number(owner=self, field="max_error_percent", low=0, high=100)
-        if self.strategy == "canary":
-            # An alarm that needs more errors than the canary's share of traffic can hold would never fire.
+        check_number(owner=self, field="max_error_percent", low=0, high=99)
+        if self.strategy != "all-at-once":
+            # The alarms see all of the endpoint's traffic: one that needs more errors than the first share of it can
+            # hold would never fire.
             check(
                 owner=self,
                 field="max_error_percent",
@@ -307,6 +312,36 @@ class Drift:
         check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
         _check_instance(self, "instance", "processing")
         check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=12))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """When the alarms ring that no rollout asks: those on a live endpoint, and on a loop that has gone quiet.
+
+    Shares are of requests, of all processors of an instance, and of its memory. `quiet_endpoint` and `quiet_loop` are
+    how long nobody may ask, and nothing be released or found up to date; None switches that alarm off.
+    Limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    """
+
+    max_4xx_percent: float = 10.0
+    max_p99_overhead_ms: float = 1_000.0
+    max_cpu_percent: float = 90.0
+    max_memory_percent: float = 90.0
+    quiet_endpoint: timedelta | None = None
+    quiet_loop: timedelta | None = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        for name in ("max_4xx_percent", "max_cpu_percent", "max_memory_percent"):
+            check_number(owner=self, field=name, low=0, high=99)
+        check_number(owner=self, field="max_p99_overhead_ms", low=1, high=60_000)
+        day = timedelta(days=1)
+        for name, step, high, wanted in (
+            ("quiet_endpoint", QUIET_ENDPOINT_STEP, day, "a multiple of five minutes up to a day"),
+            ("quiet_loop", day, 7 * day, "1 to 7 whole days"),
+        ):
+            given = getattr(self, name)
+            ok = given is None or (isinstance(given, timedelta) and step <= given <= high and not given % step)
+            check(owner=self, field=name, allowed=f"a timedelta of {wanted}, or None", ok=ok)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,6 +441,7 @@ class ModelProject:
     approval: Approval = field(default_factory=Approval)
     rollout: Rollout = field(default_factory=Rollout)
     drift: Drift | None = field(default_factory=Drift)
+    watch: Watch = field(default_factory=Watch)
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule | None = None
     workflows: tuple[Workflow, ...] = ()
@@ -427,6 +463,7 @@ class ModelProject:
             ("optional_steps", OptionalSteps),
             ("approval", Approval),
             ("rollout", Rollout),
+            ("watch", Watch),
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)

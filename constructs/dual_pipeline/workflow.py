@@ -12,6 +12,7 @@ TAKEN = (
     "ingest",
     "invocations",
     "model",
+    "outcome",
     "outer-loop",
     "p99-latency",
     "preflight",

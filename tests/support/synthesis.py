@@ -19,14 +19,16 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from dual_pipeline.environment import Environment, VpcConfig
-from dual_pipeline.model_project import Approval, Rollout
+from dual_pipeline.model_project import Approval, Rollout, Watch
 from environments import ENVIRONMENTS
 from everything import ALONE, EVERYTHING
 from pipeline_code.census.project import CENSUS
 from stacks.stage import ROOT, EnvironmentStage
 
 LEAST = Environment(name="least", region="eu-west-1", projects=(CENSUS,))
-WITHOUT_INNER_LOOP = Environment(name="alone", region="eu-west-1", projects=(ALONE,))
+WITHOUT_INNER_LOOP = Environment(
+    name="alone", region="eu-west-1", projects=(ALONE,), monthly_budget_usd=50, over_budget="warn"
+)
 MOST = Environment(
     name="most",
     region="us-east-1",
@@ -43,11 +45,13 @@ MOST = Environment(
                 canary_percent=10,
                 wait=timedelta(minutes=10),
             ),
+            watch=Watch(quiet_endpoint=timedelta(hours=1), quiet_loop=None),
         ),
         replace(EVERYTHING, name="census-two", rollout=Rollout(strategy="linear", instance_count=4)),
     ),
     notification_email="ml-team@example.com",
     monthly_budget_usd=100,
+    over_budget="ask",
     vpc=VpcConfig(
         vpc_id="vpc-0123456789abcdef0",
         subnet_ids=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),

@@ -30,6 +30,7 @@ from dual_pipeline.model_project import (
     SmokeTraining,
     Training,
     Tuning,
+    Watch,
 )
 from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
 from dual_pipeline.workflow import Workflow
@@ -56,6 +57,7 @@ SETTINGS = (
     Approval,
     Rollout,
     Drift,
+    Watch,
     Limits,
     Workflow,
     DataContract,

@@ -92,6 +92,8 @@ class OuterLoop(Construct):
             self._add_helpers(setting, key)
         self._add_schedules(setting, starter_role)
         starter = Starter(self, "NewData", machine=self.machine, dead_letters=self.dead_letters)
+        # Whoever starts runs without a person: new data, schedules, and a run that another one trails.
+        self.starters: tuple[iam.IRole, ...] = (starter.role, starter_role, self.machine.role)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
         starter.add_rule(
             "Rule",

@@ -25,6 +25,7 @@ from dual_pipeline.model_project import (
     Schedule,
     SmokeTraining,
     Training,
+    Watch,
 )
 from dual_pipeline.ruleset import Rule, Ruleset
 from pipeline_code.census.project import CENSUS
@@ -65,6 +66,12 @@ from pipeline_code.census.project import CENSUS
         (Approval, "mode", "never", "Approval.mode must be one of auto, one, two, got 'never'"),
         (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
+        (Watch, "max_4xx_percent", 100, "Watch.max_4xx_percent must be a number from 0 to 99, got 100"),
+        (Watch, "max_p99_overhead_ms", 0, "Watch.max_p99_overhead_ms must be a number from 1 to 60000, got 0"),
+        (Watch, "max_cpu_percent", -1, "Watch.max_cpu_percent must be a number from 0 to 99, got -1"),
+        (Watch, "quiet_endpoint", 420, "Watch.quiet_endpoint must be a timedelta of a multiple of five minutes up to a day, or None, got 420"),
+        (Watch, "quiet_endpoint", timedelta(minutes=7), "Watch.quiet_endpoint must be a timedelta of a multiple of five minutes up to a day, or None, got datetime.timedelta(seconds=420)"),
+        (Watch, "quiet_loop", timedelta(days=8), "Watch.quiet_loop must be a timedelta of 1 to 7 whole days, or None, got datetime.timedelta(days=8)"),
         (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),
         (Limits, "runs_per_day", 0, "Limits.runs_per_day must be a whole number from 1 to 1000, got 0"),
         (Limits, "parallel_steps", 0, "Limits.parallel_steps must be a whole number from 1 to 50, got 0"),
@@ -87,6 +94,20 @@ def test_canary_alarm_can_fire() -> None:
     """An error threshold above the canary's traffic share is refused: the alarm could never fire."""
     with pytest.raises(ConfigError, match=r"^Rollout\.max_error_percent must be below canary_percent \(5\), got 8$"):
         Rollout(strategy="canary", instance_count=2, canary_percent=5, max_error_percent=8)
+
+
+@pytest.mark.parametrize("strategy", ["canary", "linear"])
+def test_alarms_on_errors_can_fire_at_the_first_step(strategy: Any) -> None:
+    """The same threshold is refused for linear steps, of which the first is the least share that a bad model answers."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.max_error_percent must be below canary_percent \(10\), got 10$"):
+        Rollout(strategy=strategy, instance_count=2, canary_percent=10, max_error_percent=10)
+    Rollout(strategy="all-at-once", canary_percent=10, max_error_percent=10)
+
+
+def test_the_slowest_answers_can_be_the_canarys() -> None:
+    """A canary of 1 % is refused: it cannot move the p99 of all answers."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.canary_percent must be a whole number from 2 to 50, got 1$"):
+        Rollout(strategy="canary", instance_count=2, canary_percent=1, max_error_percent=0.5)
 
 
 def test_linear_steps_are_what_sagemaker_takes() -> None:
