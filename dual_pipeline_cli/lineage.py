@@ -149,7 +149,7 @@ def show_lineage(
 
     def action() -> int:
         client = connect(environment, project, local)
-        lineage = trace(client, name or client["EndpointName"])
+        lineage = trace(client, name or _released(client))
         if as_json:
             console.print_json(json.dumps(lineage.document(), default=str))
         else:
@@ -157,6 +157,19 @@ def show_lineage(
         return 0
 
     raise typer.Exit(answer(action))
+
+
+def _released(environment: EnvironmentClient) -> str:
+    """What a model is found by that was released: the endpoint, or the champion where models score in batch."""
+    if "ScoresUri" not in environment.outputs:
+        return environment["EndpointName"]
+    champion = read_champion(environment)
+    if champion is None:
+        raise EnvironmentTrouble(
+            f"{environment.project} in {environment.environment} has no champion yet: name a package's ARN or version,"
+            " or release a model"
+        )
+    return champion.package_arn
 
 
 def _present(environment: EnvironmentClient, then: Recipe) -> Recipe:

@@ -48,5 +48,5 @@ class MonitoringStack(EnvironmentStack):
             environment=environment.name,
             project=project.name,
             machine_arn=machine_arn,
-            endpoint_name=outer.endpoint_name if project.inner_loop else None,
+            endpoint_name=outer.endpoint_name if project.deploys_endpoint else None,
         )

@@ -201,7 +201,12 @@ def finish(setting: Setting) -> Fragment:
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:
     project = setting.project
-    teller = Teller(environment=setting.environment.name, project=quote(project.name), deploys=project.inner_loop)
+    teller = Teller(
+        environment=setting.environment.name,
+        project=quote(project.name),
+        deploys=project.inner_loop,
+        in_batch=project.scores_in_batch,
+    )
     return publish(
         setting.topic_arn,
         subject=teller.outcome_subject(),
