@@ -29,7 +29,16 @@ REGIONS = frozenset(
     """.split()
 )
 ROLE_KINDS = (
-    "processing", "training", "scoring", "pipeline", "code", "decide", "ingest", "quality", "endpoint", "batch"
+    "processing",
+    "training",
+    "scoring",
+    "pipeline",
+    "code",
+    "decide",
+    "ingest",
+    "quality",
+    "endpoint",
+    "batch",
 )
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 

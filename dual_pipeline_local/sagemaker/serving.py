@@ -2,9 +2,10 @@
 
 The user's module is `code/<SAGEMAKER_PROGRAM>` in the model folder. `model_fn(model_dir)` runs once at start; a request
 goes through `input_fn(body, content_type)`, `predict_fn(data, model)`, `output_fn(prediction, accept)`, or through
-`transform_fn(model, body, content_type, accept)`. Each may take the context as one more argument. Any exception is answered
-with 500 but the toolkit's own, which carry their status: a user's module that imports `sagemaker_inference.errors` or
-`content_types` finds those here. Needs nothing but the standard library and what the user's module imports.
+`transform_fn(model, body, content_type, accept)`. Each may take the context as one more argument. Any exception is
+answered with 500 but the toolkit's own, which carry their status: a user's module that imports
+`sagemaker_inference.errors` or `content_types` finds those here. Needs nothing but the standard library and what the
+user's module imports.
 
 Source: https://github.com/aws/sagemaker-inference-toolkit (transformer.py, errors.py, content_types.py).
 """

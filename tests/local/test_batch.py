@@ -118,7 +118,9 @@ def test_the_golden_rows_were_answered_first(account: Account) -> None:
     folder = champion["evaluation_uri"].rpartition("/")[0]
     golden = json.loads(account.text(f"{folder}/golden_rows.json"))
     answers = champion["scores_uri"].removesuffix("records/") + "golden/golden_rows.csv.out"
-    assert golden["expected"] == pytest.approx(json.loads(account.text(answers))["predictions"], abs=golden["tolerance"])
+    assert golden["expected"] == pytest.approx(
+        json.loads(account.text(answers))["predictions"], abs=golden["tolerance"]
+    )
     jobs = account.sagemaker.list_transform_jobs(SortBy="CreationTime", SortOrder="Ascending")["TransformJobSummaries"]
     kinds = [job["TransformJobName"].removeprefix("dev-census-").partition("-")[0] for job in jobs]
     assert ["smoke", "score"] == kinds

@@ -110,9 +110,7 @@ def batch_release(setting: Setting) -> Fragment:
                 setting,
                 kind=CHECK,
                 source={
-                    "uri": jsonata(
-                        f"'s3://{setting.artifact_bucket}/' & $evaluation.folder & '{GOLDEN_REQUEST_FILE}'"
-                    ),
+                    "uri": jsonata(f"'s3://{setting.artifact_bucket}/' & $evaluation.folder & '{GOLDEN_REQUEST_FILE}'"),
                     "ContentType": jsonata("$golden.content_type"),
                     "SplitType": "None",
                 },
@@ -266,7 +264,7 @@ def _completed(value: str) -> str:
 
 
 def _troubles(setting: Setting, kind: str, *, limit_s: int, setting_name: str) -> list[State]:
-    """Catchers of a job's failures; SageMaker has no limit of run time for it, so that the task's own stands for one."""
+    """Catchers of a job's failures; SageMaker has no limit of run time for it, so that the task's stands for one."""
     late = (
         f"$states.context.State.Name & ': the transform job was stopped, for it took longer than {limit_s} s"
         f"{setting_name} and half an hour to start'"
@@ -301,9 +299,7 @@ def _champion(setting: Setting) -> State:
         "model_name": {"S": jsonata("$modelName")},
         "scores_uri": {"S": jsonata("$scoresUri")},
         "run_id": {"S": jsonata("$runId")},
-        "evaluation_uri": {
-            "S": jsonata(f"'s3://{setting.artifact_bucket}/' & $evaluation.folder & 'evaluation.json'")
-        },
+        "evaluation_uri": {"S": jsonata(f"'s3://{setting.artifact_bucket}/' & $evaluation.folder & 'evaluation.json'")},
         "released_at": {"S": jsonata("$releasedAt")},
     }
 

@@ -83,9 +83,7 @@ def test_what_is_not_completed_does_not_pass(batch_definition: Definition, evalu
 def test_the_time_is_capped_and_the_job_stopped(batch_setting: Setting, evaluate: Any) -> None:
     """A transform job has no cap of its own, so that the task's is the cost's, and what goes on after it is stopped."""
     batch = BatchInference(max_time=timedelta(minutes=5))
-    machine: Any = outer_loop_definition(
-        replace(batch_setting, project=replace(batch_setting.project, batch=batch))
-    )
+    machine: Any = outer_loop_definition(replace(batch_setting, project=replace(batch_setting.project, batch=batch)))
     for name, seconds, kind in (("ScoreRecords", 300, "score"), ("SmokeScore", 900, "smoke")):
         state = machine["States"][name]
         assert seconds + STARTING_S == state["TimeoutSeconds"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.sagemaker import serving
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.endpoints.capture import captured
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
@@ -17,7 +18,6 @@ from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment
 from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints, RolledBack
 from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet
 from dual_pipeline_local.sagemaker.models import Models
-from dual_pipeline_local.sagemaker import serving
 from dual_pipeline_local.sagemaker.serving import GenericInferenceToolkitError, RequestError, Transformer
 
 
