@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
 from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import GOLDEN_REQUEST_FILE, GOLDEN_ROWS_FILE, SCORES
+from dual_pipeline.outer_loop.batch_turn import batch_turn
 from dual_pipeline.outer_loop.quality import S3_RETRY
-from dual_pipeline.outer_loop.release_turn import release_turn
 from dual_pipeline.outer_loop.setting import (
     CAUSE,
     CHECK_S,
@@ -65,7 +65,7 @@ def batch_release(setting: Setting) -> Fragment:
         ),
     }
     states: dict[str, State] = {
-        **release_turn(setting, next_="FindRecords"),
+        **batch_turn(setting, next_="FindRecords"),
         "FindRecords": task(
             "aws-sdk:s3:listObjectsV2",
             arguments={"Bucket": setting.data_bucket, "Prefix": setting.records, "MaxKeys": _LOOKED_AT},

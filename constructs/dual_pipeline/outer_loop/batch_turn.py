@@ -1,4 +1,4 @@
-"""A release's turn: one at a time for a project's model, and only for what is still approved when its turn comes."""
+"""The turn of a release to batch: one at a time, and only of what is still approved when its turn comes."""
 
 import math
 
@@ -20,7 +20,7 @@ _WITHDRAWN: State = {
 }
 
 
-def release_turn(setting: Setting, *, next_: str) -> dict[str, State]:
+def batch_turn(setting: Setting, *, next_: str) -> dict[str, State]:
     """Take the release lock and go on to `next_` with what is still approved, was compared with today's champion, and
     is the newest of those that waited.
     """
