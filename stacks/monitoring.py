@@ -44,7 +44,7 @@ class MonitoringStack(EnvironmentStack):
             topic=foundation.topic,
             quiet=project.watch.quiet_loop,
         ).alarms
-        if project.inner_loop:
+        if project.deploys_endpoint:
             self.alarms += EndpointAlarms(
                 self,
                 "Endpoint",

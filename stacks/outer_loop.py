@@ -8,7 +8,8 @@ from constructs import Construct
 from dual_pipeline.data_jobs import DataJobs
 from dual_pipeline.drift_watch import DriftWatch
 from dual_pipeline.environment import Environment
-from dual_pipeline.job_roles import EndpointRole, Workspace
+from dual_pipeline.job_roles import BatchRole, EndpointRole, Workspace
+from dual_pipeline.loop_contract import RECORDS, SCORES
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.operator_alarm import OperatorAlarm
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
@@ -20,7 +21,7 @@ from stacks.foundation import FoundationStack
 
 
 class OuterLoopStack(EnvironmentStack):
-    """One project's state machine, the Glue jobs it runs, and what its endpoint needs before the first rollout.
+    """One project's state machine, the Glue jobs it runs, and what its models need before the first release.
 
     `training_code` is the inner loop's; without an inner loop the code and the role of training lie here.
     """
@@ -47,10 +48,14 @@ class OuterLoopStack(EnvironmentStack):
         )
         self.endpoint_name = workspace.name
         self.jobs = DataJobs(self, "Data", project=project, package_folder=project_folder.parent, workspace=workspace)
-        model = EndpointRole(self, "Model", workspace=workspace, image=image)
+        model = (
+            BatchRole(self, "Model", workspace=workspace, image=image)
+            if project.scores_in_batch
+            else EndpointRole(self, "Model", workspace=workspace, image=image)
+        )
         needed: list[Construct] = [self.jobs, model]
         self.alarms: tuple[OperatorAlarm, ...] = ()
-        if project.inner_loop:
+        if project.deploys_endpoint:
             rollback = RollbackAlarms(
                 self,
                 "Rollback",
@@ -61,7 +66,7 @@ class OuterLoopStack(EnvironmentStack):
             )
             self.alarms = rollback.alarms
             needed.append(rollback)
-        else:
+        elif not project.inner_loop:
             alone = TrainingAlone(
                 self,
                 "Alone",
@@ -106,7 +111,16 @@ class OuterLoopStack(EnvironmentStack):
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
-            *((("EndpointName", self.endpoint_name),) if project.inner_loop else ()),
+            *((("EndpointName", self.endpoint_name),) if project.deploys_endpoint else ()),
+            *(_batch_places(project, foundation) if project.scores_in_batch else ()),
             ("ApprovalMode", project.approval.mode),
         ):
             cdk.CfnOutput(self, name, value=value)
+
+
+def _batch_places(project: ModelProject, foundation: FoundationStack) -> tuple[tuple[str, str], ...]:
+    """Where records to score are put, and where the scores of runs appear."""
+    return (
+        ("RecordsUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/{RECORDS}/"),
+        ("ScoresUri", f"s3://{foundation.artifact_bucket.bucket_name}/{project.name}/{SCORES}/"),
+    )

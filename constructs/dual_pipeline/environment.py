@@ -40,6 +40,7 @@ ROLE_KINDS = (
     "quality",
     "endpoint",
     "drift",
+    "batch",
 )
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 

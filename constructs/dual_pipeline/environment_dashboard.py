@@ -126,7 +126,8 @@ class _Page:
         yield [self._outcomes(), self._executions(), self._runs()]
         yield [self._verdicts(), self._data()]
         if self.project.inner_loop:
-            yield [self._models(), self._drift()]
+            yield [self._models(), self._drift()] if self.project.deploys_endpoint else [self._models()]
+        if self.project.deploys_endpoint:
             yield [self._requests(), self._latency(), self._load()]
 
     @property

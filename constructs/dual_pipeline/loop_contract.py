@@ -21,6 +21,7 @@ EVALUATION_FOLDER = "evaluate/evaluation"
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 GOLDEN_ROWS_FILE = "golden_rows.json"
+GOLDEN_REQUEST_FILE = "golden_rows.csv"  # its body alone, for a transform job
 DRIFT_BASELINE_FILE = "drift_baseline.json"
 SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 
@@ -32,6 +33,10 @@ SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 # CreateModel has no entry point: the serving code travels inside the model.
 SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
+
+# Below a project's folder: what a model released to batch reads in the data bucket, and writes in the artifact bucket.
+RECORDS = "batch"
+SCORES = "scores"
 
 VARIANT_NAME = "AllTraffic"
 # Begins the id of every request that the loop itself makes, so that what is captured of them counts for nothing.

@@ -17,6 +17,7 @@ TAKEN = (
     "p99-latency",
     "preflight",
     "quality",
+    "score",
     "smoke",
     "traffic",
     "train",

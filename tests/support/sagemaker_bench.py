@@ -18,13 +18,17 @@ CALLER = Caller(arn="arn:aws:iam::123456789012:root", account="123456789012", re
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/any:1"
 INFERENCE = """
 import json, os
+from sagemaker_inference.errors import GenericInferenceToolkitError
 
 def model_fn(model_dir):
     with open(os.path.join(model_dir, "model.json")) as file:
         return json.load(file)["factor"]
 
 def input_fn(body, content_type):
-    return [float(line) for line in body.splitlines()]
+    try:
+        return [float(line) for line in body.splitlines()]
+    except ValueError:
+        raise GenericInferenceToolkitError(400, "not numbers: " + body.strip())
 
 def predict_fn(data, model):
     if -1.0 in data:

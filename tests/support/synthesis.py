@@ -1,7 +1,8 @@
 """One synthesis of every environment, shared by all tests that read templates.
 
 Beside the shipped environments stand `Least`, which configures nothing that has a default, and `Most`, which switches
-everything on. `Alone` serves a project without an inner loop, with a workflow of its own.
+everything on. `Alone` serves a project without an inner loop, with a workflow of its own; `Batch` one whose models
+score in batch.
 """
 
 import json
@@ -21,7 +22,7 @@ from cdk_nag import AwsSolutionsChecks
 from dual_pipeline.environment import Environment, VpcConfig
 from dual_pipeline.model_project import Approval, Rollout, Watch
 from environments import ENVIRONMENTS
-from everything import ALONE, EVERYTHING
+from everything import ALONE, EVERYTHING, IN_BATCH
 from pipeline_code.census.project import CENSUS
 from stacks.stage import ROOT, EnvironmentStage
 
@@ -29,6 +30,7 @@ LEAST = Environment(name="least", region="eu-west-1", projects=(CENSUS,))
 WITHOUT_INNER_LOOP = Environment(
     name="alone", region="eu-west-1", projects=(ALONE,), monthly_budget_usd=50, over_budget="warn"
 )
+BATCH = Environment(name="batch", region="eu-west-1", projects=(IN_BATCH,))
 MOST = Environment(
     name="most",
     region="us-east-1",
@@ -115,7 +117,7 @@ def two_projects(root: Path) -> Path:
 def synthesize(folder: Path) -> Synthesis:
     """Synthesize every environment into `folder` with cdk-nag's AwsSolutions attached."""
     app = cdk.App(outdir=str(folder), context=context())
-    for environment in (*ENVIRONMENTS, LEAST, WITHOUT_INNER_LOOP):
+    for environment in (*ENVIRONMENTS, LEAST, WITHOUT_INNER_LOOP, BATCH):
         EnvironmentStage(app, environment.name.capitalize(), environment=environment)
     EnvironmentStage(app, "Most", environment=MOST, root=two_projects(folder.with_name("code")))
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -59,7 +59,7 @@ def finish(setting: Setting) -> Fragment:
     scaled = setting.project.rollout.max_instance_count is not None
     to_release = (
         ("$outcome = ''", setting.approval_state),
-        ("$orphan", "DeleteEndpointConfig"),
+        ("$orphan", "DeleteEndpointConfig" if setting.project.deploys_endpoint else "DeleteModel"),
         *((("$scalingHeld", "ResumeScaling"),) if scaled else ()),
         ("$mayHoldRelease", "FreeReleaseLock"),
     )
@@ -197,7 +197,7 @@ def finish(setting: Setting) -> Fragment:
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
     if setting.project.inner_loop:
-        states |= {**_clean_up(), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
+        states |= {**_clean_up(setting), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
         states["FreeReleaseLock"] = free_lock(
             setting.table_name,
             setting.item_key(f"LOCK#release#{setting.prefix}"),
@@ -219,9 +219,9 @@ def finish(setting: Setting) -> Fragment:
     )
 
 
-def _clean_up() -> dict[str, State]:
+def _clean_up(setting: Setting) -> dict[str, State]:
     """Remove what a refused release made; what it was made of, the package, stays in the registry."""
-    return {
+    config = {
         "DeleteEndpointConfig": task(
             "aws-sdk:sagemaker:deleteEndpointConfig",
             arguments={"EndpointConfigName": jsonata("$configName")},
@@ -229,7 +229,10 @@ def _clean_up() -> dict[str, State]:
             retries=[retry(SAGEMAKER_ERRORS, attempts=3)],
             catches=[catch(next_="DeleteModel")],
             next_="DeleteModel",
-        ),
+        )
+    }
+    return {
+        **(config if setting.project.deploys_endpoint else {}),
         "DeleteModel": task(
             "aws-sdk:sagemaker:deleteModel",
             arguments={"ModelName": jsonata("$modelName")},
@@ -252,7 +255,12 @@ def _clean_up() -> dict[str, State]:
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:
     project = setting.project
-    teller = Teller(environment=setting.environment.name, project=quote(project.name), deploys=project.inner_loop)
+    teller = Teller(
+        environment=setting.environment.name,
+        project=quote(project.name),
+        deploys=project.inner_loop,
+        in_batch=project.scores_in_batch,
+    )
     return publish(
         setting.topic_arn,
         subject=teller.outcome_subject(),

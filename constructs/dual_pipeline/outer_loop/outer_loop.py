@@ -88,7 +88,7 @@ class OuterLoop(Construct):
             statements=outer_loop_statements(setting),
             key=key,
         )
-        if project.inner_loop:
+        if project.deploys_endpoint:
             self._add_helpers(setting, key)
         self._add_schedules(setting, starter_role)
         starter = Starter(self, "NewData", machine=self.machine, dead_letters=self.dead_letters)

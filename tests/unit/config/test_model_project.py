@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dual_pipeline.errors import ConfigError
 from dual_pipeline.model_project import (
     Approval,
+    BatchInference,
     BatchScoring,
     Drift,
     ExternalCheck,
@@ -302,6 +303,80 @@ def test_training_outside_the_inner_loop_is_checked(changes: dict[str, Any], mes
     with pytest.raises(ConfigError) as error:
         replace(CENSUS, **changes)
     assert message == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"target": "serverless"},
+            "ModelProject.target 'serverless' is not supported, for a serverless endpoint has neither network isolation"
+            " nor a VPC, no data capture to watch for drift, and no instances of which a canary could be a part: choose"
+            " one of endpoint, batch",
+        ),
+        (
+            {"target": "asynchronous"},
+            "ModelProject.target 'asynchronous' is not supported, for an asynchronous endpoint puts its answers into S3"
+            " some time later, so that a release cannot ask it its golden rows, and rollback alarms hear of errors when"
+            " the bake may be over: choose one of endpoint, batch",
+        ),
+        ({"target": "edge"}, "ModelProject.target must be one of batch, endpoint, got 'edge'"),
+        ({"target": None}, "ModelProject.target must be one of batch, endpoint, got None"),
+        (
+            {"target": "batch", "inner_loop": False, "tuning": None},
+            "ModelProject.target is where models go that the inner loop registers, got 'batch' with inner_loop=False:"
+            " leave it out, or keep the inner loop",
+        ),
+        (
+            {"batch": BatchInference(max_payload_mb=1)},
+            "ModelProject.batch is read with target 'batch' only, got BatchInference(instance='ml.m5.large',"
+            " instance_count=1, max_time=datetime.timedelta(seconds=7200), max_payload_mb=1, strategy='multi-record')"
+            " with target 'endpoint': set the target to 'batch', or leave it out",
+        ),
+        ({"batch": True}, "ModelProject.batch must be a BatchInference, got True"),
+    ],
+)
+def test_a_target_is_one_that_a_release_can_guard(changes: dict[str, Any], message: str) -> None:
+    """Endpoint or batch; other kinds of endpoints are refused by name with what a release would lose."""
+    with pytest.raises(ConfigError) as error:
+        replace(CENSUS, **changes)
+    assert message == str(error.value)
+
+
+def test_a_rollout_is_no_part_of_batch() -> None:
+    """What is said of an endpoint's rollout would go unheard."""
+    with pytest.raises(ConfigError, match=r"^ModelProject\.rollout is for target 'endpoint', got Rollout\("):
+        replace(CENSUS, target="batch", rollout=Rollout(strategy="canary", instance_count=2))
+
+
+def test_where_models_go_decides_what_is_made() -> None:
+    """An endpoint, a batch, or neither without an inner loop."""
+    found = [
+        (project.deploys_endpoint, project.scores_in_batch)
+        for project in (
+            CENSUS,
+            replace(CENSUS, target="batch"),
+            replace(CENSUS, inner_loop=False, tuning=None),
+        )
+    ]
+    assert [(True, False), (False, True), (False, False)] == found
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("instance", "ml.huge", "BatchInference.instance must be an instance type that SageMaker offers for transform"),
+        ("instance_count", 0, "BatchInference.instance_count must be a whole number from 1 to 100, got 0"),
+        ("max_time", timedelta(seconds=1), "BatchInference.max_time must be a timedelta of whole seconds from 0:01:00"),
+        ("max_payload_mb", 0, "BatchInference.max_payload_mb must be a whole number from 1 to 100, got 0"),
+        ("strategy", "all", "BatchInference.strategy must be one of multi-record, single-record, got 'all'"),
+    ],
+)
+def test_batch_inference_is_checked(field: str, value: Any, message: str) -> None:
+    """What SageMaker would refuse, or what nobody could pay, is refused by name."""
+    with pytest.raises(ConfigError) as error:
+        BatchInference(**{field: value})
+    assert str(error.value).startswith(message)
 
 
 def test_what_shapes_the_inner_loop_needs_one() -> None:

@@ -1,6 +1,8 @@
 """Serving, deployments and capture without a server."""
 
 import json
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from dual_pipeline_local.aws_time import AwsTime
 from dual_pipeline_local.errors import ApiError
+from dual_pipeline_local.sagemaker import serving
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.endpoints.capture import captured
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
@@ -18,7 +21,7 @@ from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet
 from dual_pipeline_local.sagemaker.endpoints.invocation import Invocation
 from dual_pipeline_local.sagemaker.model_server import Answer
 from dual_pipeline_local.sagemaker.models import Models
-from dual_pipeline_local.sagemaker.serving import RequestError, Transformer
+from dual_pipeline_local.sagemaker.serving import GenericInferenceToolkitError, RequestError, Transformer
 
 
 def module(**functions: Any) -> types.ModuleType:
@@ -29,7 +32,7 @@ def module(**functions: Any) -> types.ModuleType:
 
 
 class TooLarge(Exception):
-    """An error that knows its status, as the toolkit's own do."""
+    """An error that knows its status but is none of the toolkit's."""
 
     status_code = 413
 
@@ -52,7 +55,7 @@ STEPS: dict[str, Any] = {
 
 def test_a_request_goes_through_the_handlers() -> None:
     """Text types arrive as text; an answer may be text, bytes, or name its content type."""
-    assert (b"a", "x/y") == Transformer(module(**STEPS), Path()).transform(b"a", "text/csv; charset=utf-8", "x/y")
+    assert (b"a", "x/y") == Transformer(module(**STEPS), Path()).transform(b"a", "text/csv", "x/y")
     seen: list[object] = []
     steps = STEPS | {"input_fn": lambda body, _type: seen.append(body), "output_fn": lambda _p, _a: (b"\xff", "z/z")}
     assert (b"\xff", "z/z") == Transformer(module(**steps), Path()).transform(b"\x00", "application/x-npy", "x/y")
@@ -70,19 +73,44 @@ def test_handlers_may_take_the_context() -> None:
 @pytest.mark.parametrize(
     ("changed", "body", "status", "reason"),
     [
-        ({"input_fn": raiser(ValueError("3 columns"))}, b"a", 400, "ValueError: 3 columns"),
+        ({"input_fn": raiser(GenericInferenceToolkitError(400, "3 columns"))}, b"a", 400, "3 columns"),
+        ({"output_fn": raiser(GenericInferenceToolkitError(406, "no such type"))}, b"a", 406, "no such type"),
+        ({"input_fn": raiser(ValueError("3 columns"))}, b"a", 500, "ValueError: 3 columns"),
         ({"predict_fn": raiser(ValueError("bug"))}, b"a", 500, "ValueError: bug"),
-        ({"predict_fn": raiser(TooLarge("big"))}, b"a", 413, "TooLarge: big"),
-        ({}, b"\xff", 400, "UnicodeDecodeError"),
+        ({"predict_fn": raiser(TooLarge("big"))}, b"a", 500, "TooLarge: big"),
+        ({}, b"\xff", 500, "UnicodeDecodeError"),
         ({"output_fn": raiser(KeyError("x"))}, b"a", 500, "KeyError: 'x'"),
     ],
 )
 def test_errors_have_a_status(changed: dict[str, Any], body: bytes, status: int, reason: str) -> None:
-    """The request's faults are 4xx, the model's 5xx, and an error may say which it is."""
+    """As in AWS's image only an exception of the toolkit's has a status of its own; all else is the model's fault."""
     with pytest.raises(RequestError) as refusal:
         Transformer(module(**(STEPS | changed)), Path()).transform(body, "text/csv", "x/y")
     assert status == refusal.value.status
     assert str(refusal.value).startswith(reason)
+
+
+MODULE = """
+from sagemaker_inference import content_types
+from sagemaker_inference.errors import BaseInferenceToolkitError
+
+class Refused(BaseInferenceToolkitError):
+    pass
+
+content_types.UTF8_TYPES.clear()
+"""
+
+
+def test_a_module_finds_the_toolkit(tmp_path: Path) -> None:
+    """The process that serves offers the toolkit's errors and types, and a module may have its bodies undecoded."""
+    (tmp_path / "inference.py").write_text(MODULE)
+    code = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(Path(serving.__file__).parent)!r}]; import serving;"
+        " serving.install_toolkit(); import inference; print(serving._UTF8_TYPES,"
+        " issubclass(inference.Refused, serving.BaseInferenceToolkitError))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert "[] True\n" == done.stdout
 
 
 def deployment(wait_s: int, termination_s: int, longest_s: int, **routing: Any) -> dict[str, Any]:
