@@ -50,7 +50,7 @@ def install() -> None:
     stepfunctions.install()
     jsonata_clock.install()
     glue.install()
-    cloudformation.install()
+    cloudformation.install(exists=lambda arn: sagemaker().exists(arn))
     cloudwatch.install()
     _stoppers.append(glue.stop_all)
     atexit.register(stop)
