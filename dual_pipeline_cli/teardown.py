@@ -227,7 +227,9 @@ def teardown(
             narrator.console.print("nothing was changed")
             return 0
         if inventory.runtime or inventory.stacks:
-            _confirm(environment, yes)
+            if not yes:
+                typed = typer.prompt(f"type {environment} to go on", default="", show_default=False)
+                check_confirmation(environment, typed)
             with site.toolbox.workplace.held():
                 tear_down(site, narrator)
         left = what_is_left(site, prices=PriceTable.load())
@@ -277,7 +279,8 @@ def _deployed(site: Site, stacks: Stacks) -> list[DeployedStack]:
 
 
 def _projects(site: Site, deployed: Iterable[DeployedStack]) -> list[str]:
-    named = {stack.project for stack in (*site.artifacts, *deployed)}
+    """The projects that are meant: those of the assembly, and those that are deployed still."""
+    named = {stack.project for stack in site.artifacts} | {stack.project for stack in deployed}
     return sorted(project for project in named if project is not None)
 
 
@@ -339,11 +342,13 @@ def _left_by(stacks: Stacks, name: str) -> Iterator[Resource]:
                 yield each
 
 
-def _confirm(environment: str, yes: bool) -> None:
-    if yes:
-        return
-    if typer.prompt(f"type {environment} to go on", default="", show_default=False).strip() != environment:
-        raise EnvironmentTrouble(f"that was not {environment}: nothing was changed")
+def check_confirmation(environment: str, typed: str) -> None:
+    """Go on only when somebody typed the environment's name.
+
+    Raises EnvironmentTrouble.
+    """
+    if typed.strip() != environment:
+        raise EnvironmentTrouble(f"that was not {environment}, got {typed.strip()!r}: nothing was changed")
 
 
 def _deploy_command(site: Site) -> str:
