@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from dual_pipeline_local.safety import LocalAws
 from local_shell import CENSUS, ROOT, Shell, deployed, synthesized

@@ -24,11 +24,11 @@ ARN = "arn:aws:sagemaker:eu-west-1:1"
 MACHINE = "arn:aws:states:eu-west-1:1:stateMachine:dev-census-outer-loop"
 
 
-def tags(environment: str, project: str) -> list[dict[str, str]]:
+def tags(environment: str, project: str | None) -> list[dict[str, str]]:
     """The tags of what a loop made."""
     return [
         {"Key": "dual-pipeline:environment", "Value": environment},
-        {"Key": "dual-pipeline:project", "Value": project},
+        {"Key": "dual-pipeline:project", "Value": project or ""},
     ]
 
 
