@@ -29,6 +29,7 @@ _JOBS = (
     ("processing job", "ProcessingJob", "processing_job"),
     ("transform job", "TransformJob", "transform_job"),
 )
+JOB_KINDS = tuple(kind for kind, _, _ in _JOBS)
 
 
 @dataclass(frozen=True, kw_only=True)

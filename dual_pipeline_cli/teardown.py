@@ -21,8 +21,9 @@ from dual_pipeline_local.safety import LocalAws, isolate
 
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, answer, reach
 from .kept_data import KeptResource, empty, holds_data, job_logs, measure
+from .policy_attachments import attachments
 from .price_table import PriceTable
-from .runtime_resources import RuntimeResource, RuntimeResources
+from .runtime_resources import JOB_KINDS, RuntimeResource, RuntimeResources
 from .stacks import IDENTIFIERS, KEY, DeletedStack, DeployedStack, Resource, Stacks
 
 EnvironmentArgument = Annotated[str, typer.Argument(help="Name of the environment.", metavar="ENV")]
@@ -114,8 +115,10 @@ def take_inventory(site: Site) -> Inventory:
     kept = [each for stack in deployed for each in stacks.retained(stack.name)]
     ids = {(each.stack, each.logical_id) for each in kept}
     deleted = [each for name in sorted(meant) for each in resources[name] if (name, each.logical_id) not in ids]
+    runtime = [found for each in _runtime(site, resources) for found in each.find()]
+    held = attachments(site.aws, [each for found in resources.values() for each in found])
     return Inventory(
-        runtime=[found for each in _runtime(site, resources) for found in each.find()],
+        runtime=[*runtime, *held],
         stacks=deployed,
         kept=kept,
         deleted=[each for each in deleted if holds_data(each)],
@@ -135,6 +138,11 @@ def tear_down(site: Site, narrator: Narrator) -> None:
         if holds_data(resource) and (resource.stack, resource.logical_id) not in kept:
             narrator.say(f"emptying {resource.id}")
             empty(site.aws, resource)
+    # As late as can be: what the budget's action denies must not begin anew meanwhile.
+    for held in list(attachments(site.aws, [each for found in resources.values() for each in found])):
+        narrator.say(f"detaching {held.name}")
+        if held.remove is not None:
+            held.remove()
     names = {stack.name for stack in deployed}
     if artifacts := [stack for stack in site.artifacts if stack.name in names]:
         with narrator.phase(f"cdk destroy {' '.join(stack.path for stack in artifacts)}"):
@@ -361,7 +369,7 @@ def _show_inventory(console: Console, site: Site, inventory: Inventory) -> None:
     console.print(f"{site.environment} in {site.where}", markup=False)
     table = Table("goes", "what", Column("name", overflow="fold"))
     for each in inventory.runtime:
-        table.add_row("is stopped" if each.kind in _STOPPED else "is removed", each.kind, Text(each.name))
+        table.add_row(_FATES.get(each.kind, "is removed"), each.kind, Text(each.name))
     for stack in inventory.stacks:
         table.add_row("is destroyed", "stack", Text(stack.name))
     for resource in inventory.deleted:
@@ -374,7 +382,10 @@ def _show_inventory(console: Console, site: Site, inventory: Inventory) -> None:
         console.print(kept)
 
 
-_STOPPED = ("run", "pipeline execution", "Glue job run")
+_FATES = {
+    "attached policy": "is detached",
+    **dict.fromkeys(("run", "pipeline execution", "Glue job run", *JOB_KINDS), "is stopped"),
+}
 
 
 def _show_left(console: Console, site: Site, left: Sequence[KeptResource]) -> None:

@@ -187,10 +187,10 @@ def _job(name: str, use: str, given: Mapping[str, Any], values: Mapping[str, Any
     return Job(
         name=name,
         item=f"{use}/{_value(cluster.get('InstanceType', 'instance'), values)}",
-        count=float(_value(cluster.get("InstanceCount", 1), values)),
-        limit_s=int(_value(limit, values)),
+        count=_number(_value(cluster.get("InstanceCount", 1), values)),
+        limit_s=round(_number(_value(limit, values))),
         times=times,
-        volume_gib=float(_value(cluster.get("VolumeSizeInGB", 0), values)),
+        volume_gib=_number(_value(cluster.get("VolumeSizeInGB", 0), values)),
         spot=bool(_value(given.get("EnableManagedSpotTraining", False), values)),
     )
 
@@ -212,7 +212,7 @@ def _endpoint(definition: Mapping[str, Any]) -> Endpoint | None:
         resource, given = str(state.get("Resource", "")), state.get("Arguments") or {}
         if "sagemaker:createEndpointConfig" in resource:
             variant = given["ProductionVariants"][0]
-            least = int(re.findall(r"\d+", str(variant["InitialInstanceCount"]))[-1])
+            least = round(_number(variant["InitialInstanceCount"]))
             item = f"hosting/{_literal(variant['InstanceType'])}"
             if found is None:
                 found = Endpoint(item=item, least=least, most=least)
@@ -264,6 +264,14 @@ def _value(given: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(given, Mapping) and str(given.get("Get", "")).startswith("Parameters."):
         return values[given["Get"].removeprefix("Parameters.")]
     return given
+
+
+def _number(given: Any) -> float:
+    """A number, or the last one in an expression, such as the least of the machines in `$max([$liveCount, 2])`."""
+    if isinstance(given, int | float):
+        return float(given)
+    found = re.findall(r"\d+(?:\.\d+)?", str(given))
+    return float(found[-1]) if found else 1.0
 
 
 def _literal(given: Any) -> str:

@@ -63,7 +63,7 @@ class Aws:
         return {"TemplateBody": {"Resources": self.stacks[request["StackName"]][2]}}
 
     def __getattr__(self, operation: str) -> Any:
-        if operation.split("_")[0] not in ("stop", "delete", "deregister", "batch"):
+        if operation.split("_")[0] not in ("stop", "delete", "deregister", "batch", "detach"):
             raise AttributeError(operation)
 
         def call(**request: Any) -> dict[str, Any]:
@@ -123,6 +123,7 @@ _LISTED = {
     "list_models": "Models",
     "describe_alarms": "MetricAlarms",
     "describe_log_groups": "logGroups",
+    "list_entities_for_policy": "PolicyRoles",
 }
 
 
@@ -280,6 +281,20 @@ def test_inventory_tells_what_stays_from_what_goes(tmp_path: Path) -> None:
     assert ([BUCKET_OF_DATA, KEY_OF_DATA], []) == (list(found.kept), list(found.deleted))
     found = take_inventory(site(tmp_path, Aws(), policy="Delete"))
     assert ([], [BUCKET_OF_DATA, KEY_OF_DATA]) == (list(found.kept), list(found.deleted))
+
+
+def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
+    """IAM deletes none that is attached, be it by an administrator or by the budget's action."""
+    aws = Aws(list_entities_for_policy=[{"RoleName": "ann"}])
+    where = site(tmp_path, aws)
+    policy = Resource(stack="Dev-Foundation", logical_id="P", type="AWS::IAM::ManagedPolicy", id="arn:policy/Deny")
+    project, resources, template = aws.stacks["Dev-Foundation"]
+    aws.stacks["Dev-Foundation"] = (project, [*resources, policy], template)
+    assert [("attached policy", "Deny of role ann")] == [
+        (each.kind, each.name) for each in take_inventory(where).runtime
+    ]
+    tear_down(where, narrator())
+    assert [("detach_role_policy", {"RoleName": "ann", "PolicyArn": "arn:policy/Deny"})] == aws.done
 
 
 def test_one_project_goes_without_what_all_share(tmp_path: Path) -> None:
