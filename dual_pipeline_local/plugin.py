@@ -53,7 +53,7 @@ def install() -> None:
     stepfunctions.install()
     jsonata_clock.install()
     glue.install()
-    cloudformation.install()
+    cloudformation.install(exists=lambda arn: sagemaker().exists(arn))
     cloudwatch.install()
     ecr.install()
     _stoppers.append(glue.stop_all)

@@ -96,6 +96,10 @@ class SageMaker:
                 return copy.deepcopy(jobs.describe(job))
         raise api.invalid(f"Could not find job {arn}")
 
+    def exists(self, arn: str) -> bool:
+        """Whether there is a resource of that ARN."""
+        return arn in self._control.tags
+
     def stop_all(self) -> None:
         """Stop executions, jobs and endpoints; no process is left when this returns."""
         self._pipelines.stop_all()
