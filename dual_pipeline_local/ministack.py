@@ -138,6 +138,8 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "new_uuid",
         "record_metric",
     ),
+    "services.ecr": ("_batch_get_image",),
+    "services.sqs": ("_queues",),
     "services.sns": ("_fanout", "topic_policy_allows"),
 }
 

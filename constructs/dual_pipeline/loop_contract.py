@@ -34,6 +34,8 @@ OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
 
 VARIANT_NAME = "AllTraffic"
+# Begins the id of every request that the loop itself makes, so that what is captured of them counts for nothing.
+GOLDEN_INFERENCE_ID = "golden-"
 METRIC_NAMESPACE = "DualPipeline"
 OUTCOME_METRIC = "Outcome"
 # 1 for a run after which nothing newer waits to be trained on: it released a model, or saw that nothing is new.
@@ -43,7 +45,8 @@ MODEL_METRIC = "ModelMetric"
 REFUSED_MODEL_METRIC = "RefusedModelMetric"
 REASON_PERSON = "person"
 REASON_TRAILING = "trailing"
-REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
+REASON_ROLLBACK = "rollback"
+REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code", REASON_ROLLBACK)
 # What the data's quality is counted as, by environment and project; the last also by verdict.
 RULES_FAILED = "DataRulesFailed"
 QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")
@@ -62,6 +65,13 @@ DRIFTED_FEATURES, DRIFT_FINDINGS, DRIFT_MAX_PSI, DRIFT_ROWS = DRIFT_METRICS = (
     "DriftMaxPsi",
     "DriftRows",
 )
+# The same once enough labels came.
+LIVE_QUALITY_METRICS = LIVE_AUC_METRIC, LIVE_ACCURACY_METRIC = "LiveAuc", "LiveAccuracy"
+# In the artifact bucket, below the project's folder: what an endpoint was asked and answered, what was made of it.
+CAPTURE_FOLDER = "capture"
+DRIFT_FOLDER = "drift"
+# In the data bucket, below the project's folder: labels that come late.
+GROUND_TRUTH_FOLDER = "ground-truth"
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"
 TAG_PROJECT = "dual-pipeline:project"

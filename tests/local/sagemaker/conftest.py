@@ -180,7 +180,7 @@ class Corner:
         """Wait until an endpoint is in no transition and describe it."""
         return self.wait_until(
             lambda: self.sagemaker.describe_endpoint(EndpointName=endpoint),
-            lambda found: found["EndpointStatus"] in ("InService", "Failed"),
+            lambda found: found["EndpointStatus"] in ("InService", "Failed", "UpdateRollbackFailed"),
         )
 
     def predict(self, endpoint: str, body: str, content_type: str = "text/csv") -> Any:

@@ -13,6 +13,7 @@ from dual_pipeline.errors import ConfigError
 from dual_pipeline.model_project import (
     Approval,
     BatchScoring,
+    Drift,
     ExternalCheck,
     Gates,
     Ingest,
@@ -55,6 +56,13 @@ from pipeline_code.census.project import CENSUS
         (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
         (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
         (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
+        (Drift, "every", timedelta(minutes=90), "Drift.every must be a timedelta of whole hours from 1:00:00 to 6 days, got datetime.timedelta(seconds=5400)"),
+        (Drift, "every", timedelta(days=7), "Drift.every must be a timedelta of whole hours from 1:00:00 to 6 days, got datetime.timedelta(days=7)"),
+        (Drift, "label_window", timedelta(hours=1), "Drift.label_window must be a timedelta of whole seconds from 1 day, 0:00:00 to 90 days, 0:00:00, got datetime.timedelta(seconds=3600)"),
+        (Drift, "min_rows", 1, "Drift.min_rows must be a whole number from 30 to 10000000, got 1"),
+        (Drift, "alpha", 0.5, "Drift.alpha must be a number from 1e-06 to 0.2, got 0.5"),
+        (Drift, "max_psi", 0, "Drift.max_psi must be a number from 0.01 to 10, got 0"),
+        (Drift, "instance", "m5.large", "Drift.instance must be an instance type that SageMaker offers for processing, such as ml.m5.large, got 'm5.large'"),
         (Approval, "mode", "never", "Approval.mode must be one of auto, one, two, got 'never'"),
         (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
@@ -308,3 +316,19 @@ def test_one_training_job_may_fill_the_time_but_for_its_start() -> None:
     limits = Limits(job=timedelta(hours=2), training=timedelta(hours=2, minutes=30))
     assert not replace(CENSUS, inner_loop=False, tuning=None, limits=limits).inner_loop
     assert replace(CENSUS, limits=replace(limits, training=limits.job)).inner_loop
+
+
+def test_drift_is_watched_where_something_is_captured() -> None:
+    """By default; not without an inner loop, which has no endpoint, nor without capture, nor where it is left out."""
+    assert Drift() == CENSUS.watched
+    assert replace(CENSUS, rollout=Rollout(capture_percent=0)).watched is None
+    assert replace(CENSUS, drift=None).watched is None
+    assert replace(CENSUS, inner_loop=False, tuning=None).watched is None
+
+
+def test_drift_is_refused_without_an_inner_loop() -> None:
+    """What is asked for and could never happen is a mistake."""
+    with pytest.raises(ConfigError, match=r"ModelProject.drift is a part of the inner loop, got Drift\("):
+        replace(CENSUS, inner_loop=False, tuning=None, drift=Drift(min_rows=500))
+    with pytest.raises(ConfigError, match=r"ModelProject.drift must be a Drift, got 'daily'"):
+        replace(CENSUS, drift="daily")  # type: ignore[arg-type]

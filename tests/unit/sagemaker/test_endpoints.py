@@ -12,9 +12,11 @@ from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.endpoints.capture import captured
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
-from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment
+from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment, DeploymentClock, Step
 from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints, RolledBack
 from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet
+from dual_pipeline_local.sagemaker.endpoints.invocation import Invocation
+from dual_pipeline_local.sagemaker.model_server import Answer
 from dual_pipeline_local.sagemaker.models import Models
 from dual_pipeline_local.sagemaker.serving import RequestError, Transformer
 
@@ -97,9 +99,38 @@ def deployment(wait_s: int, termination_s: int, longest_s: int, **routing: Any) 
 def test_a_deployment_knows_how_long_it_waits() -> None:
     """A linear deployment waits once per step; the longest time must hold all of it."""
     linear = {"Type": "LINEAR", "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 30}}
-    assert 4 * 100 + 50 == Deployment.checked(deployment(100, 50, 600, **linear), instances=[4]).wait_s
+    assert 4 * 100 + 50 == Deployment.checked(deployment(100, 50, 600, **linear), instances=[4]).wait_s(4)
     with pytest.raises(ApiError, match="MaximumExecutionTimeoutInSeconds 600 must be greater than"):
         Deployment.checked(deployment(300, 300, 600), instances=[1])
+
+
+def test_traffic_moves_in_steps() -> None:
+    """A canary and the rest, equal steps up to all, or all at once; the last step has the final baking period."""
+    share = {"Type": "CAPACITY_PERCENT", "Value": 30}
+    one = {"Type": "INSTANCE_COUNT", "Value": 1}
+    assert [
+        [Step(1.0, 4, 110)],
+        [Step(0.25, 1, 100), Step(1.0, 4, 10)],
+        [Step(0.3, 1, 100), Step(0.6, 2, 100), Step(pytest.approx(0.9), 4, 100), Step(1.0, 4, 110)],
+        [Step(0.25, 1, 100), Step(0.5, 2, 100), Step(0.75, 3, 100), Step(1.0, 4, 110)],
+    ] == [
+        Deployment.checked(deployment(100, 10, 600, **routing), instances=[4]).steps(4)
+        for routing in (
+            {},
+            {"Type": "CANARY", "CanarySize": one},
+            {"Type": "LINEAR", "LinearStepSize": share},
+            {"Type": "LINEAR", "LinearStepSize": one},
+        )
+    ]
+
+
+def test_a_deployment_that_takes_too_long_is_over() -> None:
+    """Waits count in seconds of AWS, everything else in real ones."""
+    clock = DeploymentClock(AwsTime(0.001), longest_s=600)
+    clock.waited(599)
+    assert not clock.is_over()
+    clock.waited(2)
+    assert clock.is_over()
 
 
 def test_a_canary_needs_two_instances() -> None:
@@ -113,9 +144,14 @@ def test_a_canary_needs_two_instances() -> None:
 def test_captured_bytes_of_an_unknown_type_are_base64() -> None:
     """Only the modes asked for are captured."""
     config = {"CaptureOptions": [{"CaptureMode": "Output"}]}
-    line = json.loads(captured(config, (b"a", "text/csv"), (b"\xff", "application/x-npy")))
+    request = Invocation(b"a", "text/csv", inference_id="row-1", custom_attributes="trace=7")
+    line = json.loads(captured(config, request, Answer(200, b"\xff", "application/x-npy")))
     output = {"observedContentType": "application/x-npy", "mode": "OUTPUT", "data": "/w==", "encoding": "BASE64"}
     assert {"endpointOutput": output} == line["captureData"]
+    event = line["eventMetadata"]
+    assert ("row-1", ["trace=7"]) == (event["inferenceId"], event["customAttributes"])
+    plain = json.loads(captured(config, Invocation(b"a"), Answer(200, b"", "text/csv")))
+    assert {"eventId", "inferenceTime"} == plain["eventMetadata"].keys()
 
 
 class Alarms:
@@ -143,5 +179,10 @@ def test_an_alarm_that_rings_while_baking_rolls_back(tmp_path: Path) -> None:
     endpoints = Endpoints(control, models=Models(control), configs=configs, aws_time=AwsTime(0.01))
     config = deployment(300, 0, 600) | {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}}
     with pytest.raises(RolledBack, match=r"alarms \['errors'\] are in ALARM state"):
-        endpoints._bake(Fleet(role="role", capture=None), Deployment.checked(config, instances=[1]))
+        endpoints._bake(
+            Fleet(role="role", capture=None),
+            Deployment.checked(config, instances=[1]),
+            DeploymentClock(AwsTime(0.01), longest_s=600),
+            300,
+        )
     assert 3 == cloud.looks
