@@ -6,10 +6,16 @@ from dual_pipeline.endpoint_alarms import EndpointAlarms
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_alarms import LoopAlarms
 from dual_pipeline.loop_contract import outer_loop_name
+from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.model_project import ModelProject
 from stacks.environment_stack import EnvironmentStack
 from stacks.foundation import FoundationStack
 from stacks.outer_loop import OuterLoopStack
+
+_HELPERS = (
+    ("preflight", True, "a release was not checked, so its run failed: see why", "Release refused by its preflight"),
+    ("traffic", False, "a new model may have passed its bake unasked: see why, and ask it", "Bake without traffic"),
+)
 
 
 class MonitoringStack(EnvironmentStack):
@@ -53,3 +59,15 @@ class MonitoringStack(EnvironmentStack):
                 watch=project.watch,
                 topic=foundation.topic,
             ).alarms
+            for name, express, advice, runbook in _HELPERS:
+                helper = outer.outer_loop.helpers[name]
+                self.alarms += MachineAlarms(
+                    self,
+                    name.capitalize(),
+                    name=helper.name,
+                    machine_arn=helper.arn,
+                    express=express,
+                    advice=advice,
+                    runbook=runbook,
+                    topic=foundation.topic,
+                ).alarms

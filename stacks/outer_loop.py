@@ -96,7 +96,7 @@ class OuterLoopStack(EnvironmentStack):
         # New data may start a run as soon as the rule stands: all it needs stands before.
         self.outer_loop.node.add_dependency(*needed)
         if project.watched is not None:
-            DriftWatch(
+            drift = DriftWatch(
                 self,
                 "Drift",
                 environment=environment,
@@ -108,6 +108,7 @@ class OuterLoopStack(EnvironmentStack):
                 ledger=foundation.ledger,
                 topic=foundation.topic,
             )
+            self.alarms += drift.alarms
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),

@@ -88,6 +88,8 @@ class OuterLoop(Construct):
             statements=outer_loop_statements(setting),
             key=key,
         )
+        # The machines that a release asks, by what they do.
+        self.helpers: dict[str, Machine] = {}
         if project.deploys_endpoint:
             self._add_helpers(setting, key)
         self._add_schedules(setting, starter_role)
@@ -134,6 +136,7 @@ class OuterLoop(Construct):
                 key=key,
                 express=express,
             )
+            self.helpers[name] = helper
             self.machine.node.add_dependency(helper)
 
     def _add_schedules(self, setting: Setting, role: iam.IRole) -> None:

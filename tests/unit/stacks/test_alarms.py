@@ -95,6 +95,9 @@ PUBLISHED: Mapping[tuple[str, str], Published] = {
     ("DualPipeline", "Outcome"): Published(
         unit="Count", dimensions=("Environment", "Project", "Outcome"), well=[], ill=[1], source=_OURS
     ),
+    ("DualPipeline", "DriftFindings"): Published(
+        unit="None", dimensions=("Environment", "Project"), well=[0], ill=[1], source=_OURS
+    ),
     ("DualPipeline", "UpToDate"): Published(
         unit="Count", dimensions=("Environment", "Project"), well=[1], ill=[0], source=_OURS
     ),
