@@ -202,6 +202,35 @@ class PipelineRole(ServiceRole):
         )
 
 
+class BatchRole(ServiceRole):
+    """What models released to batch run as: they read a model and records, and write scores."""
+
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, image: str) -> None:
+        records, scores = workspace.objects(RECORDS), workspace.objects(SCORES)
+        models = workspace.objects("executions")
+        data, artifacts = workspace.data_bucket, workspace.artifact_bucket
+        super().__init__(
+            scope,
+            id_,
+            service="sagemaker",
+            description=f"Batch inference of {workspace.name}",
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
+            statements=[
+                permissions.read_objects(sid="ReadRecords", bucket=data, keys=records),
+                permissions.list_objects(sid="ListRecords", bucket=data, prefixes=records),
+                permissions.read_objects(sid="ReadModels", bucket=artifacts, keys=models),
+                permissions.list_objects(sid="ListModels", bucket=artifacts, prefixes=models),
+                permissions.write_objects(sid="WriteScores", bucket=artifacts, keys=scores),
+                permissions.write_logs(scope, log_groups="/aws/sagemaker/TransformJobs"),
+                permissions.put_metrics(namespaces=["/aws/sagemaker/TransformJobs"]),
+                *permissions.pull_images(scope, images=[image]),
+                *permissions.use_key(workspace.key),
+                *_network(scope, workspace),
+            ],
+            existing_arn=workspace.existing_roles.get("batch"),
+        )
+
+
 class EndpointRole(ServiceRole):
     """What the endpoint's containers run as: they read a model, answer, and capture what they were asked."""
 
@@ -239,35 +268,6 @@ class EndpointRole(ServiceRole):
             description=f"Endpoint of {workspace.name}",
             statements=statements,
             existing_arn=workspace.existing_roles.get("endpoint"),
-        )
-
-
-class BatchRole(ServiceRole):
-    """What models released to batch run as: they read a model and records, and write scores."""
-
-    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, image: str) -> None:
-        records, scores = workspace.objects(RECORDS), workspace.objects(SCORES)
-        models = workspace.objects("executions")
-        data, artifacts = workspace.data_bucket, workspace.artifact_bucket
-        super().__init__(
-            scope,
-            id_,
-            service="sagemaker",
-            description=f"Batch inference of {workspace.name}",
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
-            statements=[
-                permissions.read_objects(sid="ReadRecords", bucket=data, keys=records),
-                permissions.list_objects(sid="ListRecords", bucket=data, prefixes=records),
-                permissions.read_objects(sid="ReadModels", bucket=artifacts, keys=models),
-                permissions.list_objects(sid="ListModels", bucket=artifacts, prefixes=models),
-                permissions.write_objects(sid="WriteScores", bucket=artifacts, keys=scores),
-                permissions.write_logs(scope, log_groups="/aws/sagemaker/TransformJobs"),
-                permissions.put_metrics(namespaces=["/aws/sagemaker/TransformJobs"]),
-                *permissions.pull_images(scope, images=[image]),
-                *permissions.use_key(workspace.key),
-                *_network(scope, workspace),
-            ],
-            existing_arn=workspace.existing_roles.get("batch"),
         )
 
 

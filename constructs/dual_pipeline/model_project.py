@@ -237,6 +237,31 @@ class Approval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchInference:
+    """How an approved model scores `<project>/batch/` of the data bucket, where the target is `batch`.
+
+    `max_time` is when the transform job is stopped, and with `instance_count` what it may cost. `max_payload_mb` is the
+    largest request to the model: a record, or with `multi-record` as many lines as fit.
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
+    """
+
+    instance: str = "ml.m5.large"
+    instance_count: int = 1
+    max_time: timedelta = timedelta(hours=2)
+    max_payload_mb: int = 6
+    strategy: Literal["multi-record", "single-record"] = "multi-record"
+
+    def __post_init__(self) -> None:
+        _check_instance(self, "instance", "transform")
+        low, high = INSTANCE_COUNT_RANGE
+        check_whole(owner=self, field="instance_count", low=low, high=high)
+        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(days=5))
+        low, high = _PAYLOAD_MB_RANGE
+        check_whole(owner=self, field="max_payload_mb", low=low, high=high)
+        check_choice(owner=self, field="strategy", choices=("multi-record", "single-record"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """How a new model takes over an endpoint's traffic, and what sends it back.
 
@@ -281,31 +306,6 @@ class Rollout:
                 allowed=f"below canary_percent ({self.canary_percent})",
                 ok=self.max_error_percent < self.canary_percent,
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchInference:
-    """How an approved model scores `<project>/batch/` of the data bucket, where the target is `batch`.
-
-    `max_time` is when the transform job is stopped, and with `instance_count` what it may cost. `max_payload_mb` is the
-    largest request to the model: a record, or with `multi-record` as many lines as fit.
-    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
-    """
-
-    instance: str = "ml.m5.large"
-    instance_count: int = 1
-    max_time: timedelta = timedelta(hours=2)
-    max_payload_mb: int = 6
-    strategy: Literal["multi-record", "single-record"] = "multi-record"
-
-    def __post_init__(self) -> None:
-        _check_instance(self, "instance", "transform")
-        low, high = INSTANCE_COUNT_RANGE
-        check_whole(owner=self, field="instance_count", low=low, high=high)
-        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(days=5))
-        low, high = _PAYLOAD_MB_RANGE
-        check_whole(owner=self, field="max_payload_mb", low=low, high=high)
-        check_choice(owner=self, field="strategy", choices=("multi-record", "single-record"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,8 +405,8 @@ class ModelProject:
     experiments: bool = False
     approval: Approval = field(default_factory=Approval)
     target: Literal["endpoint", "batch"] = "endpoint"
-    rollout: Rollout = field(default_factory=Rollout)
     batch: BatchInference = field(default_factory=BatchInference)
+    rollout: Rollout = field(default_factory=Rollout)
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule | None = None
     workflows: tuple[Workflow, ...] = ()
@@ -427,8 +427,8 @@ class ModelProject:
             ("training", Training),
             ("optional_steps", OptionalSteps),
             ("approval", Approval),
-            ("rollout", Rollout),
             ("batch", BatchInference),
+            ("rollout", Rollout),
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)
