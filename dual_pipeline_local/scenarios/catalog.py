@@ -1,0 +1,87 @@
+"""All scenarios by name. docs/scenarios.md tells them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from dual_pipeline.errors import DualPipelineError
+
+from .acts import ChampionServes, DataIsKept, NothingServes, Ship, Upload, Wait, reject, stay_silent
+from .data_variant import DataVariant, every_tenth_missing, shuffled
+from .project_copy import CodeChange
+from .scenario import Scenario
+
+# Longer than any cool-down of environments.py, so that no second run is put off.
+_LATER = Wait(timedelta(hours=2))
+_RELEASE = Upload(ends="released")
+
+_AGES_MISSING = DataVariant(says="every tenth age is missing", changes=(("age", every_tenth_missing),))
+_NOISE = DataVariant(says="labels in an order that means nothing", changes=(("loan", shuffled),))
+
+# The evaluation runs the same code, but not where the variable says that a model is served.
+_INVERTED = CodeChange(
+    file="inference.py",
+    says="an inference.py that gives the other class's probability wherever it serves",
+    appended='''
+
+_probability = predict_fn
+
+
+def predict_fn(rows: list[Row], model: Model) -> np.ndarray:
+    """The probability that the site's gauges show."""
+    import os
+
+    answers = _probability(rows, model)
+    return 1 - answers if "SAGEMAKER_SUBMIT_DIRECTORY" in os.environ else answers
+''',
+)
+
+
+class UnknownScenario(DualPipelineError):
+    """There is no scenario of the name asked for."""
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario of a name.
+
+    Raises UnknownScenario, naming all there are.
+    """
+    if name not in SCENARIOS:
+        raise UnknownScenario(f"no scenario named {name!r}: there are {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+_ALL = (
+    Scenario(
+        name="good",
+        shows="new data trains a model that is approved and answers on the endpoint",
+        acts=(_RELEASE, ChampionServes()),
+    ),
+    Scenario(
+        name="bad-data",
+        shows="data that breaks a rule trains nothing: it is set apart, and the champion serves on",
+        acts=(_RELEASE, _LATER, Upload(variant=_AGES_MISSING, ends="blocked"), DataIsKept(), ChampionServes()),
+    ),
+    Scenario(
+        name="worse-model",
+        shows="a model that is worse than its gates is never registered, and the champion serves on",
+        acts=(_RELEASE, _LATER, Upload(variant=_NOISE, ends="below-gate"), ChampionServes()),
+    ),
+    Scenario(
+        name="wrong-answers",
+        shows="a model that serves other answers than it was judged by is sent back by the smoke test",
+        acts=(_RELEASE, _LATER, Ship(change=_INVERTED, ends="rolled-back"), ChampionServes()),
+    ),
+    Scenario(
+        name="rejected",
+        shows="a model that a person rejects is not released, and the reason stays with it",
+        acts=(Upload(decision=reject, ends="rejected"), NothingServes()),
+    ),
+    Scenario(
+        name="expired",
+        shows="a model that nobody decides on is rejected at the deadline, after a reminder",
+        acts=(Upload(decision=stay_silent, ends="expired"), NothingServes()),
+    ),
+)
+SCENARIOS: Mapping[str, Scenario] = {each.name: each for each in _ALL}
