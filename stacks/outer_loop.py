@@ -8,6 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from dual_pipeline.data_jobs import DataJobs
+from dual_pipeline.drift_watch import DriftWatch
 from dual_pipeline.environment import Environment
 from dual_pipeline.job_roles import EndpointRole, Workspace
 from dual_pipeline.model_project import ModelProject
@@ -89,6 +90,19 @@ class OuterLoopStack(EnvironmentStack):
         )
         # New data may start a run as soon as the rule stands: all it needs stands before.
         self.outer_loop.node.add_dependency(*needed)
+        if project.watched is not None:
+            DriftWatch(
+                self,
+                "Drift",
+                environment=environment,
+                project=project,
+                drift=project.watched,
+                package_folder=project_folder.parent,
+                workspace=workspace,
+                image=image,
+                ledger=foundation.ledger,
+                topic=foundation.topic,
+            )
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),

@@ -67,6 +67,15 @@ def write_function_bundle(project_folder: Path, *, step: str, folder: Path) -> P
     return _write(folder / f"{step}.zip", _zip(_tree(project_folder / step, root=project_folder / step)))
 
 
+def write_platform_bundle(package_folder: Path, *, job: str, folder: Path) -> Path:
+    """Write `<folder>/<job>.zip`, which `python3 <job>.zip ARGS` runs: a folder of `<package>/platform_jobs` alone."""
+    jobs = package_folder / "platform_jobs"
+    files = _tree(jobs / job, root=package_folder.parent)
+    for name in (package_folder / "__init__.py", jobs / "__init__.py"):
+        files[name.relative_to(package_folder.parent).as_posix()] = _read(name)
+    return _write(folder / f"{job}.zip", _zip(files | {"__main__.py": _entry(jobs, step=job)}))
+
+
 def write_glue_library(package_folder: Path, *, folder: Path) -> Path:
     """Write `<folder>/glue_library.zip` for `--extra-py-files`: `<package>/platform_jobs` under its package name."""
     files = _tree(package_folder / "platform_jobs", root=package_folder.parent)

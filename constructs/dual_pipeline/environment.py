@@ -28,7 +28,18 @@ REGIONS = frozenset(
     us-gov-west-1 us-west-1 us-west-2
     """.split()
 )
-ROLE_KINDS = ("processing", "training", "scoring", "pipeline", "code", "decide", "ingest", "quality", "endpoint")
+ROLE_KINDS = (
+    "processing",
+    "training",
+    "scoring",
+    "pipeline",
+    "code",
+    "decide",
+    "ingest",
+    "quality",
+    "endpoint",
+    "drift",
+)
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 
 

@@ -17,6 +17,7 @@ from constructs import Construct
 from dual_pipeline import permissions
 from dual_pipeline.definition import all_steps
 from dual_pipeline.environment import VpcConfig
+from dual_pipeline.loop_contract import CAPTURE_FOLDER, DRIFT_FOLDER, GROUND_TRUTH_FOLDER
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.rollback_alarms import rollback_alarm_names
 from dual_pipeline.service_role import ServiceRole
@@ -270,6 +271,37 @@ class QualityRole(ServiceRole):
                 scope, workspace, code=code, reads=(), writes=("snapshots", "runs", "quality", "quarantine")
             ),
             existing_arn=workspace.existing_roles.get("quality"),
+        )
+
+
+class DriftRole(ServiceRole):
+    """What the drift job runs as: captured data, labels and the champion's evaluation in, a report out."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, workspace: Workspace, image: str, code: Sequence[s3_assets.Asset]
+    ) -> None:
+        artifacts, data = workspace.artifact_bucket, workspace.data_bucket
+        readable = workspace.objects("executions", CAPTURE_FOLDER)
+        labels = workspace.objects(GROUND_TRUTH_FOLDER)
+        super().__init__(
+            scope,
+            id_,
+            service="sagemaker",
+            description=f"Drift of {workspace.name}",
+            statements=[
+                permissions.read_objects(sid="ReadCapture", bucket=artifacts, keys=readable),
+                permissions.list_objects(sid="ListCapture", bucket=artifacts, prefixes=readable),
+                permissions.read_objects(sid="ReadLabels", bucket=data, keys=labels),
+                permissions.list_objects(sid="ListLabels", bucket=data, prefixes=labels),
+                permissions.write_objects(sid="WriteReports", bucket=artifacts, keys=workspace.objects(DRIFT_FOLDER)),
+                *permissions.read_assets(sid="Code", assets=code),
+                permissions.write_logs(scope, log_groups="/aws/sagemaker/ProcessingJobs"),
+                permissions.put_metrics(namespaces=["/aws/sagemaker/ProcessingJobs"]),
+                *permissions.pull_images(scope, images=[image]),
+                *permissions.use_key(workspace.key),
+                *_network(scope, workspace),
+            ],
+            existing_arn=workspace.existing_roles.get("drift"),
         )
 
 

@@ -48,6 +48,21 @@ OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expi
 
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.
 DRIFT_ALARM_SUFFIX = "-drift"
+# What drift is published as, by environment and project: features that moved; these, predictions, labels and quality
+# together; the largest population stability index of a feature; rows that were looked at.
+DRIFTED_FEATURES, DRIFT_FINDINGS, DRIFT_MAX_PSI, DRIFT_ROWS = DRIFT_METRICS = (
+    "DriftedFeatures",
+    "DriftFindings",
+    "DriftMaxPsi",
+    "DriftRows",
+)
+# The same once enough labels came.
+LIVE_QUALITY_METRICS = ("LiveAuc", "LiveAccuracy")
+# In the artifact bucket, below the project's folder: what an endpoint was asked and answered, what was made of it.
+CAPTURE_FOLDER = "capture"
+DRIFT_FOLDER = "drift"
+# In the data bucket, below the project's folder: labels that come late.
+GROUND_TRUTH_FOLDER = "ground-truth"
 
 TAG_ENVIRONMENT = "dual-pipeline:environment"
 TAG_PROJECT = "dual-pipeline:project"

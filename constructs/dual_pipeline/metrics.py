@@ -55,6 +55,17 @@ def verdict_metric(verdict: str, *, environment: str, project: str) -> cloudwatc
     )
 
 
+def drift_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
+    """One of what drift is published as, by the hour; a window that is too thin publishes nothing."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Environment": environment, "Project": project},
+        statistic="Maximum",
+        period=cdk.Duration.hours(1),
+    )
+
+
 def queue_depth(*, queue_name: str) -> cloudwatch.Metric:
     """Messages that wait in a queue.
 

@@ -271,6 +271,43 @@ class Rollout:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How often and how strictly the endpoint's traffic is compared with what its model learned; docs/drift.md.
+
+    Something has moved that chance explains with less than `alpha`, all tests of a window taken together, and whose
+    population stability index is at least `max_psi`. Answers are judged when labels came within `label_window`.
+    `max_time` is when the job is stopped.
+    """
+
+    every: timedelta = timedelta(days=1)
+    window: timedelta = timedelta(days=1)
+    label_window: timedelta = timedelta(days=14)
+    min_rows: int = 1000
+    min_labels: int = 200
+    alpha: float = 0.01
+    max_psi: float = 0.2
+    max_auc_drop: float = 0.05
+    instance: str = "ml.m5.large"
+    max_time: timedelta = timedelta(minutes=30)
+
+    def __post_init__(self) -> None:
+        # The alarm looks back a little longer than from one measurement to the next, and at most seven days:
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+        ok = isinstance(self.every, timedelta) and timedelta(hours=1) <= self.every <= timedelta(days=6)
+        wanted = "a timedelta of whole hours from 1:00:00 to 6 days"
+        check(owner=self, field="every", allowed=wanted, ok=ok and not self.every % timedelta(hours=1))
+        check_duration(owner=self, field="window", low=timedelta(minutes=5), high=timedelta(days=31))
+        check_duration(owner=self, field="label_window", low=self.window, high=timedelta(days=90))
+        check_whole(owner=self, field="min_rows", low=30, high=10_000_000)
+        check_whole(owner=self, field="min_labels", low=30, high=10_000_000)
+        check_number(owner=self, field="alpha", low=1e-6, high=0.2)
+        check_number(owner=self, field="max_psi", low=0.01, high=10)
+        check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
+        _check_instance(self, "instance", "processing")
+        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=12))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a run may take at the most: jobs, phases, steps side by side and runs in a day, the real cap on spending.
 
@@ -366,6 +403,7 @@ class ModelProject:
     experiments: bool = False
     approval: Approval = field(default_factory=Approval)
     rollout: Rollout = field(default_factory=Rollout)
+    drift: Drift | None = field(default_factory=Drift)
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule | None = None
     workflows: tuple[Workflow, ...] = ()
@@ -392,6 +430,8 @@ class ModelProject:
             check_type(owner=self, field=name, kind=kind)
         if self.schedule is not None:
             check_type(owner=self, field="schedule", kind=Schedule)
+        if self.drift is not None:
+            check_type(owner=self, field="drift", kind=Drift)
         wanted = "True for SageMaker Experiments or False; MLflow is not supported"
         check(owner=self, field="experiments", allowed=wanted, ok=isinstance(self.experiments, bool))
         self._check_segments()
@@ -464,8 +504,13 @@ class ModelProject:
         check_type(owner=self, field="inner_loop", kind=bool)
         if self.inner_loop:
             return
-        for name, plain in (("tuning", None), ("optional_steps", OptionalSteps()), ("experiments", False)):
-            if (value := getattr(self, name)) != plain:
+        for name, plain in (
+            ("tuning", [None]),
+            ("optional_steps", [OptionalSteps()]),
+            ("experiments", [False]),
+            ("drift", [Drift(), None]),
+        ):
+            if (value := getattr(self, name)) not in plain:
                 raise ConfigError(
                     f"ModelProject.{name} is a part of the inner loop, got {value!r} with inner_loop=False: leave it"
                     " out, or keep the inner loop"
@@ -490,6 +535,11 @@ class ModelProject:
     def default_hyperparameters(self) -> Mapping[str, Value]:
         """Every hyperparameter's default."""
         return {name: each.default for name, each in self.declared_hyperparameters.items()}
+
+    @property
+    def watched(self) -> Drift | None:
+        """How drift is watched; None where nothing is captured that could drift."""
+        return self.drift if self.inner_loop and self.rollout.capture_percent > 0 else None
 
     @property
     def stack_prefix(self) -> str:

@@ -17,6 +17,7 @@ from dual_pipeline.hyperparameters import Choices, FloatRange, Hyperparameter, I
 from dual_pipeline.model_project import (
     Approval,
     BatchScoring,
+    Drift,
     ExternalCheck,
     Gates,
     Ingest,
@@ -54,6 +55,7 @@ SETTINGS = (
     Ingest,
     Approval,
     Rollout,
+    Drift,
     Limits,
     Workflow,
     DataContract,

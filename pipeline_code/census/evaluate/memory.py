@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..contract import MISSING, NEGATIVE, POSITIVE
+
 GOLDEN_ROWS = 8
 TOLERANCE = 1e-6
 # Every twentieth, and the ends: few people have a capital loss, but many more or none would be news.
@@ -55,7 +57,11 @@ def sample_payload(body: str) -> bytes:
 def drift_baseline(
     features: Mapping[str, Any], *, train_rows: int, labels: np.ndarray, scores: np.ndarray
 ) -> dict[str, Any]:
-    """What later data is compared with: features as the model learned them, predictions and labels of the holdout."""
+    """What later data is compared with: features as the model learned them, predictions and labels of the holdout.
+
+    It also says how requests and ground truth are read: columns in their order, texts that stand for no value,
+    how labels are spelled.
+    """
     return {
         "description": (
             "features count the train split: counts[i] of a numeric feature are the values from edges[i-1] up to, "
@@ -63,12 +69,15 @@ def drift_baseline(
             "bin of predictions from edges[i] to edges[i+1]"
         ),
         "rows": {"train": train_rows, "holdout": len(labels)},
+        "columns": list(features),
+        "missing_values": list(MISSING),
         "features": dict(features),
         "predictions": {
             "edges": PREDICTION_EDGES,
             "counts": np.histogram(scores, bins=PREDICTION_EDGES)[0].tolist(),
         },
         "labels": {str(label): int((labels == label).sum()) for label in (0, 1)},
+        "label_values": {NEGATIVE: 0, POSITIVE: 1},
     }
 
 

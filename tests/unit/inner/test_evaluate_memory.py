@@ -85,3 +85,5 @@ def test_the_drift_baseline_says_what_it_counted() -> None:
     counts[0] = counts[10] = counts[19] = 1
     assert {"edges": PREDICTION_EDGES, "counts": counts} == found["predictions"]
     assert "features count the train split" in found["description"]
+    assert (["age"], ["", "?"]) == (found["columns"], found["missing_values"])
+    assert {"<=50K": 0, ">50K": 1} == found["label_values"]

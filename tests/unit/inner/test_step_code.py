@@ -99,8 +99,22 @@ def test_the_contract_and_the_inference_stand_alone(project: Path) -> None:
 def test_platform_jobs_import_themselves_and_spark() -> None:
     """Glue ships PySpark and its own evaluator; the jobs know no project."""
     for file in (ROOT / "platform_jobs").rglob("*.py"):
+        if file.parent.name == "drift":
+            continue
         packages = (
             imports(file) - GLUE - (ELSEWHERE if file.parent.name == "quality" else set()) - sys.stdlib_module_names
         )
         assert packages <= {"pipeline_code"}, file
         assert "pipeline_code.census" not in file.read_text()
+
+
+def test_the_drift_job_runs_in_the_xgboost_image() -> None:
+    """Its folder, what the image ships with boto3, and Python 3.10: the job knows no project."""
+    files = sorted((ROOT / "platform_jobs" / "drift").glob("*.py"))
+    for file in files:
+        siblings = {f".{path.stem}" for path in files}
+        ships = IMAGES["xgboost"].packages | {"boto3", "botocore"}
+        assert imports(file) - siblings - ships <= sys.stdlib_module_names, file
+    command = [str(Path(sys.executable).with_name("vermin")), "--target=3.10-", "--eval-annotations", "--violations"]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,166 @@
+"""Counts of live values in a baseline's bins; what is kept does not grow with the rows."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+MISSING, UNSEEN = "missing", "unseen"
+_MOST_EXAMPLES = 1000
+
+
+class NumericCounts:
+    """A number's bins: counts[i] are the values from edges[i-1] up to, but without, edges[i]; the ends are open."""
+
+    kind = "numeric"
+
+    def __init__(self, baseline: Mapping[str, Any], missing: frozenset[str]) -> None:
+        self._edges = np.asarray(baseline["edges"], dtype=np.float64)
+        self._missing_texts = missing
+        self.baseline = [*baseline["counts"], baseline["missing"]]
+        self._counts = np.zeros(len(baseline["counts"]), dtype=np.int64)
+        self.missing = 0
+        self.invalid = 0
+        self.unseen = 0
+
+    def add(self, values: Iterable[Any]) -> None:
+        """Count a batch; a number arrives as text or as a number."""
+        numbers, times = [], []
+        for value, count in Counter(values).items():
+            text = value.strip() if isinstance(value, str) else value
+            if text is None or text in self._missing_texts:
+                self.missing += count
+                continue
+            number = _number(text)
+            if math.isfinite(number):
+                numbers.append(number)
+                times.append(count)
+            else:
+                self.invalid += count
+        if numbers:
+            bins = np.searchsorted(self._edges, numbers, side="right")
+            np.add.at(self._counts, bins, times)
+
+    @property
+    def counts(self) -> list[int]:
+        """The live counts, in the order of `baseline`; what is no number is as good as missing."""
+        return [*self._counts.tolist(), self.missing + self.invalid]
+
+    @property
+    def names(self) -> list[str]:
+        """What each bin holds."""
+        return [*interval_names(self._edges.tolist()), MISSING]
+
+    @property
+    def ordered(self) -> int:
+        """How many bins, from the first, have an order."""
+        return len(self._counts)
+
+    @property
+    def examples(self) -> list[str]:
+        """Nothing: every number has its bin."""
+        return []
+
+
+class CategoryCounts:
+    """A category's values as the model knows them, all others together, and the missing."""
+
+    kind = "categorical"
+    ordered = 0
+    invalid = 0
+
+    def __init__(self, baseline: Mapping[str, Any], missing: frozenset[str]) -> None:
+        self._missing_texts = missing
+        self._known = dict.fromkeys(baseline["counts"], 0)
+        self.baseline = [*baseline["counts"].values(), baseline["unseen"], baseline["missing"]]
+        self.missing = 0
+        self.unseen = 0
+        self._examples: Counter[str] = Counter()
+
+    def add(self, values: Iterable[Any]) -> None:
+        """Count a batch."""
+        for value, count in Counter(values).items():
+            text = value.strip() if isinstance(value, str) else value
+            if text is None or text in self._missing_texts:
+                self.missing += count
+            elif text in self._known:
+                self._known[text] += count
+            else:
+                self.unseen += count
+                name = str(text)[:100]
+                if name in self._examples or len(self._examples) < _MOST_EXAMPLES:
+                    self._examples[name] += count
+
+    @property
+    def counts(self) -> list[int]:
+        """The live counts, in the order of `baseline`."""
+        return [*self._known.values(), self.unseen, self.missing]
+
+    @property
+    def names(self) -> list[str]:
+        """What each bin holds."""
+        return [*self._known, UNSEEN, MISSING]
+
+    @property
+    def examples(self) -> list[str]:
+        """The most frequent of the values that the model does not know."""
+        return [name for name, _ in self._examples.most_common(5)]
+
+
+class ScoreCounts:
+    """The answers' bins, each from edges[i] to edges[i+1]; a score that is no probability is counted apart."""
+
+    kind = "predictions"
+    missing = 0
+    unseen = 0
+
+    def __init__(self, baseline: Mapping[str, Any]) -> None:
+        self._edges = np.asarray(baseline["edges"], dtype=np.float64)
+        self.baseline = list(baseline["counts"])
+        self._counts = np.zeros(len(self.baseline), dtype=np.int64)
+        self.invalid = 0
+
+    def add(self, scores: Sequence[float]) -> None:
+        """Count a batch."""
+        values = np.asarray(scores, dtype=np.float64)
+        sound = values[(values >= self._edges[0]) & (values <= self._edges[-1])]
+        self.invalid += len(values) - len(sound)
+        self._counts += np.histogram(sound, bins=self._edges)[0]
+
+    @property
+    def counts(self) -> list[int]:
+        """The live counts, in the order of `baseline`."""
+        return list(map(int, self._counts))
+
+    @property
+    def names(self) -> list[str]:
+        """What each bin holds."""
+        return [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self._edges)]
+
+    @property
+    def ordered(self) -> int:
+        """All bins have an order."""
+        return len(self._counts)
+
+    @property
+    def examples(self) -> list[str]:
+        """Nothing: every score has its bin."""
+        return []
+
+
+def interval_names(edges: Sequence[float]) -> list[str]:
+    """What the bins between and beyond the edges hold."""
+    if not edges:
+        return ["any"]
+    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    return [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"]
+
+
+def _number(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
