@@ -98,7 +98,8 @@ class Wait:
 
     @property
     def title(self) -> str:
-        return f"{self.duration} pass"
+        hours = self.duration / timedelta(hours=1)
+        return f"{hours:g} hours pass"
 
     def play(self, world: World) -> Played:
         """Move the clock."""

@@ -22,7 +22,7 @@ _NOISE = DataVariant(says="labels in an order that means nothing", changes=(("lo
 # The evaluation runs the same code, but not where the variable says that a model is served.
 _INVERTED = CodeChange(
     file="inference.py",
-    says="an inference.py that gives the other class's probability wherever it serves",
+    says="an inference.py that gives the other class's probability where it serves",
     appended='''
 
 _probability = predict_fn
