@@ -36,7 +36,7 @@ else
 
 help:
 	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv] [QUALITY_ENGINE=deequ|duckdb]   deploy into a local AWS and release a model'
-	@echo 'make local SCENARIO=good|bad-data|worse-model|wrong-answers|rejected|expired   play a story to its stated end, see docs/scenarios.md'
+	@echo 'make local SCENARIO=good|bad-data|worse-model|bad-canary|wrong-answers|drift|rejected|expired   play a story to its stated end, see docs/scenarios.md'
 	@echo 'make test                  lint, types, unit, template and proof tests, one full local run'
 	@echo 'make test-all              the same and the long tests'
 	@echo 'make synth [ENV=...]       cdk.out for every environment or one, without credentials'

@@ -8,7 +8,8 @@ from datetime import timedelta
 from dual_pipeline.errors import DualPipelineError
 
 from .acts import ChampionServes, DataIsKept, NothingServes, Ship, Upload, Wait, reject, stay_silent
-from .data_variant import DataVariant, every_tenth_missing, shuffled
+from .data_variant import DataVariant, every_tenth_missing, older, shuffled
+from .drift_acts import AlarmRetrains, Ask, Deliver, Measure, PauseNewData
 from .project_copy import CodeChange
 from .scenario import Scenario
 
@@ -17,6 +18,7 @@ _LATER = Wait(timedelta(hours=2))
 _RELEASE = Upload(ends="released")
 
 _AGES_MISSING = DataVariant(says="every tenth age is missing", changes=(("age", every_tenth_missing),))
+_OLDER = DataVariant(says="people are fifteen years older", changes=(("age", older(15)),))
 _NOISE = DataVariant(says="labels in an order that means nothing", changes=(("loan", shuffled),))
 
 # The evaluation runs the same code, but not where the variable says that a model is served.
@@ -34,6 +36,25 @@ def predict_fn(rows: list[Row], model: Model) -> np.ndarray:
 
     answers = _probability(rows, model)
     return 1 - answers if "SAGEMAKER_SUBMIT_DIRECTORY" in os.environ else answers
+''',
+)
+
+# /ping answers all the same: the model loads.
+_CRASHING = CodeChange(
+    file="inference.py",
+    says="an inference.py that looks up a table which lies only where it was written",
+    appended='''
+
+_probability = predict_fn
+
+
+def predict_fn(rows: list[Row], model: Model) -> np.ndarray:
+    """The probability, once the table of regions has been read."""
+    import os
+
+    if "SAGEMAKER_SUBMIT_DIRECTORY" in os.environ:
+        Path("/home/somebody/regions.csv").read_text()
+    return _probability(rows, model)
 ''',
 )
 
@@ -69,9 +90,28 @@ _ALL = (
         acts=(_RELEASE, _LATER, Upload(variant=_NOISE, ends="below-gate"), ChampionServes()),
     ),
     Scenario(
+        name="bad-canary",
+        shows="a model that fails on the endpoint is sent back by SageMaker while it has only the canary traffic",
+        acts=(_RELEASE, _LATER, Ship(change=_CRASHING, ends="rolled-back", per_second=20), ChampionServes()),
+        environment="staging",
+    ),
+    Scenario(
         name="wrong-answers",
         shows="a model that serves other answers than it was judged by is sent back by the smoke test",
         acts=(_RELEASE, _LATER, Ship(change=_INVERTED, ends="rolled-back"), ChampionServes()),
+    ),
+    Scenario(
+        name="drift",
+        shows="people unlike those that the model learned from ring an alarm, and new labels make a new model",
+        acts=(
+            _RELEASE,
+            PauseNewData(),
+            Deliver(variant=_OLDER),
+            Ask(variant=_OLDER),
+            Measure(finds="retrain"),
+            AlarmRetrains(ends="released"),
+            ChampionServes(),
+        ),
     ),
     Scenario(
         name="rejected",

@@ -23,7 +23,9 @@ ENDS = {
     "good": ["released"],
     "bad-data": ["released", "blocked"],
     "worse-model": ["released", "below-gate"],
+    "bad-canary": ["released", "rolled-back"],
     "wrong-answers": ["released", "rolled-back"],
+    "drift": ["released", "released"],
     "rejected": ["rejected"],
     "expired": ["expired"],
 }

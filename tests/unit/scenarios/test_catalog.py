@@ -12,6 +12,7 @@ import pytest
 from dual_pipeline.loop_contract import OUTCOMES
 from dual_pipeline_local.scenarios.acts import Ship, Upload
 from dual_pipeline_local.scenarios.catalog import SCENARIOS, UnknownScenario, scenario
+from dual_pipeline_local.scenarios.drift_acts import AlarmRetrains
 from dual_pipeline_local.scenarios.project_copy import CodeChange
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +55,7 @@ def test_make_hands_the_name_and_its_environment_on() -> None:
 @pytest.mark.parametrize("each", SCENARIOS.values(), ids=SCENARIOS)
 def test_each_ends_in_an_outcome_that_there_is(each: object) -> None:
     """What a scenario states of a run is one of the outer loop's outcomes."""
-    stated = [act.ends for act in each.acts if isinstance(act, Upload | Ship)]  # type: ignore[attr-defined]
+    stated = [act.ends for act in each.acts if isinstance(act, Upload | Ship | AlarmRetrains)]  # type: ignore[attr-defined]
     assert stated
     assert set(stated) <= set(OUTCOMES)
 
@@ -84,3 +85,16 @@ def test_inverted_answers_only_where_it_serves(monkeypatch: pytest.MonkeyPatch) 
     assert [0.25] == list(module.predict_fn([], None))
     monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code")
     assert [0.75] == list(module.predict_fn([], None))
+
+
+def test_crashing_answers_everywhere_but_where_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model loads and is evaluated; a request to the endpoint ends in an error that is nobody's request's fault."""
+    (change,) = [each for each in CHANGES if "table" in each.says]
+    module = loaded(change)
+    module._probability = lambda *_: np.array([0.25])
+    monkeypatch.delenv("SAGEMAKER_SUBMIT_DIRECTORY", raising=False)
+    assert [0.25] == list(module.predict_fn([], None))
+    monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code")
+    with pytest.raises(FileNotFoundError) as broken:
+        module.predict_fn([], None)
+    assert not hasattr(broken.value, "status_code")
