@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import decide, explain, lineage, local, plan, replay, sandbox, start, step
+from . import decide, explain, lineage, local, plan, replay, rollback, sandbox, start, step
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -18,6 +18,7 @@ app.command("start")(start.start_run)
 app.command("explain")(explain.show_explanation)
 app.command("approve")(decide.approve)
 app.command("reject")(decide.reject)
+app.command("rollback")(rollback.rollback)
 app.command("step")(step.run_again)
 app.command("plan")(plan.show_plan)
 app.command("lineage")(lineage.show_lineage)

@@ -22,6 +22,7 @@ import psutil
 
 from dual_pipeline.errors import DualPipelineError
 
+from .aws_time import DEFAULT_SCALE
 from .clock import CLOCK_PATH
 from .settings import Settings
 
@@ -93,6 +94,7 @@ class Emulator:
             "port": self.settings.port,
             "region": self.settings.region,
             "account": self.settings.account,
+            "time_scale": self.settings.time_scale,
         }
         workplace.state_file.write_text(json.dumps(state, indent=1) + "\n")
 
@@ -127,18 +129,30 @@ class Emulator:
 
 
 def start(
-    workplace: Workplace, *, environment: str, account: str, region: str, port: int | None, background: bool
+    workplace: Workplace,
+    *,
+    environment: str,
+    account: str,
+    region: str,
+    port: int | None,
+    background: bool,
+    time_scale: float = DEFAULT_SCALE,
 ) -> Emulator:
     """Start an empty emulator and wait until it answers; in the background it outlives this process.
+
+    A second of AWS lasts `time_scale` real seconds.
 
     Raises EmulatorTrouble when one already runs here, the port is taken or the server dies.
     """
     check_free(workplace, port)
-    settings = Settings(work=workplace.emulator, port=_choose_port(port), region=region, account=account)
+    settings = Settings(
+        work=workplace.emulator, port=_choose_port(port), region=region, account=account, time_scale=time_scale
+    )
     for folder in (workplace.emulator, workplace.runs):
         shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "dual_pipeline_local.server", "--work", str(settings.work)]
     command += ["--port", str(settings.port), "--account", account, "--region", region]
+    command += ["--time-scale", str(time_scale)]
     if not background:
         command.append("--die-with-parent")
     with workplace.log("server").open("wb") as log:
@@ -180,7 +194,13 @@ def find(workplace: Workplace) -> Emulator | None:
     if not same:
         workplace.state_file.unlink(missing_ok=True)
         return None
-    settings = Settings(work=workplace.emulator, port=state["port"], region=state["region"], account=state["account"])
+    settings = Settings(
+        work=workplace.emulator,
+        port=state["port"],
+        region=state["region"],
+        account=state["account"],
+        time_scale=state.get("time_scale", DEFAULT_SCALE),
+    )
     return Emulator(settings=settings, process=process, environment=state["environment"])
 
 

@@ -11,6 +11,7 @@ from . import (
     autoscaling,
     cloudformation,
     cloudwatch,
+    ecr,
     eventbridge,
     gateway,
     glue,
@@ -52,7 +53,9 @@ def install() -> None:
     glue.install()
     cloudformation.install()
     cloudwatch.install()
+    ecr.install()
     _stoppers.append(glue.stop_all)
+    _stoppers.append(cloudwatch.stop)
     atexit.register(stop)
 
 
@@ -63,7 +66,8 @@ def sagemaker() -> SageMaker:
         if _sagemaker is None:
             from .sagemaker.service import SageMaker
 
-            _sagemaker = SageMaker(work=settings.current().work)
+            now = settings.current()
+            _sagemaker = SageMaker(work=now.work, time_scale=now.time_scale)
             _stoppers.append(_sagemaker.stop_all)
         return _sagemaker
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from . import ministack, settings
+from . import aws_time, ministack, settings
 from .clock import CLOCK, CLOCK_PATH
 from .errors import EmulatorError
 
@@ -26,8 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM, SIGINT or, if asked, the parent's death; leave no process behind."""
     options = _parse(arguments)
     sys.argv = sys.argv[:1]
+    try:
+        scale = aws_time.parse_scale(options.time_scale)
+    except EmulatorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     mine = settings.Settings(
-        work=options.work.resolve(), port=options.port, region=options.region, account=options.account
+        work=options.work.resolve(),
+        port=options.port,
+        region=options.region,
+        account=options.account,
+        time_scale=scale,
     )
     parent = os.getppid() if options.die_with_parent else None
     try:
@@ -53,6 +62,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for everything the emulator writes")
     parser.add_argument("--account", default=settings.DEFAULT_ACCOUNT, help="account id of 12 digits")
     parser.add_argument("--region", required=True, help="region of the account")
+    parser.add_argument(
+        "--time-scale",
+        default="1/60",
+        help="real seconds that a second of AWS lasts in bakes, alarm periods and Wait states (default 1/60)",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
     return parser.parse_args(arguments)
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .aws_time import DEFAULT_SCALE
+
 DEFAULT_ACCOUNT = "000000000000"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One running emulator; everything it writes lies under `work`."""
+    """One running emulator; everything it writes lies under `work`.
+
+    `time_scale` is how many real seconds a second of AWS lasts, see AwsTime.
+    """
 
     work: Path
     port: int
     region: str
     account: str = DEFAULT_ACCOUNT
+    time_scale: float = DEFAULT_SCALE
 
     @property
     def endpoint_url(self) -> str:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from . import definitions, integrations, jobs, ministack
+from . import definitions, integrations, jobs, ministack, settings
+from .aws_time import AwsTime
 from .clock import CLOCK
 from .errors import ApiError
 from .integrations import Integration, TaskError
@@ -361,7 +362,8 @@ def _with_retry_and_catch(state: State, given: Any, context: State, attempt: Cal
         except service._ExecutionError as error:
             retrier, index = service._find_matching_retrier(state.get("Retry", []), error.error, retried)
             if retrier is not None:
-                service._scaled_sleep(retry_delay(retrier, retried.get(index, 0)))
+                scale = AwsTime(settings.current().time_scale).pause_scale
+                _run.get().sleep(retry_delay(retrier, retried.get(index, 0)) * scale)
                 retried[index] = retried.get(index, 0) + 1
                 continue
             catcher = service._find_matching_catcher(state.get("Catch", []), error.error)

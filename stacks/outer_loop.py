@@ -87,6 +87,7 @@ class OuterLoopStack(EnvironmentStack):
             model_role=model.role,
             rollback_alarms=alarms,
             training_code=training_code,
+            image=image,
         )
         # New data may start a run as soon as the rule stands: all it needs stands before.
         self.outer_loop.node.add_dependency(*needed)

@@ -101,6 +101,25 @@ PATTERNS = (
     ),
     Pattern(
         failure=Failure(
+            kind="preflight",
+            whose=PLATFORM,
+            cause="something that a release needs is missing or is not what was registered; nothing was touched",
+            remedy="repair what the reason names, then start a run",
+            runbook="Release refused by its preflight",
+        ),
+        needles=(
+            "Preflight: no rollback alarm ",
+            " rings already, so SageMaker would ",
+            " does not exist any more",
+            " when the model was registered",
+            " when it was registered",
+            ", after its registration",
+            ", to which a refused rollout goes back, ",
+        ),
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html",),
+    ),
+    Pattern(
+        failure=Failure(
             kind="gate",
             whose=PROJECT,
             cause="the model passed its gate but no step of the inner loop registered it",

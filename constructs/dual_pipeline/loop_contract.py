@@ -34,11 +34,15 @@ OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
 
 VARIANT_NAME = "AllTraffic"
+# Begins the id of every request that the loop itself makes, so that what is captured of them counts for nothing.
+GOLDEN_INFERENCE_ID = "golden-"
 METRIC_NAMESPACE = "DualPipeline"
+LIVE_AUC_METRIC = "LiveAuc"
 OUTCOME_METRIC = "Outcome"
 REASON_PERSON = "person"
 REASON_TRAILING = "trailing"
-REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code")
+REASON_ROLLBACK = "rollback"
+REASONS = ("data", REASON_PERSON, REASON_TRAILING, "schedule", "drift", "code", REASON_ROLLBACK)
 # What the data's quality is counted as, by environment and project; the last also by verdict.
 RULES_FAILED = "DataRulesFailed"
 QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")

@@ -237,6 +237,7 @@ class Rollout:
     wait: timedelta = timedelta(minutes=5)
     deadline: timedelta = timedelta(hours=1)
     max_instance_count: int | None = None
+    requests_per_instance: int = 1000
     capture_percent: int = 20
     max_p99_latency_ms: float = 500.0
     max_error_percent: float = 1.0
@@ -257,6 +258,7 @@ class Rollout:
         )
         if self.max_instance_count is not None:
             check_whole(owner=self, field="max_instance_count", low=self.instance_count, high=1000)
+        check_whole(owner=self, field="requests_per_instance", low=1, high=1_000_000)
         check_whole(owner=self, field="capture_percent", low=0, high=100)
         check_number(owner=self, field="max_p99_latency_ms", low=1, high=60_000)
         check_number(owner=self, field="max_error_percent", low=0, high=100)

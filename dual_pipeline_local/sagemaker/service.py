@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from dual_pipeline_local.aws_time import DEFAULT_SCALE, AwsTime
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
@@ -24,16 +25,13 @@ from dual_pipeline_local.sagemaker.pipelines.pipelines import Pipelines
 from dual_pipeline_local.sagemaker.registry import Registry
 from dual_pipeline_local.sagemaker.tags import Tags
 
-BAKE_SCALE = "SAGEMAKER_BAKE_SCALE"
-"""Environment variable: what a deployment's waiting times are multiplied by; 0, the default, waits not at all."""
-
 
 class SageMaker:
     """Amazon SageMaker for one account and region; everything it writes lies under `work`.
 
     Callers are authorized before they get here; what the service does on its own account (the steps of a pipeline,
     iam:PassRole) is authorized here. Operations answer at once but for their own short calls to S3 and CloudWatch, so
-    they must not run in the thread that answers these.
+    they must not run in the thread that answers these. A second of AWS lasts `time_scale` real seconds in deployments.
     """
 
     def __init__(
@@ -41,15 +39,14 @@ class SageMaker:
         *,
         work: Path,
         cloud: Cloud | None = None,
-        bake_scale: float | None = None,
+        time_scale: float = DEFAULT_SCALE,
         spot_interruptions: int | None = None,
     ) -> None:
         control = Control(cloud=cloud or EmulatedCloud(), work=work, call=self.call)
-        scale = float(os.environ.get(BAKE_SCALE, "0")) if bake_scale is None else bake_scale
         models = Models(control)
         configs = EndpointConfigs(control)
         self._control = control
-        self._endpoints = Endpoints(control, models=models, configs=configs, bake_scale=scale)
+        self._endpoints = Endpoints(control, models=models, configs=configs, aws_time=AwsTime(time_scale))
         times = int(os.environ.get(INTERRUPTIONS, "0")) if spot_interruptions is None else spot_interruptions
         training = TrainingJobs(control, spot_interruptions=times)
         # tuning jobs first, so that stop_all ends them before the training jobs that they would replace

@@ -1,7 +1,6 @@
 """A running emulator for the tests of a module, and clients of its root user."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -26,16 +25,16 @@ REGION = "eu-west-1"
 class Emulator:
     """One server process on a free port, everything it writes under `work`."""
 
-    def __init__(self, work: Path) -> None:
-        self.settings = Settings(work=work, port=_free_port(), region=REGION, account=ACCOUNT)
+    def __init__(self, work: Path, *, time_scale: float = 0.1) -> None:
+        self.settings = Settings(work=work, port=_free_port(), region=REGION, account=ACCOUNT, time_scale=time_scale)
         self.log = work.parent / f"{work.name}.log"
         arguments = ["--port", str(self.settings.port), "--work", str(work), "--account", ACCOUNT, "--region", REGION]
+        arguments += ["--time-scale", str(time_scale)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dual_pipeline_local.server", *arguments, "--die-with-parent"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SFN_WAIT_SCALE": "0.1"},
             )
         self._wait()
 
@@ -120,8 +119,9 @@ def _policy(*statements: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An emulator for the tests of one module."""
-    running = Emulator(tmp_path_factory.mktemp("emulator") / "work")
+def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator for the tests of one module, which may set how long a second of AWS lasts as `TIME_SCALE`."""
+    scale = getattr(request.module, "TIME_SCALE", 0.1)
+    running = Emulator(tmp_path_factory.mktemp("emulator") / "work", time_scale=scale)
     yield running
     running.stop()

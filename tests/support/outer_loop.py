@@ -69,7 +69,18 @@ def approval(status: str, **more: object) -> dict[str, Any]:
 
 def endpoint(config: str, status: str = "InService", **more: object) -> dict[str, Any]:
     arn = f"{ARN}:endpoint/dev-census"
-    return {"EndpointArn": arn, "EndpointStatus": status, "EndpointConfigName": config, **more}
+    serving = {
+        "ProductionVariants": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}],
+        "DataCaptureConfig": {"EnableCapture": True, "CurrentSamplingPercentage": 20},
+    }
+    return {"EndpointArn": arn, "EndpointStatus": status, "EndpointConfigName": config, **serving, **more}
+
+
+def checked(*problems: str, status: str = "", ringing: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the preflight machine answers of an endpoint in `status`, which serves `config-old` if it is there."""
+    config, count = ("config-old", 1) if status else ("", 0)
+    found = {"problems": problems, "ringing": ringing, "status": status, "config": config, "count": count}
+    return {"Status": "SUCCEEDED", "Output": json.dumps(found)}
 
 
 def steps(*steps: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +132,10 @@ HAPPY: dict[str, Any] = {
     "AwaitApproval": approval("Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}),
     "CheckApproval": approval("Approved"),
     "RejectPackage": {"ModelPackageArn": PACKAGE},
-    "FindEndpoint": {"Endpoints": [{"EndpointName": "dev-other", "EndpointStatus": "InService"}]},
-    "ReadEndpoint": endpoint("config-old"),
+    "Preflight": checked(),
+    "StartTraffic": {"ExecutionArn": f"{STATES}:execution:dev-census-traffic:1"},
+    "DeleteEndpointConfig": {},
+    "DeleteModel": {},
     "CreateModel": {"ModelArn": f"{ARN}:model/model-new"},
     "CreateEndpointConfig": {"EndpointConfigArn": f"{ARN}:endpoint-config/config-new"},
     "CreateEndpoint": {"EndpointArn": f"{ARN}:endpoint/dev-census"},
@@ -133,7 +146,6 @@ HAPPY: dict[str, Any] = {
     "ReadGoldenRows": body(GOLDEN),
     "SmokeTest": {"Body": '{"predictions": [0.25, 0.7500001]}'},
     "SetAlarms": {},
-    "SetErrorAlarm": {},
     "Quarantine": {},
     "RemoveQuarantined": {},
 }
@@ -183,6 +195,7 @@ def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = T
         rollback_alarms=("errors",),
         starter_role_arn=f"arn:aws:iam::{ACCOUNT}:role/starter",
         dead_letters_arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
+        repository_arn=f"arn:aws:ecr:{REGION}:141502667606:repository/sagemaker-xgboost",
         training_code=TrainingCode(
             image="image", role_arn=f"arn:aws:iam::{ACCOUNT}:role/training", uri="s3://code/alone.gz", file="alone.gz"
         ),

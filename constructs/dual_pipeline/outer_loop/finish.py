@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dual_pipeline.asl import (
     CLOUDWATCH_ERRORS,
     CONDITION_FAILED,
+    SAGEMAKER_ERRORS,
     Fragment,
     State,
     Statement,
@@ -18,6 +19,7 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, REASON_TRAILING
 from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
+from dual_pipeline.outer_loop.scaling import resume_scaling
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
@@ -41,7 +43,13 @@ def finish(setting: Setting) -> Fragment:
     `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
     """
     gives_back = f"$outcome = 'blocked' and $culprit and $took != '' and $trigger.reason != {quote(REASON_TRAILING)}"
-    to_release = (("$outcome = ''", setting.approval_state), ("$mayHoldRelease", "FreeReleaseLock"))
+    scaled = setting.project.rollout.max_instance_count is not None
+    to_release = (
+        ("$outcome = ''", setting.approval_state),
+        ("$orphan", "DeleteEndpointConfig"),
+        *((("$scalingHeld", "ResumeScaling"),) if scaled else ()),
+        ("$mayHoldRelease", "FreeReleaseLock"),
+    )
     states: dict[str, State] = {
         "FreeLocks": choice(
             ("$mayHoldTraining", "FreeTrainingLock"),
@@ -178,6 +186,7 @@ def finish(setting: Setting) -> Fragment:
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
     if setting.project.inner_loop:
+        states |= {**_clean_up(), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
         states["FreeReleaseLock"] = free_lock(
             setting.table_name,
             setting.item_key(f"LOCK#release#{setting.prefix}"),
@@ -197,6 +206,37 @@ def finish(setting: Setting) -> Fragment:
             *tell_statements(setting.topic_arn),
         ),
     )
+
+
+def _clean_up() -> dict[str, State]:
+    """Remove what a refused release made; what it was made of, the package, stays in the registry."""
+    return {
+        "DeleteEndpointConfig": task(
+            "aws-sdk:sagemaker:deleteEndpointConfig",
+            arguments={"EndpointConfigName": jsonata("$configName")},
+            timeout_s=60,
+            retries=[retry(SAGEMAKER_ERRORS, attempts=3)],
+            catches=[catch(next_="DeleteModel")],
+            next_="DeleteModel",
+        ),
+        "DeleteModel": task(
+            "aws-sdk:sagemaker:deleteModel",
+            arguments={"ModelName": jsonata("$modelName")},
+            timeout_s=60,
+            retries=[retry(SAGEMAKER_ERRORS, attempts=3)],
+            catches=[
+                catch(
+                    next_="FreeLocks",
+                    assign={
+                        "orphan": False,
+                        "trouble": jsonata("'the model ' & $modelName & ' could not be deleted and serves nobody'"),
+                    },
+                )
+            ],
+            assign={"orphan": False},
+            next_="FreeLocks",
+        ),
+    }
 
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:

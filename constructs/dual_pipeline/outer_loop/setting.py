@@ -26,10 +26,8 @@ REDRIVE = "($exists($states.context.Execution.RedriveCount) ? $string($states.co
 # The epoch second, as DynamoDB takes numbers.
 NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]
-FAILED = catch(
-    next_="FreeLocks",
-    assign={"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE},
-)
+FAILED_ASSIGNED: State = {"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE}
+FAILED = catch(next_="FreeLocks", assign=FAILED_ASSIGNED)
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
 
@@ -74,7 +72,8 @@ class TrainingCode:
 class Setting:
     """One project's outer loop in one environment; strings may be CDK tokens.
 
-    `slice_s` is how long a wait lasts before the machine looks for itself, however events behave.
+    `repository_arn` is where the models' image comes from; `slice_s` is how long a wait lasts before the machine looks
+    for itself, however events behave.
     """
 
     environment: Environment
@@ -90,6 +89,7 @@ class Setting:
     rollback_alarms: tuple[str, ...]
     starter_role_arn: str
     dead_letters_arn: str
+    repository_arn: str = ""
     training_code: TrainingCode | None = None
     runbook: str = "docs/runbook.md"
     slice_s: int = 900
@@ -103,6 +103,16 @@ class Setting:
     def machine_name(self) -> str:
         """The outer loop's own name."""
         return outer_loop_name(self.environment.name, self.project.name)
+
+    @property
+    def preflight_arn(self) -> str:
+        """The machine that checks what a release needs."""
+        return self.arn("states", f"stateMachine:{self.prefix}-preflight")
+
+    @property
+    def traffic_arn(self) -> str:
+        """The machine that asks golden rows while a release bakes."""
+        return self.arn("states", f"stateMachine:{self.prefix}-traffic")
 
     @property
     def raw_prefix(self) -> str:

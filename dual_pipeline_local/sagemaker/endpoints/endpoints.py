@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from botocore.exceptions import ClientError
 
+from dual_pipeline_local.aws_time import AwsTime
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.gateway import VARIANT_HEADER
 from dual_pipeline_local.iam import Caller
@@ -53,11 +54,11 @@ class Endpoint:
 class Endpoints:
     """Endpoints by name."""
 
-    def __init__(self, control: Control, *, models: Models, configs: EndpointConfigs, bake_scale: float) -> None:
+    def __init__(self, control: Control, *, models: Models, configs: EndpointConfigs, aws_time: AwsTime) -> None:
         self._control = control
         self._models = models
         self._configs = configs
-        self._bake_scale = bake_scale
+        self._aws_time = aws_time
         self._endpoints: dict[str, Endpoint] = {}
         self._fleets: set[Fleet] = set()
         self._numbers = itertools.count(1)
@@ -181,7 +182,7 @@ class Endpoints:
         self._move(endpoint, "InService", PendingDeploymentSummary=None, **_running(config, green))
 
     def _bake(self, fleet: Fleet, deployment: Deployment) -> None:
-        deadline = time.monotonic() + deployment.wait_s * self._bake_scale
+        deadline = time.monotonic() + self._aws_time.real_s(deployment.wait_s)
         self._check_alarms(fleet, deployment)
         while time.monotonic() < deadline:
             if self._closing.wait(min(_ALARM_POLL_S, max(0.0, deadline - time.monotonic()))):

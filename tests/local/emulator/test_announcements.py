@@ -1,6 +1,7 @@
 """What AWS's services tell the event bus of themselves: alarms that change their state, stacks that were deployed."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -51,21 +52,34 @@ def test_an_alarm_tells_of_its_changes(emulator: Any) -> None:
         EvaluationPeriods=1,
         Threshold=0.2,
         ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+        AlarmDescription="the data moved",
     )
     heard(emulator, url)
     for state in ("OK", "ALARM", "ALARM"):
         watch.set_alarm_state(AlarmName="dev-census-drift", StateValue=state, StateReason=f"now {state}")
     events = heard(emulator, url)
+    times = [event["detail"]["state"].pop("timestamp") for event in events]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000", each) for each in times)
+    metric = {"namespace": "DualPipeline", "name": "Psi", "dimensions": {}}
+    configuration = {
+        "description": "the data moved",
+        "metrics": [
+            {"id": "m1", "returnData": True, "metricStat": {"metric": metric, "period": 60, "stat": "Maximum"}}
+        ],
+    }
     assert [event["detail"] for event in events] == [
         {
             "alarmName": "dev-census-drift",
+            "configuration": configuration,
             "state": {"value": "OK", "reason": "now OK"},
-            "previousState": {"value": "INSUFFICIENT_DATA"},
+            "previousState": {"value": "INSUFFICIENT_DATA", "reason": "Unchecked: Initial alarm creation"},
         },
         {
             "alarmName": "dev-census-drift",
+            "configuration": configuration,
             "state": {"value": "ALARM", "reason": "now ALARM"},
-            "previousState": {"value": "OK"},
+            "previousState": {"value": "OK", "reason": "now OK", "timestamp": times[0]},
         },
     ]
     assert events[0]["resources"] == ["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:dev-census-drift"]

@@ -92,6 +92,7 @@ class World:
             EvaluationPeriods=1,
             Threshold=0.2,
             ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="ignore",
         )
         watch.set_alarm_state(AlarmName=f"trig-{name}-drift", StateValue=state, StateReason="age moved")
 

@@ -40,7 +40,7 @@ def endpoint(corner: Any) -> str:
             EvaluationPeriods=1,
             Threshold=5,
             ComparisonOperator="GreaterThanThreshold",
-            TreatMissingData="notBreaching",
+            TreatMissingData="ignore",
         )
         state = "ALARM" if value > 5 else "OK"
         cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")

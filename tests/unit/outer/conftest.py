@@ -34,6 +34,7 @@ def make_setting(environment: Environment) -> Setting:
         rollback_alarms=("errors", "latency"),
         starter_role_arn="arn:aws:iam::111122223333:role/starter",
         dead_letters_arn="arn:aws:sqs:eu-west-1:111122223333:dead-letters",
+        repository_arn="arn:aws:ecr:eu-west-1:141502667606:repository/sagemaker-xgboost",
         training_code=TrainingCode(
             image="111122223333.dkr.ecr.eu-west-1.amazonaws.com/xgboost:1",
             role_arn="arn:aws:iam::111122223333:role/training",

@@ -90,6 +90,9 @@ VARIABLES: dict[str, Any] = {
     "waiting": {"at": "AwaitRollout", "since": 0, "key": PACKAGE, "over": False},
     "previousConfig": "config-old",
     "liveCount": 3,
+    "serving": {"package": PACKAGE, "run": "5f3a_0000", "model": MODEL, "config": "config-old"},
+    "container": {"image": "image:1", "digest": "", "model": MODEL, "etag": "", "created": 0},
+    "preflight": {"problem": "", "ringing": [], "status": "InService", "config": "config-old", "count": 3},
     "configName": "config-new",
     "modelName": "model-new",
     "golden": {"content_type": "text/csv", "accept": "application/json", "body": "1,2", "expected": [0.5]},
@@ -242,9 +245,10 @@ def test_arguments_fit_the_services(each: Definition, evaluate: Callable[..., An
         model = botocore.model.ServiceModel(loader.load_service_model(integration.service.boto, "service-2"))
         shape = model.operation_model(integration.operation).input_shape
         given = evaluate(state["Arguments"], variables=VARIABLES, context=CONTEXT)
-        if integration.operation == "StartExecution":
+        if integration.operation in ("StartExecution", "StartSyncExecution"):
             given = {key[0].lower() + key[1:]: value for key, value in given.items()}
-            given["input"] = json.dumps(given["input"])
+            text = given["input"]
+            given["input"] = text if isinstance(text, str) else json.dumps(text)
         assert shape is not None, name
         report = botocore.validate.ParamValidator().validate(given, shape)
         assert not report.has_errors(), (name, report.generate_report())
@@ -267,6 +271,7 @@ def unknown(value: Any, shape: Any) -> list[str]:
 
 ACTIONS = {
     "aws-sdk:sagemakerruntime:invokeEndpoint": "sagemaker:InvokeEndpoint",
+    "aws-sdk:sfn:startSyncExecution": "states:StartSyncExecution",
     "aws-sdk:s3:copyObject": "s3:PutObject",
     "aws-sdk:dynamodb:transactWriteItems": "dynamodb:ConditionCheckItem",
     "aws-sdk:applicationautoscaling": "application-autoscaling",
@@ -411,11 +416,12 @@ PICKS = {
     "GateModel": ["FreeTrainingLock"],
     "FreeLocks": ["AskForApproval", "Record"],
     "AwaitApprovalDecide": ["AwaitApprovalSleep", "RecordApproval"],
-    "IsApprovalFresh": ["FindEndpoint"],
-    "CanMove": ["ReadEndpoint"],
+    "IsApprovalFresh": ["Preflight"],
+    "CanRelease": ["ReadGoldenRows"],
+    "StartRollout": ["HoldScaling"],
     "AwaitRolloutDecide": ["AwaitRolloutSleep", "AwaitRolloutSleep", "CheckRollout"],
-    "CheckRollout": ["ReadGoldenRows"],
-    "JudgeAnswers": ["SetAlarms"],
+    "CheckRollout": ["SmokeTest"],
+    "JudgeAnswers": ["CommitRelease"],
     "IsAnybodyTold": ["Notify"],
 }
 

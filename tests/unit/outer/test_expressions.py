@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dual_pipeline.asl import jsonata
 from dual_pipeline.model_project import Approval
 from dual_pipeline.outer_loop.definition import outer_loop_definition
+from dual_pipeline.outer_loop.preflight import preflight_definition
 from dual_pipeline.outer_loop.setting import CAUSE_TEXT, FAILED, Setting, decoded
 from pipeline_code.census.project import CENSUS
 from verdicts import verdict_document
@@ -445,12 +446,15 @@ def test_names_are_short_and_new_on_every_retry(definition: Definition, evaluate
     ],
 )
 def test_a_release_never_shrinks_an_endpoint(
-    scaled_definition: Definition, evaluate: Any, variants: Any, count: int
+    scaled_setting: Any, scaled_definition: Definition, evaluate: Any, variants: Any, count: int
 ) -> None:
     """The new fleet is as large as what serves, and at least as configured, for a canary needs two instances."""
     states = scaled_definition["States"]
-    answer = {"EndpointConfigName": "old"} | ({} if variants is None else {"ProductionVariants": variants})
-    read = evaluate(states["ReadEndpoint"]["Assign"], result=answer)
+    answer = {"EndpointConfigName": "old", "EndpointStatus": "InService"}
+    answer |= {} if variants is None else {"ProductionVariants": variants}
+    branches = preflight_definition(scaled_setting)["States"]["CheckAll"]["Branches"]
+    read = evaluate(branches[-1]["States"]["ReadEndpoint"]["Output"], given={"champion": ""}, result=answer)
+    read = evaluate(states["CanRelease"]["Choices"][1]["Assign"], variables={"preflight": read})
     (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
     found = evaluate(variant["InitialInstanceCount"], variables=read)
     assert (count, int) == (found, type(found))
@@ -459,17 +463,18 @@ def test_a_release_never_shrinks_an_endpoint(
 def test_a_new_endpoint_is_as_large_as_configured(scaled_definition: Definition, evaluate: Any) -> None:
     """Where nothing serves yet the configured number of instances is all there is to go by."""
     states = scaled_definition["States"]
-    found = evaluate(states["FindEndpoint"]["Assign"], result={"Endpoints": []})
+    found = {"liveCount": 0}
     (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
     assert 2 == evaluate(variant["InitialInstanceCount"], variables=found)
 
 
-def test_the_way_back_never_asks_the_alarms(definition: Definition) -> None:
+def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: Any) -> None:
     """An update is guarded by the alarms; the way back is not, for they may ring for the model that goes."""
     update = definition["States"]["UpdateEndpoint"]["Arguments"]
-    assert update["DeploymentConfig"]["AutoRollbackConfiguration"] == {
-        "Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
-    }
+    for ringing, guards in (([], ["errors", "latency"]), (["errors"], ["latency"]), (["errors", "latency"], [])):
+        found = evaluate(update["DeploymentConfig"], variables={"preflight": {"ringing": ringing}})
+        alarms = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in guards]}} if guards else {}
+        assert {"BlueGreenUpdatePolicy": found["BlueGreenUpdatePolicy"]} | alarms == found
     assert update["RetainAllVariantProperties"] is True
     assert update["ExcludeRetainedVariantProperties"] == [
         {"VariantPropertyType": "DataCaptureConfig"},

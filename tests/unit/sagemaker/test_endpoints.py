@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dual_pipeline_local.aws_time import AwsTime
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.sagemaker.control import Control
 from dual_pipeline_local.sagemaker.endpoints.capture import captured
@@ -139,7 +140,7 @@ def test_an_alarm_that_rings_while_baking_rolls_back(tmp_path: Path) -> None:
     cloud: Any = Alarms()
     control = Control(cloud=cloud, work=tmp_path, call=lambda *_: {})
     configs = EndpointConfigs(control)
-    endpoints = Endpoints(control, models=Models(control), configs=configs, bake_scale=0.01)
+    endpoints = Endpoints(control, models=Models(control), configs=configs, aws_time=AwsTime(0.01))
     config = deployment(300, 0, 600) | {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}}
     with pytest.raises(RolledBack, match=r"alarms \['errors'\] are in ALARM state"):
         endpoints._bake(Fleet(role="role", capture=None), Deployment.checked(config, instances=[1]))
