@@ -38,15 +38,21 @@ class TemplateDiffers(DualPipelineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """The CDK CLI of this checkout, with Node and Python from its own venv; its log goes to the workplace."""
+    """The CDK CLI of a checkout, with Node and Python from its own venv; its log goes to the workplace.
+
+    `changed` says that the checkout differs from its commit, as the models' lineage then does.
+    """
 
     root: Path
     workplace: Workplace
+    changed: bool = False
 
-    def synth(self, output: Path) -> None:
-        """Write the cloud assembly of every environment, as `make synth` does."""
-        context = f"commit={_commit(self.root)}"
-        self._cdk(["synth", "--quiet", "--context", context, "--output", str(output)], cwd=self.root)
+    def synth(self, output: Path, *, environment: str | None = None) -> None:
+        """Write the cloud assembly of every environment or of one, as `make synth` does."""
+        context = ["--context", f"commit={_commit(self.root)}{'-dirty' if self.changed else ''}"]
+        if environment is not None:
+            context += ["--context", f"environment={environment}"]
+        self._cdk(["synth", "--quiet", *context, "--output", str(output)], cwd=self.root)
 
     def bootstrap(self, aws: LocalAws, assembly: Assembly) -> None:
         """Prepare the account and region as CDK wants them."""

@@ -88,6 +88,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_run_execution",
         "_run_sub_machine",
         "_scaled_sleep",
+        "_sleep_until",
         "_start_execution",
         "_start_sync_execution",
         "_state_machines",
@@ -100,6 +101,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_validate_state_machine_definition",
         "_with_retry_and_catch",
         "new_uuid",
+        "now_iso",
     ),
     "services.cloudformation.provisioners": (
         "_cw_metric_alarm_record",
