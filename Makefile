@@ -2,6 +2,7 @@
 ENV ?= dev
 PORT ?=
 DATA ?=
+SCENARIO ?=
 QUALITY_ENGINE ?=
 
 # names the checkout in the models' lineage
@@ -35,6 +36,7 @@ else
 
 help:
 	@echo 'make local [ENV=dev|staging|prod] [PORT=4566] [DATA=file.csv] [QUALITY_ENGINE=deequ|duckdb]   deploy into a local AWS and release a model'
+	@echo 'make local SCENARIO=good|bad-data|worse-model|bad-canary|wrong-answers|drift|rejected|expired   play a story to its stated end, see docs/scenarios.md'
 	@echo 'make test                  lint, types, unit, template and proof tests, one full local run'
 	@echo 'make test-all              the same and the long tests'
 	@echo 'make synth [ENV=...]       cdk.out for every environment or one, without credentials'
@@ -42,7 +44,7 @@ help:
 	@echo 'make lint types bench docs clean'
 
 local: preflight node
-	@$(RUN) -m dual_pipeline_local.run --environment '$(ENV)' $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)') --die-with-parent
+	@$(RUN) -m dual_pipeline_local.$(if $(SCENARIO),scenarios '$(SCENARIO)',run) $(if $(filter file,$(origin ENV)),,--environment '$(ENV)') $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)') --die-with-parent
 
 test: lint types node
 	@$(RUN) -m pytest -n 2 --dist loadgroup -m 'not long'

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from dual_pipeline.loop_contract import REASON_PERSON
 from dual_pipeline_local.deployment import Deployment
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.observer import Observer, RunView
@@ -26,6 +28,7 @@ from .environment import (
 _LONGEST = 1024
 _POLL_S = 5.0
 
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Show states and steps until the run ends.")]
 BecauseOption = Annotated[str, typer.Option("--because", "-b", help="Why, in your words; kept with the run.")]
 
 
@@ -34,7 +37,15 @@ def start(environment: EnvironmentClient, *, because: str, force: bool = False) 
 
     Raises EnvironmentTrouble when no reason is given.
     """
-    given = {"reason": "person", "detail": words(because, longest=_LONGEST), "force": force, "source": None}
+    return begin(environment, reason=REASON_PERSON, because=because, force=force, source=None)
+
+
+def begin(environment: EnvironmentClient, *, reason: str, because: str, **more: object) -> str:
+    """Start the outer loop for a reason, with `more` of its input, and return the execution's ARN.
+
+    Raises EnvironmentTrouble when `because` says nothing.
+    """
+    given = {"reason": reason, "detail": words(because, longest=_LONGEST), **more}
     started = environment.client("stepfunctions").start_execution(
         stateMachineArn=environment["StateMachineArn"], input=json.dumps(given)
     )
@@ -62,31 +73,45 @@ def start_run(
     force: Annotated[
         bool, typer.Option("--force", help="Train although neither data nor code has changed since the last run.")
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show states and steps until the run ends.")] = False,
+    follow: FollowOption = False,
     local: LocalOption = False,
 ) -> None:
     """Start a run of the outer loop.
 
     With --follow the exit code is 1 if the run fails.
     """
-    narrator = Narrator(Console(highlight=False, soft_wrap=True))
 
     def action() -> int:
         client = connect(environment, project, local)
-        arn = start(client, because=because, force=force)
-        narrator.console.print(f"started {arn}", markup=False)
-        more = f"dual-pipeline explain {arn.rsplit(':', 1)[1]}{options(client)}"
-        if not follow:
-            narrator.console.print(f"what becomes of it: {more}", markup=False)
-            return 0
-        view = _follow(client, arn, narrator)
-        narrator.console.print(
-            f"{view.outcome}: {view.record.get('reason') or view.cause or view.status}", markup=False
-        )
-        narrator.console.print(f"more: {more}", markup=False)
-        return 1 if view.outcome == "failed" else 0
+        return tell(client, start(client, because=because, force=force), follow=follow).exit_code
 
     raise typer.Exit(answer(action))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What was told of a run: its outcome, empty if nobody waited for it."""
+
+    outcome: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """1 if the run failed."""
+        return 1 if self.outcome == "failed" else 0
+
+
+def tell(environment: EnvironmentClient, arn: str, *, follow: bool) -> Told:
+    """Say that a run was started and how to see more of it; with `follow` show it to its end."""
+    narrator = Narrator(Console(highlight=False, soft_wrap=True))
+    narrator.console.print(f"started {arn}", markup=False)
+    more = f"dual-pipeline explain {arn.rsplit(':', 1)[1]}{options(environment)}"
+    if not follow:
+        narrator.console.print(f"what becomes of it: {more}", markup=False)
+        return Told()
+    view = _follow(environment, arn, narrator)
+    narrator.console.print(f"{view.outcome}: {view.record.get('reason') or view.cause or view.status}", markup=False)
+    narrator.console.print(f"more: {more}", markup=False)
+    return Told(outcome=view.outcome)
 
 
 def observer(environment: EnvironmentClient) -> Observer:

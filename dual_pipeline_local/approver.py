@@ -1,4 +1,4 @@
-"""Plays the people who approve a local run's model: one, and another where the policy asks for two."""
+"""Plays the people who decide on a local run's model: one, and another where the policy asks for two."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _MOST = 2
 
 
 class Approver:
-    """Approves by the API that people use; each approval of the same package comes from another person."""
+    """Decides by the API that people use; each approval of the same package comes from another person."""
 
     def __init__(self, aws: LocalAws) -> None:
         self._people = [aws]
         self._given: dict[str, int] = {}
 
-    def approve(self, package_arn: str) -> bool:
-        """Approve a package that waits; False when everybody there is has approved it."""
+    def approve(self, package_arn: str) -> str:
+        """Approve a package that waits, and say so; nothing when everybody there is has approved it."""
         given = self._given.get(package_arn, 0)
         if given == _MOST:
-            return False
+            return ""
         if given == len(self._people):
             self._people.append(self._second(package_arn))
         self._people[given].client("sagemaker").update_model_package(
@@ -30,7 +30,14 @@ class Approver:
             ApprovalDescription="Approved by the local run, which plays the approver",
         )
         self._given[package_arn] = given + 1
-        return True
+        return f"approved {package_arn}"
+
+    def reject(self, package_arn: str, *, because: str) -> str:
+        """Reject a package that waits, and say so."""
+        self._people[0].client("sagemaker").update_model_package(
+            ModelPackageArn=package_arn, ModelApprovalStatus="Rejected", ApprovalDescription=because
+        )
+        return f"rejected {package_arn}: {because}"
 
     def _second(self, package_arn: str) -> LocalAws:
         """An IAM user of the local AWS who may approve packages of the same group."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from . import iam, ministack, resources, stepfunctions
+from . import ecr, iam, ministack, resources, stepfunctions
 from .errors import ApiError
 from .sagemaker.pipelines import tokens as callback_tokens
 
@@ -122,6 +122,8 @@ def hook_authorization() -> None:
             if operation.startswith("SendPipelineExecutionStep"):
                 return callback_tokens.EXECUTIONS.get(str(request.get("CallbackToken")), "*")
             return resources.sagemaker_resource(operation, request, region=region, account=account)
+        if service == "ecr":
+            return ecr.repository_arn(_values(body, query), region=region, account=account)
         if service == "monitoring":
             action = str(known_action(service, method, path, headers, body, query))
             if named := resources.alarm_resources(action, _values(body, query), region=region, account=account):

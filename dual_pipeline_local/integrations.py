@@ -57,6 +57,7 @@ _SDK: Final[Mapping[str, Service]] = {
         ("cloudwatch", "cloudwatch", "CloudWatch"),
         ("cloudwatchlogs", "logs", "CloudWatchLogs"),
         ("dynamodb", "dynamodb", "DynamoDb"),
+        ("ecr", "ecr", "Ecr"),
         ("eventbridge", "events", "EventBridge"),
         ("glue", "glue", "Glue"),
         ("lambda", "lambda", "Lambda"),

@@ -1,6 +1,7 @@
-"""The time that a JSONata expression may take, in CPU time of its own thread.
+"""The time that a JSONata expression may take, in CPU time of its own thread, and the time that it reads.
 
 The engine measures by the clock of the wall, so that on a busy machine an innocent expression runs out of its second.
+What `$now` and `$millis` answer is the time of Step Functions.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 
 from jsonata.timebox import Timebox
 
+from .clock import CLOCK
+
 
 def install() -> None:
-    """Let the engine's limit count what an expression itself costs."""
+    """Let the limit count what an expression itself costs, and let `$now` and `$millis` read the emulator's clock."""
     check = Timebox.check_runaway
 
     def check_runaway(box: Any) -> None:
@@ -25,3 +28,4 @@ def install() -> None:
         check(box)
 
     Timebox.check_runaway = check_runaway
+    Timebox.current_milli_time = CLOCK.millis

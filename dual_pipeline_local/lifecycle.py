@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ import psutil
 from dual_pipeline.errors import DualPipelineError
 
 from .aws_time import DEFAULT_SCALE
+from .clock import CLOCK_PATH
 from .settings import Settings
 
 _START_S = 60.0
@@ -95,6 +97,18 @@ class Emulator:
             "time_scale": self.settings.time_scale,
         }
         workplace.state_file.write_text(json.dumps(state, indent=1) + "\n")
+
+    def pass_time(self, duration: timedelta) -> None:
+        """Move the clock of Step Functions and the scheduler forward.
+
+        Raises EmulatorTrouble when it does not go that far.
+        """
+        body = json.dumps({"forward_s": duration.total_seconds()}).encode()
+        try:
+            with _opener().open(self.settings.endpoint_url + CLOCK_PATH, body, timeout=10):
+                pass
+        except OSError as error:
+            raise EmulatorTrouble(f"the clock of the local AWS cannot be moved by {duration}: {error}") from error
 
     def stop(self) -> None:
         """End it politely, then by force whatever is left of it and the processes below it; no signal disturbs that."""
@@ -278,9 +292,14 @@ def _choose_port(port: int | None) -> int:
         return chosen
 
 
+def _opener() -> urllib.request.OpenerDirector:
+    """Asks this machine itself, whatever proxy the shell names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _wait_until_ready(server: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = _opener()
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise EmulatorTrouble(f"the emulator did not start:\n{log.read_text(errors='replace').strip()}")

@@ -44,7 +44,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "services.dynamodb": ("_tables",),
     "services.iam": ("_roles", "_users"),
     "services.sts": ("_sessions", "register_session", "_role_id"),
-    "services.s3": ("_fire_s3_event",),
+    "services.s3": ("_fire_s3_event", "_buckets", "_bucket_has_versions"),
     "services.eventbridge": (
         "_put_events",
         "_dispatch_event",
@@ -88,6 +88,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_run_execution",
         "_run_sub_machine",
         "_scaled_sleep",
+        "_sleep_until",
         "_start_execution",
         "_start_sync_execution",
         "_state_machines",
@@ -100,6 +101,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_validate_state_machine_definition",
         "_with_retry_and_catch",
         "new_uuid",
+        "now_iso",
     ),
     "services.cloudformation.provisioners": (
         "_cw_metric_alarm_record",
@@ -109,7 +111,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_sfn_definition",
     ),
     "services.cloudformation": ("_stacks",),
-    "services.cloudformation.changesets": ("validate_template_support", "_add_event"),
+    "services.cloudformation.changesets": ("validate_template_support", "_add_event", "_IMPORT_LOOKUPS"),
     "services.cloudformation.handlers": ("validate_template_support", "_add_event"),
     "services.cloudformation.stacks": ("_runs_on_worker_thread", "_add_event"),
     "services.cloudwatch": (
@@ -138,6 +140,8 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "new_uuid",
         "record_metric",
     ),
+    "services.ecr": ("_batch_get_image",),
+    "services.sqs": ("_queues",),
     "services.sns": ("_fanout", "topic_policy_allows"),
 }
 

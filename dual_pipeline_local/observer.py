@@ -28,7 +28,7 @@ class StateRecord:
 
     @property
     def duration_s(self) -> float:
-        return round(((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds(), 2)
+        return _between(self.started_at, self.ended_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class StepRecord:
 
     @property
     def duration_s(self) -> float:
-        return round(((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds(), 2)
+        return _between(self.started_at, self.ended_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +176,11 @@ class Observer:
         key = {"pk": {"S": f"PROJECT#{self._deployment.project}"}, "sk": {"S": f"RUN#{run_id}"}}
         item = self._ledger.get_item(TableName=self._deployment["LedgerTableName"], Key=key, ConsistentRead=True)
         return {name: plain(value) for name, value in item.get("Item", {}).items()}
+
+
+def _between(started: datetime, ended: datetime | None) -> float:
+    """Seconds so far; a start by a clock that was moved forward lies ahead of this machine's time."""
+    return max(0.0, round(((ended or datetime.now(UTC)) - started).total_seconds(), 2))
 
 
 def read_steps(sagemaker: Any, pipeline_execution_arn: str) -> Iterator[StepRecord]:

@@ -28,16 +28,18 @@ from .deployment import Deployment, Toolbox, check_templates, read_deployment
 from .diagnosis import diagnose
 from .findings import gather
 from .lifecycle import Emulator, EmulatorTrouble, MemoryMeter, Workplace
+from .loop_driver import LoopDriver
 from .narrator import Narrator
 from .observer import Observer, RunView
 from .report import Report
 from .safety import LocalAws, isolate
 from .settings import DEFAULT_ACCOUNT
 
+DEFAULT_ENVIRONMENT = "dev"
 DEFAULT_PROJECT = "census"
+ISOLATED = "only 127.0.0.1 is talked to; no AWS account, profile or credential is used"
 # Glue's own engine runs in Glue alone.
 _ENGINES = ("deequ", "duckdb")
-_START_OF_RUN_S = 60.0
 
 
 class BadData(DualPipelineError):
@@ -52,7 +54,7 @@ class Request:
     """
 
     root: Path
-    environment: str = "dev"
+    environment: str = DEFAULT_ENVIRONMENT
     project: str = DEFAULT_PROJECT
     data: Path = Path("data/census.csv")
     port: int | None = None
@@ -149,6 +151,24 @@ def bring_up(request: Request, narrator: Narrator, *, background: bool) -> Deplo
     return deployed
 
 
+def deploy_again(request: Request, emulator: Emulator, narrator: Narrator) -> Deployed:
+    """Synthesize and deploy into an emulator that runs; what it holds stays."""
+    toolbox = Toolbox(root=request.root, workplace=request.workplace)
+    assembly = request.assembly or request.root / "cdk.out"
+    if request.assembly is None:
+        with narrator.phase("cdk synth"):
+            toolbox.synth(assembly)
+    stacks = read_assembly(assembly, environment=request.environment)
+    aws = LocalAws(emulator.settings)
+    with narrator.phase(f"cdk deploy {stacks.stage}/*"):
+        toolbox.deploy(aws, stacks)
+    deployed = Deployed(
+        emulator=emulator, aws=aws, templates=_verify(aws, stacks, narrator), template_sha256=stacks.sha256
+    )
+    deployed.save(request.workplace)
+    return deployed
+
+
 def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, str]:
     templates = check_templates(aws, stacks)
     for name, digest in templates.items():
@@ -160,14 +180,24 @@ def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, st
 def release(request: Request, deployed: Deployed, narrator: Narrator, meter: MemoryMeter) -> Report:
     """Upload the data or insist, follow the run to its end, approve its model, ask the endpoint for a prediction."""
     deployment = read_deployment(deployed.aws, environment=request.environment, project=request.project)
-    observer = Observer(deployed.aws, deployment)
+    driver = LoopDriver(deployed.aws, deployment, narrator=narrator)
     meter.include(deployed.emulator.process)
-    if request.force:
-        execution = _insist(deployed.aws, deployment)
-    else:
-        execution = _upload(request.data, deployed.aws, deployment, observer, narrator)
-    view = _follow(execution, deployed.aws, observer, narrator)
-    if notes := observer.notes(view):
+    execution = driver.insist() if request.force else driver.upload(request.data)
+    view = driver.follow(execution, answer=Approver(deployed.aws).approve)
+    return report_on(view, request, deployed, deployment, narrator=narrator, meter=meter)
+
+
+def report_on(
+    view: RunView,
+    request: Request,
+    deployed: Deployed,
+    deployment: Deployment,
+    *,
+    narrator: Narrator,
+    meter: MemoryMeter,
+) -> Report:
+    """Write down everything about a run that has ended."""
+    if notes := Observer(deployed.aws, deployment).notes(view):
         notes.write(request.workplace)
     report = Report(
         environment=request.environment,
@@ -183,42 +213,6 @@ def release(request: Request, deployed: Deployed, narrator: Narrator, meter: Mem
     )
     report.write(request.workplace.folder)
     return report
-
-
-def _upload(data: Path, aws: LocalAws, deployment: Deployment, observer: Observer, narrator: Narrator) -> str:
-    s3 = aws.client("s3")
-    bucket, prefix = deployment.raw_data
-    key = prefix + data.name
-    with narrator.phase(f"upload {data.name} to s3://{bucket}/{key}"):
-        s3.upload_file(str(data), bucket, key)
-        version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
-        deadline = time.monotonic() + _START_OF_RUN_S
-        while time.monotonic() < deadline:
-            for execution in observer.executions()[:10]:
-                if (observer.trigger(execution).get("source") or {}).get("version_id") == version:
-                    return execution
-            time.sleep(0.2)
-    raise EmulatorTrouble(f"the upload started no run within {_START_OF_RUN_S:.0f} s: is the rule on new data enabled?")
-
-
-def _insist(aws: LocalAws, deployment: Deployment) -> str:
-    given = {"reason": "person", "detail": "a local run that is forced", "force": True, "source": None}
-    started = aws.client("stepfunctions").start_execution(
-        stateMachineArn=deployment["StateMachineArn"], input=json.dumps(given)
-    )
-    arn: str = started["executionArn"]
-    return arn
-
-
-def _follow(execution: str, aws: LocalAws, observer: Observer, narrator: Narrator) -> RunView:
-    approver = Approver(aws)
-    with narrator.run(f"run {execution.rsplit(':', 1)[1]}") as teller:
-        for view in observer.watch(execution):
-            teller.show(view)
-            waits = view.package_arn if observer.awaits_approval(view) else None
-            if waits and approver.approve(waits):
-                narrator.say(("approver  ", "dim"), f"approved {view.package_arn}")
-    return view
 
 
 def guarded(action: Callable[[], int], *, die_with_parent: bool = False) -> int:
@@ -258,7 +252,7 @@ def run(request: Request, narrator: Narrator) -> int:
     """Everything from nothing to a released model and back to nothing: 0 when released, else 1."""
     request.check()
     with request.workplace.held(), MemoryMeter() as meter:
-        narrator.say("only 127.0.0.1 is talked to; no AWS account, profile or credential is used")
+        narrator.say(ISOLATED)
         deployed = bring_up(request, narrator, background=False)
         try:
             report = release(request, deployed, narrator, meter)
@@ -269,10 +263,10 @@ def run(request: Request, narrator: Narrator) -> int:
     return 0 if report.released else 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m dual_pipeline_local.run", description=__doc__)
-    parser.add_argument("--environment", default="dev", help="name of an environment of environments.py")
+def options_parser(program: str) -> argparse.ArgumentParser:
+    """What every command takes that goes from nothing to a run and back to nothing."""
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser.add_argument("--environment", help="name of an environment of environments.py")
     parser.add_argument("--project", default=DEFAULT_PROJECT, help="the model project to give data to")
     parser.add_argument("--data", type=Path, default=Path("data/census.csv"), help="CSV file to upload")
     parser.add_argument("--port", type=int, help="port of the local AWS; any free one by default")
@@ -281,18 +275,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--app", dest="assembly", type=Path, help="deploy this cloud assembly instead of synthesizing one"
     )
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
-    options = parser.parse_args(arguments)
-    request = Request(
+    return parser
+
+
+def request_of(options: argparse.Namespace, *, environment: str = DEFAULT_ENVIRONMENT) -> Request:
+    """What the options ask for, in the current folder; `environment` is the one they do not name."""
+    return Request(
         root=Path.cwd(),
-        environment=options.environment,
+        environment=options.environment or environment,
         project=options.project,
         data=options.data,
         port=options.port,
         workplace=Workplace(folder=options.work.absolute()),
         assembly=options.assembly,
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    options = options_parser("python -m dual_pipeline_local.run").parse_args(arguments)
     with suppress(BrokenPipeError):
-        return guarded(lambda: run(request, Narrator()), die_with_parent=options.die_with_parent)
+        return guarded(lambda: run(request_of(options), Narrator()), die_with_parent=options.die_with_parent)
     return 1
 
 

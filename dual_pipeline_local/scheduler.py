@@ -20,6 +20,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import gateway, iam, schedule_expressions, schedule_targets, sessions
+from .clock import CLOCK
 from .errors import ApiError
 from .sagemaker.api import check_shape, epoch
 
@@ -27,7 +28,7 @@ DEFAULT_GROUP: Final = "default"
 _RETRY_POLICY: Final = {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 # a thread cannot wait for centuries at once
-_LONGEST_WAIT_S: Final = 86_400.0
+_LONGEST_WAIT_S: Final = 1.0  # a clock that was moved is noticed within it
 
 Record = dict[str, Any]
 Deliver = Callable[[Mapping[str, Any], Mapping[str, str], str], None]
@@ -53,7 +54,7 @@ class Scheduler:
     Due is a schedule to the second; AWS promises the minute.
     """
 
-    def __init__(self, *, deliver: Deliver, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, *, deliver: Deliver, now: Callable[[], datetime] = CLOCK.now) -> None:
         self._deliver = deliver
         self._now = now
         self._changed = threading.Condition(threading.RLock())

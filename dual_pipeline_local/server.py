@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import aws_time, ministack, settings
+from .clock import CLOCK, CLOCK_PATH
 from .errors import EmulatorError
 
 UNMAPPED_PATH: Final = "/_dual_pipeline/unmapped"
@@ -124,22 +125,46 @@ def _watch(parent: int, stop: Any) -> None:
 
 
 def _application() -> Any:
-    """ministack's application, plus the list of calls that IAM could not be asked about."""
+    """ministack's application, plus what is the emulator's own: calls that IAM could not be asked about, the clock."""
     from .gateway import unmapped
 
     inner = ministack.load("app").app
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == UNMAPPED_PATH:
-            body = json.dumps({"unmapped": unmapped.list()}).encode()
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
-            )
-            await send({"type": "http.response.body", "body": body})
-            return
-        await inner(scope, receive, send)
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == UNMAPPED_PATH:
+            await _answer(send, 200, {"unmapped": unmapped.list()})
+        elif path == CLOCK_PATH:
+            await _answer(send, *_clock(scope["method"], await _body(receive)))
+        else:
+            await inner(scope, receive, send)
 
     return application
+
+
+def _clock(method: str, body: bytes) -> tuple[int, dict[str, str]]:
+    """GET reads the clock of Step Functions and the scheduler, POST of `{"forward_s": 60}` moves it forward."""
+    if method == "POST":
+        try:
+            CLOCK.forward(json.loads(body)["forward_s"])
+        except (ValueError, KeyError, TypeError) as error:
+            told = str(error) if isinstance(error, ValueError) else 'the body must be {"forward_s": <seconds>}'
+            return 400, {"error": told}
+    return 200, {"now": CLOCK.stamp()}
+
+
+async def _body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
+
+
+async def _answer(send: Any, status: int, content: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ import logging
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from . import definitions, integrations, jobs, ministack, settings
+from . import cloudwatch, definitions, integrations, jobs, ministack, settings
 from .aws_time import AwsTime
+from .clock import CLOCK
 from .errors import ApiError
 from .integrations import Integration, TaskError
 
@@ -52,13 +52,22 @@ class Run:
 
     def sleep(self, seconds: float) -> None:
         """Sleep, or raise Ended as soon as the execution is over."""
-        if self.ended.wait(max(0.0, seconds)):
+        if CLOCK.wait(self.ended, seconds):
             raise Ended
 
 
 _runs: dict[str, Run] = {}
 _token_machines: dict[str, str] = {}
 _run: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
+
+
+_METRICS: Final = {
+    "RUNNING": "ExecutionsStarted",
+    "SUCCEEDED": "ExecutionsSucceeded",
+    "FAILED": "ExecutionsFailed",
+    "TIMED_OUT": "ExecutionsTimedOut",
+    "ABORTED": "ExecutionsAborted",
+}
 
 
 def install() -> None:
@@ -84,6 +93,7 @@ def install() -> None:
         return answer
 
     def emit(execution: State) -> None:
+        publish_status(execution)
         if _machine_of(execution).get("type") != "EXPRESS":
             known_emit(execution)
 
@@ -104,6 +114,18 @@ def install() -> None:
     service._apply_state_assign = _assign
     service._add_event = _add_event
     service._scaled_sleep = lambda seconds: _run.get().sleep(seconds * service._SFN_WAIT_SCALE)
+    service._sleep_until = _sleep_until
+    service.now_iso = CLOCK.stamp
+
+
+def publish_status(execution: Mapping[str, Any]) -> None:
+    """Count an execution that started or ended, of Standard and Express machines.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    """
+    if name := _METRICS.get(execution["status"]):
+        machine = {"StateMachineArn": str(execution["stateMachineArn"])}
+        cloudwatch.publish("AWS/States", name, machine, 1.0, unit="Count")
 
 
 def error_matches(names: list[str], error: str) -> bool:
@@ -243,7 +265,8 @@ def _run_execution(arn: str) -> None:
     limit = definition.get("TimeoutSeconds")
     if machine.get("type") == "EXPRESS":
         limit = min(limit or EXPRESS_SECONDS, EXPRESS_SECONDS)
-    timer = _time_out_after(limit, execution, run) if limit else None
+    if limit:
+        _time_out_after(limit, execution, run)
     given = json.loads(execution["input"])
     context = {
         "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
@@ -270,21 +293,22 @@ def _run_execution(arn: str) -> None:
         _fail(execution, "States.Runtime", str(error))
     finally:
         run.ended.set()
-        if timer:
-            timer.cancel()
         _runs.pop(arn, None)
         _run.reset(token)
 
 
-def _time_out_after(seconds: float, execution: State, run: Run) -> threading.Timer:
+def _time_out_after(seconds: float, execution: State, run: Run) -> None:
     def expire() -> None:
-        _finish(execution, "TIMED_OUT", {"executionTimedOutEventDetails": {}})
-        run.ended.set()
+        if not CLOCK.wait(run.ended, seconds):
+            _finish(execution, "TIMED_OUT", {"executionTimedOutEventDetails": {}})
+            run.ended.set()
 
-    timer = threading.Timer(seconds, contextvars.copy_context().run, args=(expire,))
-    timer.daemon = True
-    timer.start()
-    return timer
+    threading.Thread(target=contextvars.copy_context().run, args=(expire,), daemon=True, name="time-out").start()
+
+
+def _sleep_until(moment: str) -> None:
+    until = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    _service()._scaled_sleep((until - CLOCK.now()).total_seconds())
 
 
 def _fail(execution: State, error: str, cause: str) -> None:
@@ -302,7 +326,7 @@ def _finish(execution: State, status: str, details: State, **fields: str) -> Non
     with _lock:
         if execution["status"] != "RUNNING":
             return
-        execution.update(status=status, stopDate=_now(), **fields)
+        execution.update(status=status, stopDate=CLOCK.stamp(), **fields)
         _append(execution, _ENDINGS[status], details)
     service._emit_execution_status_event(execution)
 
@@ -316,7 +340,7 @@ def _walk(machine: Mapping[str, Any], given: Any, execution: State, context: Sta
             raise Ended
         state = machine["States"][name]
         kind = state["Type"]
-        context["State"] = {"Name": name, "EnteredTime": _now(), "RetryCount": 0}
+        context["State"] = {"Name": name, "EnteredTime": CLOCK.stamp(), "RetryCount": 0}
         _add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": {"name": name, "input": _text(data)}})
         if kind == "Fail":
             raise service._ExecutionError(*service._fail_state_error(state, data, context))
@@ -401,13 +425,13 @@ class Attempt:
     def __init__(self, state: State, execution: State, *, seconds: float, heartbeat: float | None) -> None:
         self.heartbeat = heartbeat
         self._execution = execution
-        self._deadline = time.monotonic() + seconds
+        self._deadline = CLOCK.monotonic() + seconds
         self._resource = str(state["Resource"])
 
     def pause(self, seconds: float) -> None:
         """Wait a little; raises Ended with the execution and States.Timeout at the task's deadline."""
-        _run.get().sleep(min(seconds, max(0.0, self._deadline - time.monotonic())))
-        if time.monotonic() >= self._deadline:
+        _run.get().sleep(min(seconds, max(0.0, self._deadline - CLOCK.monotonic())))
+        if CLOCK.monotonic() >= self._deadline:
             raise TaskError("States.Timeout", "")
 
     def record(self, event: str, details: State) -> None:
@@ -471,15 +495,15 @@ def _await_callback(
     waiting: State = {"event": answered, "result": None, "error": None, "heartbeat": None}
     tokens[token] = waiting
     _token_machines[token] = machine
-    beaten, last = None, time.monotonic()
+    beaten, last = None, CLOCK.monotonic()
     try:
         answer = integrations.call(integration, arguments, role=role, machine=machine)
         attempt.record("TaskSubmitted", {"output": _text(answer)})
         while not answered.is_set():
             attempt.pause(_POLL_S)
             if waiting["heartbeat"] != beaten:
-                beaten, last = waiting["heartbeat"], time.monotonic()
-            if attempt.heartbeat and time.monotonic() - last >= attempt.heartbeat:
+                beaten, last = waiting["heartbeat"], CLOCK.monotonic()
+            if attempt.heartbeat and CLOCK.monotonic() - last >= attempt.heartbeat:
                 raise TaskError("States.HeartbeatTimeout", "")
     finally:
         tokens.pop(token, None)
@@ -534,14 +558,10 @@ def _add_event(execution: State, kind: str, details: State | None = None) -> Sta
 
 def _append(execution: State, kind: str, details: State | None) -> State:
     number = len(execution["events"]) + 1
-    event = {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": _now(), **(details or {})}
+    event = {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": CLOCK.stamp(), **(details or {})}
     execution["events"].append(event)
     return event
 
 
 def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -98,18 +98,21 @@ def catch(*errors: str, next_: str, assign: Mapping[str, object] | None = None) 
 def task(
     integration: str,
     *,
-    arguments: Mapping[str, object],
+    arguments: Mapping[str, object] | str,
     timeout_s: int,
     next_: str,
     retries: Sequence[State],
     catches: Sequence[State],
     assign: Mapping[str, object] | None = None,
 ) -> State:
-    """A call of `integration`, such as `aws-sdk:s3:getObject`; its result is kept only as far as `assign` keeps it."""
+    """A call of `integration`, such as `aws-sdk:s3:getObject`; its result is kept only as far as `assign` keeps it.
+
+    `arguments` may be one JSONata value.
+    """
     state: State = {
         "Type": "Task",
         "Resource": f"arn:aws:states:::{integration}",
-        "Arguments": dict(arguments),
+        "Arguments": arguments if isinstance(arguments, str) else dict(arguments),
         "TimeoutSeconds": timeout_s,
         "Retry": list(retries),
         "Catch": list(catches),

@@ -101,6 +101,25 @@ PATTERNS = (
     ),
     Pattern(
         failure=Failure(
+            kind="preflight",
+            whose=PLATFORM,
+            cause="something that a release needs is missing or is not what was registered; nothing was touched",
+            remedy="repair what the reason names, then start a run",
+            runbook="Release refused by its preflight",
+        ),
+        needles=(
+            "Preflight: no rollback alarm ",
+            " rings already, so SageMaker would ",
+            " does not exist any more",
+            " when the model was registered",
+            " when it was registered",
+            ", after its registration",
+            ", to which a refused rollout goes back, ",
+        ),
+        sources=("https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html",),
+    ),
+    Pattern(
+        failure=Failure(
             kind="gate",
             whose=PROJECT,
             cause="the model passed its gate but no step of the inner loop registered it",
@@ -108,6 +127,17 @@ PATTERNS = (
             runbook="Run failed",
         ),
         needles=("the evaluation passed its gate but no step registered a model",),
+        sources=(_OWN,),
+    ),
+    Pattern(
+        failure=Failure(
+            kind="answers",
+            whose=PROJECT,
+            cause="in batch the model answers its golden rows otherwise than its evaluation did",
+            remedy="compare golden_rows.json with the job's output, and inference.py with what the image has installed",
+            runbook="Batch release failed",
+        ),
+        needles=(" golden rows are answered wrongly", " golden rows; nothing was scored", "there are no golden rows"),
         sources=(_OWN,),
     ),
     Pattern(

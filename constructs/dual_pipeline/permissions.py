@@ -131,12 +131,13 @@ def pull_images(scope: Construct, *, images: Sequence[str]) -> list[iam.PolicySt
         iam.PolicyStatement(
             sid="PullImages",
             actions=["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            resources=[_repository(scope, image) for image in images],
+            resources=[repository_arn(scope, image) for image in images],
         ),
     ]
 
 
-def _repository(scope: Construct, image: str) -> str:
+def repository_arn(scope: Construct, image: str) -> str:
+    """The repository of an image `<account>.dkr.ecr.<region>.<domain>/<repository>:<tag>`; raises ValueError."""
     if cdk.Token.is_unresolved(image):
         raise ValueError("image must be known at synth, got a token: choose the image by the environment's region")
     parts = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z.]+/([\w./-]+):[\w.-]+", image)

@@ -7,7 +7,21 @@ from dual_pipeline.asl import Statement
 from dual_pipeline.validation import check, check_duration, check_match
 
 # What the platform itself names so: `<environment>-<project>-<kind>`, a job, machine, model, alarm or scaling policy.
-TAKEN = ("drift", "ingest", "invocations", "model", "outer-loop", "p99-latency", "quality", "smoke", "train")
+TAKEN = (
+    "drift",
+    "ingest",
+    "invocations",
+    "model",
+    "outcome",
+    "outer-loop",
+    "p99-latency",
+    "preflight",
+    "quality",
+    "score",
+    "smoke",
+    "traffic",
+    "train",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from datetime import UTC, datetime
 
-from dual_pipeline_local import iam
+from dual_pipeline_local import ecr, iam
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker import api
@@ -91,6 +91,7 @@ class Registry:
             version = self._versions[name] = self._versions.get(name, 0) + 1
             package_arn = arn(caller, f"model-package/{name}/{version}")
             self._control.tag(package_arn, request)
+            _note_digests(request)
             package = self._packages[package_arn] = {
                 "ModelApprovalStatus": "PendingManualApproval",
                 "CertifyForMarketplace": False,
@@ -161,6 +162,13 @@ class Registry:
         for name in ("CreationTime", "LastModifiedTime"):
             detail[name] = datetime.fromtimestamp(package[name], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._control.cloud.emit("SageMaker Model Package State Change", detail, [package["ModelPackageArn"]])
+
+
+def _note_digests(package: Record) -> None:
+    """SageMaker looks the digests of a package's images up when it is registered."""
+    for container in package.get("InferenceSpecification", {}).get("Containers", []):
+        if found := ecr.digest(container["Image"]):
+            container.setdefault("ImageDigest", found)
 
 
 def _who(caller: Caller) -> Record:

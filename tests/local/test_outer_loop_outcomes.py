@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from outer_loop import (
+    ARN,
     EXECUTION,
     MODEL,
     PACKAGE,
@@ -16,6 +17,7 @@ from outer_loop import (
     World,
     approval,
     body,
+    checked,
     endpoint,
     judged,
     snapshot,
@@ -30,9 +32,9 @@ pytestmark = pytest.mark.local
 FAILED_STEP = {"StepName": "Evaluate", "StepStatus": "Failed", "FailureReason": "ValueError: no rows"}
 
 
-def live(name: str) -> dict[str, Any]:
+def live() -> dict[str, Any]:
     """An endpoint that exists already, so that the release is an update."""
-    return {"FindEndpoint": {"Endpoints": [{"EndpointName": f"dev-{name}", "EndpointStatus": "InService"}]}}
+    return {"Preflight": checked(status="InService")}
 
 
 def training_fails(step: str, reason: str) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def training_fails(step: str, reason: str) -> dict[str, Any]:
 # name (also the project's): what differs from a release
 SCENARIOS: dict[str, dict[str, Any]] = {
     "first": {},
-    "update": live("update"),
+    "update": live(),
     "rejected-files": {"ReadIngest": body({"status": "rejected", "trigger": "none", "reasons": ["no header"]})},
     "spoiled": {
         "ReadIngest": body(
@@ -99,9 +101,22 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "rejected": {"AwaitApproval": approval("Rejected", ApprovalDescription="biased against the young")},
     "expired": {"AwaitApproval": approval("PendingManualApproval")},
     "slow-training": {"AwaitTraining": {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Executing"}},
-    "updating": {"FindEndpoint": {"Endpoints": [{"EndpointName": "dev-updating", "EndpointStatus": "Updating"}]}},
-    "alarm-rang": live("alarm-rang") | {"AwaitRollout": endpoint("config-old")},
-    "unheard-update": live("unheard-update")
+    "updating": {"Preflight": checked(status="Updating"), "AwaitRest": endpoint("config-old", "Updating")},
+    "rests": {
+        "Preflight": [checked(status="Updating"), checked(status="InService")],
+        "AwaitRest": endpoint("config-old"),
+    },
+    "ringing": {"Preflight": checked(status="InService", ringing=("errors",))},
+    "unfit": {"Preflight": checked("the image is gone", "no rollback alarm x exists", status="InService")},
+    "unchecked": {"Preflight": {"Status": "TIMED_OUT", "Error": "States.Timeout"}},
+    "too-few": live() | {"AwaitRollout": endpoint("config-new", ProductionVariants=[])},
+    "uncaptured": live() | {"AwaitRollout": endpoint("config-new", DataCaptureConfig={"EnableCapture": False})},
+    "no-config": live() | {"CreateEndpointConfig": throw("SageMaker.SageMakerException", "no such instance")},
+    "still-there": live()
+    | {"AwaitRollout": endpoint("config-old"), "DeleteModel": throw("SageMaker.SageMakerException", "denied")},
+    "no-traffic": live() | {"StartTraffic": throw("StepFunctions.StateMachineDoesNotExistException", "gone")},
+    "alarm-rang": live() | {"AwaitRollout": endpoint("config-old")},
+    "unheard-update": live()
     | {
         "UpdateEndpoint": throw("SageMaker.SageMakerException", "Cannot update in-progress endpoint"),
         "LookAtEndpoint": endpoint("config-old", "Updating"),
@@ -110,7 +125,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "CreateEndpoint": throw("SageMaker.SageMakerException", "Cannot create already existing endpoint"),
         "LookAtEndpoint": endpoint("config-new", "Creating"),
     },
-    "no-update": live("no-update")
+    "no-update": live()
     | {
         "UpdateEndpoint": throw("SageMaker.SageMakerException", "the variants do not fit"),
         "LookAtEndpoint": endpoint("config-old"),
@@ -120,20 +135,40 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "LookAtEndpoint": throw("SageMaker.SageMakerException", "Could not find endpoint"),
     },
     "never-up": {"AwaitRollout": endpoint("config-new", "Failed", FailureReason="no capacity")},
-    "wrong-answers": live("wrong-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25, 0.9]}'}},
-    "few-answers": live("few-answers") | {"SmokeTest": {"Body": '{"predictions": [0.25]}'}},
-    "model-error": live("model-error") | {"SmokeTest": throw("SageMakerRuntime.ModelErrorException", "500 from model")},
-    "alarm-denied": live("alarm-denied") | {"SetAlarms": throw("CloudWatch.CloudWatchException", "AccessDenied")},
-    "way-back-fails": live("way-back-fails")
+    "wrong-answers": live() | {"SmokeTest": {"Body": '{"predictions": [0.25, 0.9]}'}},
+    "few-answers": live() | {"SmokeTest": {"Body": '{"predictions": [0.25]}'}},
+    "model-error": live() | {"SmokeTest": throw("SageMakerRuntime.ModelErrorException", "500 from model")},
+    "alarm-denied": live() | {"SetAlarms": throw("CloudWatch.CloudWatchException", "AccessDenied")},
+    "way-back-fails": live()
     | {"SmokeTest": {"Body": "{}"}, "RollBack": throw("SageMaker.SageMakerException", "throttled")},
     "wrong-first": {"SmokeTest": {"Body": '{"predictions": [1, 1]}'}},
+}
+
+
+_REGISTERED = approval(
+    "Approved",
+    CustomerMetadataProperties={"snapshot_uri": "s3://data-bucket/snapshot/", "execution_id": "abc123"},
+    ModelMetrics={
+        "ModelQuality": {
+            "Statistics": {"S3Uri": "s3://artifact-bucket/census/executions/abc123/evaluate/evaluation/evaluation.json"}
+        }
+    },
+)
+ROLLBACKS: dict[str, dict[str, Any]] = {
+    "back": live() | {"ReadPackage": _REGISTERED},
+    "back-wrong": {
+        "Preflight": checked(status="InService", ringing=("errors",)),
+        "ReadPackage": _REGISTERED,
+        "SmokeTest": {"Body": '{"predictions": [1, 1]}'},
+    },
+    "back-rejected": {"ReadPackage": approval("Rejected")},
 }
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Every scenario."""
-    with world_of(tmp_path_factory.mktemp("world"), SCENARIOS) as world:
+    with world_of(tmp_path_factory.mktemp("world"), SCENARIOS | ROLLBACKS) as world:
         yield world
 
 
@@ -183,6 +218,13 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("rejected", "rejected", "the model was rejected: biased against the young"),
         ("expired", "expired", "expired: nobody approved or rejected the model within 3 days"),
         ("updating", "failed", "the endpoint dev-updating is Updating and takes no new model"),
+        ("rests", "released", "the model answers its golden rows on the endpoint"),
+        ("ringing", "failed", "Preflight: the rollback alarm errors rings already, so SageMaker would send any model"),
+        ("unfit", "failed", "Preflight: the image is gone; no rollback alarm x exists"),
+        ("unchecked", "failed", "Preflight: the checks ended as TIMED_OUT States.Timeout"),
+        ("too-few", "rolled-back", "is not as asked: it has 0 instances where 1 were asked for; the endpoint is back"),
+        ("uncaptured", "rolled-back", "it captures 0 % of its requests where 20 % were asked for; the endpoint is"),
+        ("no-config", "failed", "CreateEndpointConfig failed with SageMaker.SageMakerException: no such instance"),
         ("alarm-rang", "rolled-back", "SageMaker rolled the endpoint dev-alarm-rang back to config-old"),
         ("unheard-update", "released", "the model answers its golden rows on the endpoint"),
         ("unheard-create", "released", "the model answers its golden rows on the endpoint"),
@@ -196,7 +238,6 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
             "the endpoint gave 1 answers to 2 golden rows; the endpoint is back on config-old",
         ),
         ("model-error", "rolled-back", "SmokeTest failed with SageMakerRuntime.ModelErrorException: 500 from model"),
-        ("alarm-denied", "rolled-back", "SetAlarms failed with CloudWatch.CloudWatchException: AccessDenied"),
         ("way-back-fails", "failed", "the way back failed with SageMaker.SageMakerException"),
         (
             "wrong-first",
@@ -214,6 +255,53 @@ def test_outcome(runs: dict[str, dict[str, Any]], name: str, outcome: str, reaso
     assert "trouble" not in run["reason"]
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome", "trouble"),
+    [
+        ("alarm-denied", "released", "no alarm watches the model: CloudWatch.CloudWatchException"),
+        ("no-traffic", "released", "no golden rows were asked during the bake: StepFunctions.StateMachineDoesNotExist"),
+        ("still-there", "rolled-back", "the model model-new could not be deleted and serves nobody"),
+    ],
+)
+def test_what_goes_wrong_beside_is_told(runs: dict[str, dict[str, Any]], name: str, outcome: str, trouble: str) -> None:
+    """An outcome stands whatever else could not be done, and its sentence says what."""
+    assert (outcome, True) == (runs[name]["outcome"], f"(trouble: {trouble}" in runs[name]["reason"])
+
+
+def _back(name: str) -> dict[str, str]:
+    return {"reason": "rollback", "detail": "it is slow", "package": f"{ARN}:model-package/dev-{name}/3"}
+
+
+def test_an_endpoint_is_brought_back(world: World) -> None:
+    """A rollback trains nothing and is released like any model, with the evaluation and baseline of its own run."""
+    run = world.run("back", _back("back"))
+    assert ("released", True) == (run["outcome"], "was brought back: it is slow" in run["reason"])
+    assert ["CheckInput", "ReadPackage", "MayRollBack", "ReadEvaluation", "GateModel"] == run["states"][:5]
+    assert {"TakeReleaseLock", "Preflight", "SmokeTest", "CommitRelease"} <= set(run["states"])
+    champion = world.item("back", "CHAMPION#dev-back")
+    folder = "s3://artifact-bucket/census/executions/abc123/evaluate/evaluation"
+    assert (f"{ARN}:model-package/dev-back/3", f"{folder}/evaluation.json", "s3://data-bucket/snapshot/") == (
+        champion["model_package_arn"],
+        champion["evaluation_uri"],
+        champion["snapshot_uri"],
+    )
+    assert "" == world.item("back", "LOCK#training").get("owner", "")
+
+
+def test_a_rollback_that_fails_leaves_the_package_approved(world: World) -> None:
+    """A version that served stays approved, and the alarm that rings for the present model does not hinder."""
+    run = world.run("back-wrong", _back("back-wrong"))
+    assert ("rolled-back", True) == (run["outcome"], "the endpoint is back on config-old" in run["reason"])
+    assert "SmokeTest" in run["states"]
+
+
+def test_only_an_approved_version_comes_back(world: World) -> None:
+    """A rejected package is refused with a sentence, before any lock is taken."""
+    run = world.run("back-rejected", _back("back-rejected"))
+    assert ("failed", True) == (run["outcome"], "is Rejected, and only an approved version may serve" in run["reason"])
+    assert "TakeReleaseLock" not in run["states"]
+
+
 def test_no_lock_survives_its_run(world: World, runs: dict[str, dict[str, Any]]) -> None:
     """However a run ended, nobody owns its locks any more."""
     owners = {
@@ -227,7 +315,8 @@ def test_no_lock_survives_its_run(world: World, runs: dict[str, dict[str, Any]])
 def test_only_a_release_moves_the_champion(world: World, runs: dict[str, dict[str, Any]]) -> None:
     """The champion pointer names the released run and package, and nothing else sets it."""
     champions = {name: world.item(name, f"CHAMPION#dev-{name}") for name in runs}
-    assert {name for name, item in champions.items() if item} == {"first", "update", "unheard-update", "unheard-create"}
+    released = {"first", "update", "unheard-update", "unheard-create", "rests", "alarm-denied", "no-traffic"}
+    assert {name for name, item in champions.items() if item} == released
     assert champions["update"]["model_package_arn"] == PACKAGE
     assert champions["update"]["endpoint_config"] == "config-new"
     assert champions["update"]["evaluation_uri"] == (
@@ -250,11 +339,20 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("vanished", ["CheckIngest", "ChooseQuarantine", "FreeLocks"]),
         ("spoiled", ["CheckIngest", "ChooseQuarantine", "Quarantine", "RemoveQuarantined", "FreeLocks"]),
         ("scoring-fails", ["CheckTraining", "IsRegistered", "RejectPackage", "FreeLocks"]),
-        ("updating", ["CanMove", "RejectPackage", "FreeLocks"]),
+        ("updating", ["Preflight", "CanRelease", "RejectPackage", "FreeLocks"]),
         ("never-up", ["CheckRollout", "RejectPackage", "FreeLocks"]),
         ("no-create", ["LookAtEndpoint", "RejectPackage", "FreeLocks"]),
+        (
+            "no-update",
+            ["DoesItMove", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks", "DeleteEndpointConfig"],
+        ),
+        ("no-config", ["CreateEndpointConfig", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks"]),
+        ("update", ["SmokeTest", "JudgeAnswers", "CommitRelease", "SetAlarms", "FreeReleaseLock"]),
         ("expired", ["ApprovalExpired", "RejectPackage", "FreeLocks"]),
-        ("alarm-rang", ["CheckRollout", "RejectPackage", "FreeLocks"]),
+        (
+            "alarm-rang",
+            ["CheckRollout", "RejectPackage", "FreeLocks", "DeleteEndpointConfig", "DeleteModel", "FreeLocks"],
+        ),
         ("wrong-answers", ["JudgeAnswers", "ChooseWayBack", "RollBack", "AwaitRollBack"]),
         ("wrong-first", ["JudgeAnswers", "ChooseWayBack", "RejectPackage", "FreeLocks"]),
         ("first", ["CountOutcome", "IsAnybodyTold", "Notify"]),
@@ -300,7 +398,7 @@ def test_a_duplicate_event_is_suppressed(world: World, runs: dict[str, dict[str,
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({}, "reason must be one of data, person, trailing, schedule, drift, code, got nothing"),
+        ({}, "reason must be one of data, person, trailing, schedule, drift, code, rollback, got nothing"),
         ({"reason": "whim"}, "got whim"),
         ({"reason": 7}, "got 7"),
         ([1], "the input must be an object with a reason, got array"),
@@ -309,6 +407,9 @@ def test_a_duplicate_event_is_suppressed(world: World, runs: dict[str, dict[str,
         ({"reason": "person", "detail": {}}, "detail must be text, got object"),
         ({"reason": "person", "source": "s3://x"}, "source must be null or an object with bucket and key"),
         ({"reason": "person", "source": {"bucket": "data-bucket"}}, "source must be null or an object"),
+        ({"reason": "rollback"}, "package must be the ARN of a version of dev-first, got nothing"),
+        ({"reason": "rollback", "package": PACKAGE}, f"of a version of dev-first, got {PACKAGE}"),
+        ({"reason": "person", "package": PACKAGE}, "package is for a rollback (reason rollback), got it with reason"),
         (
             {"reason": "data", "source": {"bucket": "data-bucket", "key": "other/raw/x"}},
             "source must lie below s3://data-bucket/first/raw/, got s3://data-bucket/other/raw/x",

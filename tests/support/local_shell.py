@@ -134,13 +134,17 @@ def context(**more: str) -> str:
     return json.dumps({**json.loads((ROOT / "cdk.json").read_text())["context"], **more})
 
 
-def synthesized(folder: Path) -> Path:
-    """`dev`, synthesized into a folder."""
+def synthesized(folder: Path, *, environment: str = "dev") -> Path:
+    """An environment, synthesized into a folder."""
     assembly = folder / "cdk.out"
     subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
-        env={**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": context(environment="dev", commit=COMMIT)},
+        env={
+            **os.environ,
+            "CDK_OUTDIR": str(assembly),
+            "CDK_CONTEXT_JSON": context(environment=environment, commit=COMMIT),
+        },
         check=True,
         capture_output=True,
     )

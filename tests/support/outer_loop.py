@@ -69,7 +69,18 @@ def approval(status: str, **more: object) -> dict[str, Any]:
 
 def endpoint(config: str, status: str = "InService", **more: object) -> dict[str, Any]:
     arn = f"{ARN}:endpoint/dev-census"
-    return {"EndpointArn": arn, "EndpointStatus": status, "EndpointConfigName": config, **more}
+    serving = {
+        "ProductionVariants": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}],
+        "DataCaptureConfig": {"EnableCapture": True, "CurrentSamplingPercentage": 20},
+    }
+    return {"EndpointArn": arn, "EndpointStatus": status, "EndpointConfigName": config, **serving, **more}
+
+
+def checked(*problems: str, status: str = "", ringing: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the preflight machine answers of an endpoint in `status`, which serves `config-old` if it is there."""
+    config, count = ("config-old", 1) if status else ("", 0)
+    found = {"problems": problems, "ringing": ringing, "status": status, "config": config, "count": count}
+    return {"Status": "SUCCEEDED", "Output": json.dumps(found)}
 
 
 def steps(*steps: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +132,10 @@ HAPPY: dict[str, Any] = {
     "AwaitApproval": approval("Approved", ApprovalDescription="looks good", LastModifiedBy={"UserProfileName": "ada"}),
     "CheckApproval": approval("Approved"),
     "RejectPackage": {"ModelPackageArn": PACKAGE},
-    "FindEndpoint": {"Endpoints": [{"EndpointName": "dev-other", "EndpointStatus": "InService"}]},
-    "ReadEndpoint": endpoint("config-old"),
+    "Preflight": checked(),
+    "StartTraffic": {"ExecutionArn": f"{STATES}:execution:dev-census-traffic:1"},
+    "DeleteEndpointConfig": {},
+    "DeleteModel": {},
     "CreateModel": {"ModelArn": f"{ARN}:model/model-new"},
     "CreateEndpointConfig": {"EndpointConfigArn": f"{ARN}:endpoint-config/config-new"},
     "CreateEndpoint": {"EndpointArn": f"{ARN}:endpoint/dev-census"},
@@ -132,8 +145,12 @@ HAPPY: dict[str, Any] = {
     "AwaitRollBack": endpoint("config-old"),
     "ReadGoldenRows": body(GOLDEN),
     "SmokeTest": {"Body": '{"predictions": [0.25, 0.7500001]}'},
+    "FindRecords": {"Contents": [{"Key": "batch/people.csv", "Size": 9}]},
+    "SmokeScore": {"TransformJobStatus": "Completed"},
+    "ReadAnswers": {"Body": '{"predictions": [0.25, 0.7500001]}'},
+    "ScoreRecords": {"TransformJobStatus": "Completed"},
+    "StopScoring": {},
     "SetAlarms": {},
-    "SetErrorAlarm": {},
     "Quarantine": {},
     "RemoveQuarantined": {},
 }
@@ -165,8 +182,12 @@ def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
     return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
 
 
-def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = True, **limits: Any) -> Setting:
+def setting(
+    name: str, *, approval: Approval | None = None, inner_loop: bool = True, in_batch: bool = False, **limits: Any
+) -> Setting:
     project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
+    if in_batch:
+        project = replace(project, target="batch")
     if not inner_loop:
         project = replace(project, inner_loop=False, tuning=None)
     return Setting(
@@ -183,6 +204,7 @@ def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = T
         rollback_alarms=("errors",),
         starter_role_arn=f"arn:aws:iam::{ACCOUNT}:role/starter",
         dead_letters_arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
+        repository_arn=f"arn:aws:ecr:{REGION}:141502667606:repository/sagemaker-xgboost",
         training_code=TrainingCode(
             image="image", role_arn=f"arn:aws:iam::{ACCOUNT}:role/training", uri="s3://code/alone.gz", file="alone.gz"
         ),
@@ -215,8 +237,8 @@ class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
     An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
-    `approval` its policy, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case
-    `Test` gets; in its test case `Reaping` the lock is the real one.
+    `approval` its policy, projects of `alone` have no inner loop, those of `in_batch` score in batch, `reaper` the answers
+    that the reaper's test case `Test` gets; in its test case `Reaping` the lock is the real one.
     """
 
     def __init__(
@@ -228,6 +250,7 @@ class World:
         approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
         alone: Collection[str] = (),
+        in_batch: Collection[str] = (),
     ) -> None:
         config = folder / "mock.json"
         config.write_text(json.dumps(mock_config(scenarios, reaper=reaper or {})))
@@ -263,7 +286,8 @@ class World:
         for name in scenarios:
             own = (limits or {}).get(name, {})
             policy = (approval or {}).get(name)
-            definition = outer_loop_definition(setting(name, approval=policy, inner_loop=name not in alone, **own))
+            made = setting(name, approval=policy, inner_loop=name not in alone, in_batch=name in in_batch, **own)
+            definition = outer_loop_definition(made)
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

@@ -15,6 +15,7 @@ from dual_pipeline.asl import (
     task,
 )
 from dual_pipeline.await_status import INITIAL, AwaitStatus
+from dual_pipeline.loop_contract import REASON_ROLLBACK
 from dual_pipeline.outer_loop.finish import publish
 from dual_pipeline.outer_loop.messages import Teller, words
 from dual_pipeline.outer_loop.setting import FAILED_AFTER_APPROVAL, LEDGER, Setting, seconds
@@ -23,7 +24,7 @@ from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 # The package's words are one line of at most 1,024 characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
 _ONE_LINE = r"$substring($replace({text}, /\s+/, ' '), 0, 1024)"
-_OBSERVE = f"""(
+OBSERVE_APPROVAL = f"""(
   $p := $states.result;
   $u := $p.LastModifiedBy;
   {{
@@ -38,6 +39,12 @@ _OBSERVE = f"""(
     'definition': $p.CustomerMetadataProperties.definition_hash & ''
   }}
 )"""
+# A model that served once and to which no endpoint could be brought back stays approved, and remembers it.
+_REFUSED = (
+    f"$merge([{{'ModelPackageArn': $packageArn}}, $trigger.reason = {quote(REASON_ROLLBACK)}"
+    " ? {'CustomerMetadataProperties': {'rollback_refused': $runId}}"
+    f" : {{'ModelApprovalStatus': 'Rejected', 'ApprovalDescription': {_ONE_LINE.replace('{text}', '$reason')}}}])"
+)
 # Whoever approves without looking, such as a script, must not keep a run and its messages going until the deadline.
 _MOST_ROUNDS = 10
 _NOBODY = "SageMaker does not say who approved, so it cannot count: two different people have to approve"
@@ -59,7 +66,7 @@ def approval(setting: Setting) -> Fragment:
         errors=SAGEMAKER_ERRORS,
         key="$states.result.ModelPackageArn",
         done="$states.result.ModelApprovalStatus in ['Approved', 'Rejected']",
-        observe=_OBSERVE,
+        observe=OBSERVE_APPROVAL,
         observed="approval",
         # The clock is wound twice: once until the reminder, once from there to the end.
         deadline_s=-(-deadline_s // 2) if asks else deadline_s,
@@ -93,8 +100,7 @@ def approval(setting: Setting) -> Fragment:
         ),
         # Outcome and reason are set by whoever comes here; the package must not stay approved, or wait for ever.
         "RejectPackage": _update(
-            "Rejected",
-            "$reason",
+            jsonata(_REFUSED),
             catches=[
                 catch(
                     next_="FreeLocks",
@@ -127,7 +133,7 @@ def read_approval(*, variable: str, next_: str, values: State | None = None) -> 
         timeout_s=60,
         retries=SAGEMAKER_RETRY,
         catches=[FAILED_AFTER_APPROVAL],
-        assign={variable: jsonata(_OBSERVE), **(values or {})},
+        assign={variable: jsonata(OBSERVE_APPROVAL), **(values or {})},
         next_=next_,
     )
 
@@ -260,7 +266,7 @@ def _second_approver(setting: Setting) -> dict[str, State]:
             default="AskForAnother",
         ),
         "AskForAnother": _update(
-            "PendingManualApproval", "$missing", catches=[FAILED_AFTER_APPROVAL], next_="TellWhoIsMissing"
+            _status("PendingManualApproval", "$missing"), catches=[FAILED_AFTER_APPROVAL], next_="TellWhoIsMissing"
         ),
         "TellWhoIsMissing": _request(
             setting, "a model needs a second approval", opening="'The model is not released yet: ' & $missing & '.'"
@@ -284,14 +290,18 @@ def _request(setting: Setting, what: str, *, opening: str, within: str = "", val
     )
 
 
-def _update(status: str, text: str, *, catches: list[State], next_: str) -> State:
+def _status(status: str, text: str) -> State:
+    return {
+        "ModelPackageArn": jsonata("$packageArn"),
+        "ModelApprovalStatus": status,
+        "ApprovalDescription": jsonata(_ONE_LINE.replace("{text}", text)),
+    }
+
+
+def _update(arguments: State | str, *, catches: list[State], next_: str) -> State:
     return task(
         "aws-sdk:sagemaker:updateModelPackage",
-        arguments={
-            "ModelPackageArn": jsonata("$packageArn"),
-            "ModelApprovalStatus": status,
-            "ApprovalDescription": jsonata(_ONE_LINE.replace("{text}", text)),
-        },
+        arguments=arguments,
         timeout_s=60,
         retries=SAGEMAKER_RETRY,
         catches=catches,

@@ -18,7 +18,10 @@ from dual_pipeline.loop_contract import outer_loop_name
 from dual_pipeline.machine import DeadLetters, Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.definition import outer_loop_definition, outer_loop_statements
+from dual_pipeline.outer_loop.preflight import preflight_definition, preflight_statements
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
+from dual_pipeline.outer_loop.traffic import traffic_definition, traffic_statements
+from dual_pipeline.permissions import repository_arn
 
 
 class OuterLoop(Construct):
@@ -26,8 +29,8 @@ class OuterLoop(Construct):
 
     Pipeline, package group, endpoint and Glue jobs are known by their pinned names (`<environment>-<project>...`).
     `model_role` is what the endpoint's models run as; `rollback_alarms` exist before any rollout and send it back.
-    `training_code` is for the training jobs that the machine starts itself: the smoke training, and all training of a
-    project without an inner loop.
+    `image` is what the models run in. `training_code` is for the training jobs that the machine starts itself: the
+    smoke training, and all training of a project without an inner loop.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class OuterLoop(Construct):
         key: kms.IKey,
         topic: sns.ITopic,
         model_role: iam.IRole,
+        image: str,
         rollback_alarms: Sequence[cloudwatch.IAlarm] = (),
         training_code: TrainingCode | None = None,
         wait_slice: cdk.Duration | None = None,
@@ -72,6 +76,7 @@ class OuterLoop(Construct):
             rollback_alarms=tuple(alarm.alarm_name for alarm in rollback_alarms),
             starter_role_arn=starter_role.role_arn,
             dead_letters_arn=self.dead_letters.queue_arn,
+            repository_arn=repository_arn(self, image),
             training_code=training_code,
             slice_s=int((wait_slice or cdk.Duration.minutes(15)).to_seconds()),
         )
@@ -83,8 +88,14 @@ class OuterLoop(Construct):
             statements=outer_loop_statements(setting),
             key=key,
         )
+        # The machines that a release asks, by what they do.
+        self.helpers: dict[str, Machine] = {}
+        if project.deploys_endpoint:
+            self._add_helpers(setting, key)
         self._add_schedules(setting, starter_role)
         starter = Starter(self, "NewData", machine=self.machine, dead_letters=self.dead_letters)
+        # Whoever starts runs without a person: new data, schedules, and a run that another one trails.
+        self.starters: tuple[iam.IRole, ...] = (starter.role, starter_role, self.machine.role)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
         starter.add_rule(
             "Rule",
@@ -109,6 +120,24 @@ class OuterLoop(Construct):
                 ' "version_id": <version>, "etag": <etag>, "sequencer": <sequencer>}}'
             ),
         )
+
+    def _add_helpers(self, setting: Setting, key: kms.IKey) -> None:
+        """The machines that a release asks: the preflight, and the traffic while it bakes."""
+        for id_, name, definition, statements, express in (
+            ("Preflight", "preflight", preflight_definition(setting), preflight_statements(setting), True),
+            ("Traffic", "traffic", traffic_definition(setting), traffic_statements(setting), False),
+        ):
+            helper = Machine(
+                self,
+                id_,
+                name=f"{setting.prefix}-{name}",
+                definition=definition,
+                statements=statements,
+                key=key,
+                express=express,
+            )
+            self.helpers[name] = helper
+            self.machine.node.add_dependency(helper)
 
     def _add_schedules(self, setting: Setting, role: iam.IRole) -> None:
         """The group that holds what was put off, and the project's own schedule if it has one."""

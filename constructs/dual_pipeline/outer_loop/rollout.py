@@ -1,171 +1,48 @@
 """Puts the approved model on the endpoint under guard, and knows whether it really stayed there."""
 
-import math
-from collections.abc import Mapping
+import json
 
-from dual_pipeline.asl import (
-    CONDITION_FAILED,
-    SAGEMAKER_ERRORS,
-    Fragment,
-    State,
-    Statement,
-    catch,
-    choice,
-    jsonata,
-    quote,
-    retry,
-    task,
-)
-from dual_pipeline.await_status import AwaitStatus
+from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, task
 from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.approval import read_approval
+from dual_pipeline.outer_loop.endpoint_wait import OBSERVE_ENDPOINT, await_endpoint, deadline_s
+from dual_pipeline.outer_loop.scaling import hold_scaling
 from dual_pipeline.outer_loop.setting import (
     CAUSE,
     FAILED_AFTER_APPROVAL,
-    LEDGER,
-    NOW_S,
+    FAILED_ASSIGNED,
     REDRIVE,
     RETRY,
     Setting,
-    in_seconds,
     last_segment,
     seconds,
 )
-from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, read_champion
+from dual_pipeline.outer_loop.traffic import start_traffic
+from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
-# How long a release that stands in line waits at the most before it looks again.
-LINE_S = 600
-ENDPOINT_OVER = "$states.result.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed']"
-OBSERVE_ENDPOINT = (
-    "{'status': $states.result.EndpointStatus, 'config': $states.result.EndpointConfigName & '',"
-    " 'reason': $states.result.FailureReason & ''}"
-)
+# What DescribeEndpoint says other than was asked for: fewer instances, or another share of captured requests.
+_DIFFERS = """(
+  $asked := $max([$liveCount, {count}]);
+  $endpoint.count < $asked
+    ? 'it has ' & $string($endpoint.count) & ' instances where ' & $string($asked) & ' were asked for'
+  : $endpoint.captured != {percent}
+    ? 'it captures ' & $string($endpoint.captured) & ' % of its requests where {percent} % were asked for'
+  : ''
+)"""
 
-_WITHDRAWN: State = {
-    "outcome": "rejected",
-    "reason": jsonata(
-        "'the approval was withdrawn: the package became ' & $standing.status & ' by '"
-        " & ($standing.by != '' ? $standing.by : 'somebody whom SageMaker does not name')"
-        " & ': ' & ($standing.words != '' ? $standing.words : 'no reason given')"
-    ),
-}
-
+_LEFT_BEHIND = FAILED_AFTER_APPROVAL | {"Assign": {**FAILED_ASSIGNED, "orphan": True}}
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
 _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE})
 
 
 def rollout(setting: Setting) -> Fragment:
-    """Take the release lock, make model and configuration of what is still approved, move the endpoint, and compare."""
+    """Make model and configuration, move the endpoint under guard, and compare it with what was asked."""
     rollout_, instances = setting.project.rollout, setting.project.instances
+    scaled = rollout_.max_instance_count is not None
     name = jsonata(f"'{setting.prefix}-' & $id & '-' & {RETRY} & {REDRIVE}")
-    me: State = {"S": jsonata("$me")}
-    deadline_s = _deadline_s(setting)
+    traffic = start_traffic(setting, next_="AwaitRollout")
+    differs = _DIFFERS.format(count=rollout_.instance_count, percent=rollout_.capture_percent)
     model = setting.model(name=name, Containers=[{"ModelPackageName": jsonata("$packageArn")}])
     states: dict[str, State] = {
-        # One release at a time per endpoint; the next one stands in line.
-        "TakeReleaseLock": task(
-            "aws-sdk:dynamodb:updateItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version,"
-                " package_created = :created",
-                "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {
-                    ":me": me,
-                    ":until": {"N": jsonata(in_seconds(setting.release_lease_s))},
-                    ":now": {"N": jsonata(NOW_S)},
-                    ":version": {"N": jsonata("$string($approval.version)")},
-                    ":created": {"N": jsonata("$string($approval.created)")},
-                },
-                "ReturnValues": "ALL_OLD",
-            },
-            timeout_s=60,
-            # With full jitter an attempt comes after half its interval on average.
-            retries=[
-                *LEDGER,
-                retry(
-                    (CONDITION_FAILED,),
-                    attempts=math.ceil(3 * setting.release_lease_s / LINE_S),
-                    interval_s=30,
-                    most_s=LINE_S,
-                ),
-            ],
-            catches=[FAILED_AFTER_APPROVAL],
-            # Whose turn was before: of two models that wait, the one approved from newer data decides. Times tell which
-            # that is, for the versions of a group that was destroyed and made anew begin again.
-            assign={
-                "newer": jsonata(
-                    "($last := $states.result.Attributes; $exists($last.package_created)"
-                    " and $number($last.package_created.N) > $approval.created ? $last.package_version.N : '')"
-                )
-            },
-            next_="CheckChampion",
-        ),
-        "CheckChampion": read_champion(
-            setting, variable="serving", next_="CheckApproval", failed=FAILED_AFTER_APPROVAL
-        ),
-        # The line may have been long, and somebody may have thought better of it.
-        "CheckApproval": read_approval(variable="standing", next_="IsApprovalFresh"),
-        "IsApprovalFresh": choice(
-            ("$standing.status = 'Rejected'", "FreeLocks", _WITHDRAWN),
-            ("$standing.status != 'Approved'", "RejectPackage", _WITHDRAWN),
-            ("$serving.package = $champion.package and $newer = ''", "FindEndpoint"),
-            default="RejectPackage",
-            otherwise={
-                "outcome": "rejected",
-                "reason": jsonata(
-                    "'the approval is stale: ' & ($serving.package != $champion.package"
-                    " ? 'the champion became ' & $serving.package & ' of run ' & $serving.run"
-                    " : 'the newer model of version ' & $newer & ' was approved') & ' while this model waited'"
-                ),
-            },
-        ),
-        # Existence is a matter of the list: Describe's error for a missing endpoint has no name of its own.
-        "FindEndpoint": task(
-            "aws-sdk:sagemaker:listEndpoints",
-            arguments={"NameContains": setting.prefix, "MaxResults": 100},
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
-            catches=[FAILED_AFTER_APPROVAL],
-            assign={
-                "endpointStatus": jsonata(
-                    f"$states.result.Endpoints[EndpointName = {quote(setting.prefix)}].EndpointStatus & ''"
-                ),
-                "previousConfig": "",
-                "liveCount": 0,
-            },
-            next_="CanMove",
-        ),
-        "CanMove": choice(
-            ("$endpointStatus = ''", "CreateModel"),
-            ("$endpointStatus = 'InService'", "ReadEndpoint"),
-            default="RejectPackage",
-            otherwise={
-                "outcome": "failed",
-                "failedState": "FindEndpoint",
-                "reason": jsonata(
-                    f"'FindEndpoint: the endpoint {setting.prefix} is ' & $endpointStatus & ' and takes no new model;"
-                    " bring it to InService, or delete it if it never served, then start the run again'"
-                ),
-            },
-        ),
-        "ReadEndpoint": task(
-            "aws-sdk:sagemaker:describeEndpoint",
-            arguments={"EndpointName": setting.prefix},
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
-            catches=[FAILED_AFTER_APPROVAL],
-            assign={
-                "previousConfig": jsonata("$states.result.EndpointConfigName"),
-                "liveCount": jsonata(
-                    f"($live := $states.result.ProductionVariants[VariantName = {quote(VARIANT_NAME)}];"
-                    " $sum([$live.DesiredInstanceCount]))"
-                ),
-            },
-            next_="CreateModel",
-        ),
         "CreateModel": task(
             "aws-sdk:sagemaker:createModel",
             arguments=model,
@@ -205,11 +82,14 @@ def rollout(setting: Setting) -> Fragment:
             },
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[FAILED_AFTER_APPROVAL],
+            catches=[_LEFT_BEHIND],
             assign={"configName": jsonata(last_segment("$states.result.EndpointConfigArn"))},
             next_="StartRollout",
         ),
-        "StartRollout": choice(("$previousConfig = ''", "CreateEndpoint"), default="UpdateEndpoint"),
+        "StartRollout": choice(
+            ("$previousConfig = ''", "CreateEndpoint"), default="HoldScaling" if scaled else "UpdateEndpoint"
+        ),
+        **(hold_scaling(setting, next_="UpdateEndpoint") if scaled else {}),
         "CreateEndpoint": task(
             "aws-sdk:sagemaker:createEndpoint",
             arguments={
@@ -233,8 +113,9 @@ def rollout(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
             catches=[_LOOK],
-            next_="AwaitRollout",
+            next_="StartTraffic",
         ),
+        **traffic.states,
         "LookAtEndpoint": task(
             "aws-sdk:sagemaker:describeEndpoint",
             arguments={"EndpointName": setting.prefix},
@@ -248,20 +129,29 @@ def rollout(setting: Setting) -> Fragment:
         "DoesItMove": choice(
             (
                 "$endpoint.status in ['Creating', 'Updating'] or $endpoint.config = $configName",
-                "AwaitRollout",
+                "StartTraffic",
                 {"failedState": "", "reason": ""},
             ),
             default="RejectPackage",
-            otherwise={"outcome": "failed"},
+            otherwise={"outcome": "failed", "orphan": True},
         ),
-        **_await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED_AFTER_APPROVAL),
+        **await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED_AFTER_APPROVAL),
         "CheckRollout": choice(
-            ("$endpoint.status = 'InService' and $endpoint.config = $configName", "ReadGoldenRows"),
+            (f"$endpoint.status = 'InService' and $endpoint.config = $configName and {differs} = ''", "SmokeTest"),
+            (
+                "$endpoint.status = 'InService' and $endpoint.config = $configName",
+                "ChooseWayBack",
+                {
+                    "wrong": jsonata(f"'AwaitRollout: the endpoint is not as asked: ' & {differs}"),
+                    "wrongState": "AwaitRollout",
+                },
+            ),
             (
                 "$endpoint.status = 'InService'",
                 "RejectPackage",
                 {
                     "outcome": "rolled-back",
+                    "orphan": True,
                     "reason": jsonata(
                         f"'SageMaker rolled the endpoint {setting.prefix} back to ' & $endpoint.config"
                         " & ': a rollback alarm rang or the new fleet did not come up'"
@@ -275,7 +165,7 @@ def rollout(setting: Setting) -> Fragment:
                 "failedState": "AwaitRollout",
                 "reason": jsonata(
                     f"'AwaitRollout: the endpoint {setting.prefix} is ' & $endpoint.status"
-                    f" & ' after at most {deadline_s} s'"
+                    f" & ' after at most {deadline_s(setting)} s'"
                     " & ($endpoint.reason != '' ? ': ' & $endpoint.reason : '')"
                     " & '; it needs a person, see the runbook'"
                 ),
@@ -308,13 +198,14 @@ def rollout(setting: Setting) -> Fragment:
             catches=[_stuck(setting)],
             next_="AwaitRollBack",
         ),
-        **_await_endpoint(setting, name="AwaitRollBack", next_="CheckRollBack", unseen=_stuck(setting)),
+        **await_endpoint(setting, name="AwaitRollBack", next_="CheckRollBack", unseen=_stuck(setting)),
         "CheckRollBack": choice(
             (
                 "$endpoint.status = 'InService' and $endpoint.config = $previousConfig",
                 "RejectPackage",
                 {
                     "outcome": "rolled-back",
+                    "orphan": True,
                     "reason": jsonata("$wrong & '; the endpoint is back on ' & $previousConfig"),
                 },
             ),
@@ -329,36 +220,10 @@ def rollout(setting: Setting) -> Fragment:
             },
         ),
     }
-    return Fragment(states=states, statements=_statements(setting))
+    return Fragment(states=states, statements=(*traffic.statements, *_statements(setting)))
 
 
-def _deadline_s(setting: Setting) -> int:
-    """How long an endpoint may move: the rollout's own deadline, and half an hour for the way back."""
-    return seconds(setting.project.rollout.deadline) + 1800
-
-
-def _await_endpoint(setting: Setting, *, name: str, next_: str, unseen: State) -> Mapping[str, State]:
-    """Wait until the endpoint rests, whatever became of it; `unseen` catches what keeps it from being looked at."""
-    wait = AwaitStatus(
-        name=name,
-        integration="aws-sdk:sagemaker:describeEndpoint",
-        arguments={"EndpointName": setting.prefix},
-        errors=SAGEMAKER_ERRORS,
-        key="$states.result.EndpointArn",
-        done=ENDPOINT_OVER,
-        observe=OBSERVE_ENDPOINT,
-        observed="endpoint",
-        deadline_s=_deadline_s(setting),
-        slice_s=setting.slice_s,
-        table_name=setting.table_name,
-        next_=next_,
-        on_deadline=next_,
-        catches=[unseen],
-    )
-    return wait.fragment().states
-
-
-def _update(setting: Setting, *, config: str, deployment: State, not_retained: tuple[str, ...]) -> State:
+def _update(setting: Setting, *, config: str, deployment: State | str, not_retained: tuple[str, ...]) -> State:
     # Retaining the variants keeps weights and live capacity, and would keep the old data capture. Forward the capacity
     # is that of the new configuration, which knows the live one; the old configuration does not. The deployment
     # configuration is given in full each time, for an omitted one means no guard at all.
@@ -373,12 +238,16 @@ def _update(setting: Setting, *, config: str, deployment: State, not_retained: t
     }
 
 
-def _guarded(setting: Setting) -> State:
+def _guarded(setting: Setting) -> str:
+    """JSONata for a guarded deployment; what rings already is left out, for it is what a rollback is for."""
     strategy = setting.project.rollout.strategy.upper().replace("-", "_")
-    return {
-        "BlueGreenUpdatePolicy": _policy(setting, strategy),
-        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in setting.rollback_alarms]},
-    }
+    policy = json.dumps({"BlueGreenUpdatePolicy": _policy(setting, strategy)})
+    names = json.dumps(list(setting.rollback_alarms))
+    return jsonata(
+        f"($quiet := $filter({names}, function($name) {{ $not($name in $preflight.ringing) }});"
+        f" $merge([{policy}, $count($quiet) = 0 ? {{}}"
+        " : {'AutoRollbackConfiguration': {'Alarms': [$quiet.{'AlarmName': $}]}}]))"
+    )
 
 
 def _policy(setting: Setting, strategy: str) -> State:
@@ -423,13 +292,10 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
             actions=("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"), resources=(endpoint, config), source=page
         ),
         Statement(actions=("sagemaker:DescribeEndpoint",), resources=(endpoint,), source=page),
-        Statement(actions=("sagemaker:AddTags",), resources=(model, config, endpoint), source=page),
         Statement(
-            actions=("sagemaker:ListEndpoints",),
-            resources=("*",),
-            reason="ListEndpoints has no resource type",
-            source=page,
+            actions=("sagemaker:DeleteModel", "sagemaker:DeleteEndpointConfig"), resources=(model, config), source=page
         ),
+        Statement(actions=("sagemaker:AddTags",), resources=(model, config, endpoint), source=page),
         Statement(
             actions=("iam:PassRole",),
             resources=(setting.model_role_arn,),

@@ -2,7 +2,7 @@
 
 from dual_pipeline.asl import CONDITION_FAILED, Fragment, State, catch, choice, jsonata, quote, task
 from dual_pipeline.await_status import INITIAL
-from dual_pipeline.loop_contract import REASON_PERSON, REASON_TRAILING, REASONS
+from dual_pipeline.loop_contract import REASON_PERSON, REASON_ROLLBACK, REASON_TRAILING, REASONS
 from dual_pipeline.outer_loop.setting import FAILED, LEDGER, Setting, in_seconds
 
 _KEEP_EVENTS_S = 30 * 24 * 3600
@@ -15,17 +15,25 @@ def quote_list(values: tuple[str, ...]) -> str:
 
 
 def _problem(setting: Setting) -> str:
-    reasons = ", ".join(REASONS)
+    known = tuple(reason for reason in REASONS if setting.project.deploys_endpoint or reason != REASON_ROLLBACK)
+    reasons = ", ".join(known)
     place = f"{setting.data_bucket}/{setting.raw_prefix}"
+    package = rf"/^arn:[^ ]+:model-package\/{setting.prefix}\/[0-9]+$/"
     return f"""(
   $i := $states.input;
   $s := $i.source;
   $type($i) != 'object' ? 'the input must be an object with a reason, got ' & $type($i)
-  : $not($type($i.reason) = 'string' and $i.reason in {quote_list(REASONS)})
+  : $not($type($i.reason) = 'string' and $i.reason in {quote_list(known)})
     ? 'reason must be one of {reasons}, got '
       & ($exists($i.reason) ? $substring($string($i.reason), 0, 200) : 'nothing')
   : $exists($i.detail) and $type($i.detail) != 'string' ? 'detail must be text, got ' & $type($i.detail)
   : $exists($i.force) and $type($i.force) != 'boolean' ? 'force must be true or false, got ' & $type($i.force)
+  : $i.reason = {quote(REASON_ROLLBACK)}
+    and $not($type($i.package) = 'string' and $contains($i.package, {package}))
+    ? 'package must be the ARN of a version of {setting.prefix}, got '
+      & ($exists($i.package) ? $substring($string($i.package), 0, 200) : 'nothing')
+  : $exists($i.package) and $i.reason != {quote(REASON_ROLLBACK)}
+    ? 'package is for a rollback (reason {REASON_ROLLBACK}), got it with reason ' & $substring($i.reason, 0, 200)
   : $i.force = true and $not($i.reason in {quote_list((REASON_PERSON, REASON_TRAILING))})
     ? 'force is for people (reason {REASON_PERSON}), got it with reason ' & $substring($i.reason, 0, 200)
   : $exists($s) and $type($s) != 'null'
@@ -85,9 +93,17 @@ _KNOWN: State = {
     "evaluation": {},
     "champion": {},
     "approval": {},
+    "modelName": "",
+    "configName": "",
+    "waited": False,
+    "orphan": False,
+    "scalingHeld": False,
     "reminded": False,
     **INITIAL,
 }
+
+
+_ROLLBACK: State = {"packageArn": jsonata("$states.input.package"), "mayHoldTraining": False}
 
 
 def run_input(setting: Setting) -> Fragment:
@@ -111,6 +127,11 @@ def run_input(setting: Setting) -> Fragment:
                 "($k := $states.input.source.key; $type($k) = 'string' ? $substring($k, -1) = '/' : false)",
                 "FreeLocks",
                 {**_KNOWN, **SUPPRESSED, "reason": "the object is a folder and holds no data"},
+            ),
+            *(
+                [(f"$states.input.reason = {quote(REASON_ROLLBACK)}", "ReadPackage", {**_KNOWN, **_ROLLBACK})]
+                if setting.project.deploys_endpoint
+                else []
             ),
             (
                 "$states.input.reason = 'data' and $type($states.input.source.version_id) = 'string'"

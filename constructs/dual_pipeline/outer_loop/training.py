@@ -24,6 +24,7 @@ from dual_pipeline.loop_contract import (
     PARAMETER_SNAPSHOT_URI,
     PARAMETER_TRIGGER_DETAIL,
     PARAMETER_TRIGGER_REASON,
+    REASON_ROLLBACK,
     STEP_EVALUATE,
     STEP_REFUSED,
 )
@@ -185,6 +186,12 @@ def training(setting: Setting) -> Fragment:
             next_="GateModel",
         ),
         "GateModel": choice(
+            # A rollback's model passed its gate long ago.
+            *(
+                [(f"$trigger.reason = {quote(REASON_ROLLBACK)}", "TakeReleaseLock", {"mayHoldRelease": True})]
+                if setting.project.deploys_endpoint
+                else []
+            ),
             # The outcome is still open: freeing the training lock comes back to the approval.
             ("$packageArn != ''", "FreeTrainingLock", {"judged": True}),
             (
@@ -254,7 +261,7 @@ def stop_pipeline_execution(arn: str, *, catches: list[State], next_: str) -> St
 
 
 def read_champion(setting: Setting, *, variable: str, next_: str, failed: State = FAILED) -> State:
-    """Read which model serves: package, run and the model's file, or nothing before the first release."""
+    """Read which model serves: package, run, the model's file and its configuration; nothing before the first one."""
     return task(
         "aws-sdk:dynamodb:getItem",
         arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
@@ -264,7 +271,7 @@ def read_champion(setting: Setting, *, variable: str, next_: str, failed: State 
         assign={
             variable: jsonata(
                 "{'package': $states.result.Item.model_package_arn.S & '', 'run': $states.result.Item.run_id.S & '',"
-                " 'model': $states.result.Item.model_uri.S & ''}"
+                " 'model': $states.result.Item.model_uri.S & '', 'config': $states.result.Item.endpoint_config.S & ''}"
             )
         },
         next_=next_,

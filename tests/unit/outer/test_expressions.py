@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dual_pipeline.asl import jsonata
 from dual_pipeline.model_project import Approval
 from dual_pipeline.outer_loop.definition import outer_loop_definition
+from dual_pipeline.outer_loop.preflight import preflight_definition
 from dual_pipeline.outer_loop.setting import CAUSE_TEXT, FAILED, Setting, decoded
 from pipeline_code.census.project import CENSUS
 from verdicts import verdict_document
@@ -445,12 +446,15 @@ def test_names_are_short_and_new_on_every_retry(definition: Definition, evaluate
     ],
 )
 def test_a_release_never_shrinks_an_endpoint(
-    scaled_definition: Definition, evaluate: Any, variants: Any, count: int
+    scaled_setting: Any, scaled_definition: Definition, evaluate: Any, variants: Any, count: int
 ) -> None:
     """The new fleet is as large as what serves, and at least as configured, for a canary needs two instances."""
     states = scaled_definition["States"]
-    answer = {"EndpointConfigName": "old"} | ({} if variants is None else {"ProductionVariants": variants})
-    read = evaluate(states["ReadEndpoint"]["Assign"], result=answer)
+    answer = {"EndpointConfigName": "old", "EndpointStatus": "InService"}
+    answer |= {} if variants is None else {"ProductionVariants": variants}
+    branches = preflight_definition(scaled_setting)["States"]["CheckAll"]["Branches"]
+    read = evaluate(branches[-1]["States"]["ReadEndpoint"]["Output"], given={"champion": ""}, result=answer)
+    read = evaluate(states["CanRelease"]["Choices"][1]["Assign"], variables={"preflight": read})
     (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
     found = evaluate(variant["InitialInstanceCount"], variables=read)
     assert (count, int) == (found, type(found))
@@ -459,17 +463,18 @@ def test_a_release_never_shrinks_an_endpoint(
 def test_a_new_endpoint_is_as_large_as_configured(scaled_definition: Definition, evaluate: Any) -> None:
     """Where nothing serves yet the configured number of instances is all there is to go by."""
     states = scaled_definition["States"]
-    found = evaluate(states["FindEndpoint"]["Assign"], result={"Endpoints": []})
+    found = {"liveCount": 0}
     (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
     assert 2 == evaluate(variant["InitialInstanceCount"], variables=found)
 
 
-def test_the_way_back_never_asks_the_alarms(definition: Definition) -> None:
+def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: Any) -> None:
     """An update is guarded by the alarms; the way back is not, for they may ring for the model that goes."""
     update = definition["States"]["UpdateEndpoint"]["Arguments"]
-    assert update["DeploymentConfig"]["AutoRollbackConfiguration"] == {
-        "Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
-    }
+    for ringing, guards in (([], ["errors", "latency"]), (["errors"], ["latency"]), (["errors", "latency"], [])):
+        found = evaluate(update["DeploymentConfig"], variables={"preflight": {"ringing": ringing}})
+        alarms = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in guards]}} if guards else {}
+        assert {"BlueGreenUpdatePolicy": found["BlueGreenUpdatePolicy"]} | alarms == found
     assert update["RetainAllVariantProperties"] is True
     assert update["ExcludeRetainedVariantProperties"] == [
         {"VariantPropertyType": "DataCaptureConfig"},
@@ -593,3 +598,75 @@ def test_no_cause_takes_long(evaluate: Any, words: str) -> None:
     cause = '{"FailureReason": "' + words
     told = evaluate(jsonata(CAUSE_TEXT), error={"Error": "E", "Cause": cause}, context={"State": {"Name": "S"}})
     assert told.startswith("S failed with E")
+
+
+METRICS = {"auc": {"value": 0.92, "standard_deviation": 0.002}, "log_loss": {"value": 0.3}}
+KEYS = [{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "census"}]
+
+
+def counted(definition: Definition, evaluate: Any, **variables: Any) -> list[dict[str, Any]]:
+    known = {"outcome": "released", "snapshotUri": "", "evaluation": {}, **variables}
+    request = definition["States"]["CountOutcome"]["Arguments"]
+    data: list[dict[str, Any]] = evaluate(request, variables=known)["MetricData"]
+    assert "DualPipeline" == request["Namespace"]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("outcome", "name"), [("released", "ModelMetric"), ("below-gate", "RefusedModelMetric"), ("rejected", "")]
+)
+def test_what_is_counted(definition: Definition, evaluate: Any, outcome: str, name: str) -> None:
+    """One request holds the outcome, and what the evaluation measured under a name that says whether it serves."""
+    data = counted(definition, evaluate, outcome=outcome, evaluation={"metrics": METRICS})
+    assert {
+        "MetricName": "Outcome",
+        "Dimensions": [*KEYS, {"Name": "Outcome", "Value": outcome}],
+        "Value": 1,
+        "Unit": "Count",
+    } == data[0]
+    measured = [
+        {"MetricName": name, "Dimensions": [*KEYS, {"Name": "Metric", "Value": metric}], "Value": value, "Unit": "None"}
+        for metric, value in (("auc", 0.92), ("log_loss", 0.3))
+    ]
+    assert (measured if name else []) == data[2:]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "snapshot", "value"),
+    [
+        ("released", "s3://data-bucket/census/snapshots/1/", 1),
+        ("suppressed", "s3://data-bucket/census/snapshots/1/", 1),
+        ("suppressed", "", 0),
+        ("below-gate", "s3://data-bucket/census/snapshots/1/", 0),
+        ("failed", "s3://data-bucket/census/snapshots/1/", 0),
+    ],
+)
+def test_what_is_up_to_date(definition: Definition, evaluate: Any, outcome: str, snapshot: str, value: int) -> None:
+    """Only a release, and a run that read the data and found nothing new, leave nothing waiting."""
+    data = counted(definition, evaluate, outcome=outcome, snapshotUri=snapshot)
+    assert {"MetricName": "UpToDate", "Dimensions": KEYS, "Value": value, "Unit": "Count"} == data[1]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        ({}, []),
+        ({"auc": {"value": 0.9}}, ["auc"]),
+        ({"auc": {"value": "high"}, "größe": {"value": 1}, "a b": {"value": 1}, "f1": {"value": 1}}, ["f1"]),
+        ({f"m{number:02}": {"value": number} for number in range(30)}, [f"m{number:02}" for number in range(20)]),
+    ],
+)
+def test_odd_measurements_lose_no_outcome(
+    definition: Definition, evaluate: Any, metrics: Any, names: list[str]
+) -> None:
+    """What CloudWatch would refuse the whole request for is left out, and so are more than twenty."""
+    data = counted(definition, evaluate, evaluation={"metrics": metrics})
+    assert ["Outcome", "UpToDate", *["ModelMetric"] * len(names)] == [each["MetricName"] for each in data]
+    assert names == [each["Dimensions"][-1]["Value"] for each in data[2:]]
+
+
+def test_a_run_without_evaluation_is_counted(alone_definition: Definition, evaluate: Any) -> None:
+    """Neither a missing evaluation nor one without metrics keeps the outcome from being counted."""
+    for evaluation in ({}, {"metrics": None}):
+        data = counted(alone_definition, evaluate, evaluation=evaluation)
+        assert ["Outcome", "UpToDate"] == [each["MetricName"] for each in data]

@@ -26,9 +26,12 @@ TEXTS = st.lists(
     [
         ("the input is not valid: reason must be one of data, person", "input"),
         ("ReadChampion: the ledger names no champion although arn:x is Approved", "lost-champion"),
-        ("FindEndpoint: the endpoint dev-census is Updating and takes no new model; bring it", "endpoint-stuck"),
+        ("Preflight: no rollback alarm errors exists, so nothing would send a bad model back: deploy", "preflight"),
+        ("Preflight: the image x is a now and was b when the model was registered", "preflight"),
+        ("Preflight: the endpoint dev-census is Updating and takes no new model; bring it", "endpoint-stuck"),
         ("AwaitRollout: the endpoint x is Failed after at most 5400 s; it needs a person, see the runbook", "endpoint-stuck"),
         ("GateModel: the evaluation passed its gate but no step registered a model", "gate"),
+        ("SmokeScore: the model gave 1 answers to 2 golden rows; nothing was scored", "answers"),
         ("the execution ended as FAILED: States.DataLimitExceeded too large", "machine"),
         ("step Train: AlgorithmError: , exit code: 137", "memory"),
         ("IngestData failed with States.TaskFailed: java.lang.OutOfMemoryError: Java heap space", "memory"),

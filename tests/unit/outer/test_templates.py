@@ -42,6 +42,7 @@ def template() -> Template:
         key=key,
         topic=topic,
         model_role=iam.Role.from_role_arn(stack, "Model", "arn:aws:iam::111122223333:role/model"),
+        image="141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5",
         rollback_alarms=[alarm],
         training_code=TrainingCode(
             image="image", role_arn="arn:aws:iam::111122223333:role/training", uri="s3://code/alone.gz", file="alone.gz"
@@ -57,10 +58,12 @@ def rules(template: Template) -> list[Any]:
 
 
 def test_machines(template: Template) -> None:
-    """Two Standard machines and one Express machine, under the names that operators type."""
+    """Standard machines and Express ones, under the names that operators type."""
     machines = template.find_resources("AWS::StepFunctions::StateMachine").values()
     assert {m["Properties"]["StateMachineName"]: m["Properties"]["StateMachineType"] for m in machines} == {
         "dev-census-outer-loop": "STANDARD",
+        "dev-census-preflight": "EXPRESS",
+        "dev-census-traffic": "STANDARD",
         "dev-resumer": "EXPRESS",
         "dev-reaper": "STANDARD",
     }
