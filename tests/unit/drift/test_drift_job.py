@@ -62,6 +62,7 @@ def job(
         "report-uri": "s3://b/drift/1/",
         "capture-uri": "s3://b/p/",
         "labels-uri": "s3://b/labels/",
+        "own-id": "golden-",
         "model": "arn:model",
         "released-at": "2026-01-01T00:00:00.5Z",
         "end": "2026-11-27T08:00:00.123Z",
@@ -107,6 +108,13 @@ def test_labels_of_before_the_answers_are_not_read(tmp_path: Path) -> None:
     assert (100, 100, 120) == (found["labels"]["offered"], found["labels"]["joined"], found["rows"])
     assert "labels/old.csv" not in bucket.read
     assert "labels/readme.md" not in bucket.read
+
+
+def test_the_platforms_own_requests_count_for_nothing(tmp_path: Path) -> None:
+    """Golden rows of a release are no traffic, whatever they ask."""
+    golden = [line([("90", "pilot")], [0.9], id_=f"golden-{number}") for number in range(500)]
+    found, _ = job(tmp_path, {f"{HOUR}a.jsonl": [*golden, *captured(rows(120))]})
+    assert (120, 0.0, 620) == (found["rows"], found["features"][1]["unseen"]["live"], found["read"]["lines"])
 
 
 def test_a_file_that_is_deleted_meanwhile_is_no_failure(tmp_path: Path) -> None:
