@@ -7,15 +7,14 @@ from pathlib import Path
 
 from bench.drift import END, FILE_ROWS, FILES
 from pipeline_code.platform_jobs.drift.__main__ import parser, run
-from pipeline_code.platform_jobs.drift.objects import Found
+from pipeline_code.platform_jobs.drift.objects import Found, Objects
 
 
-class Folder:
+class Folder(Objects):
     """The files below a folder as the job's objects, `most` in all, each as often as it takes."""
 
-    prefix = ""
-
     def __init__(self, folder: Path, *, most: int = 1) -> None:
+        self.prefix = ""
         self._folder = folder
         self._most = most
 

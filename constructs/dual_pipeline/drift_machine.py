@@ -8,6 +8,7 @@ from dual_pipeline.instance_types import takes_volume_key
 from dual_pipeline.loop_contract import (
     CAPTURE_FOLDER,
     DRIFT_FOLDER,
+    GOLDEN_INFERENCE_ID,
     GROUND_TRUTH_FOLDER,
     METRIC_NAMESPACE,
     TAG_COST_CENTER,
@@ -191,6 +192,7 @@ def _job(setting: DriftSetting) -> State:
         "--report-uri": jsonata(f"'{artifacts}/' & $folder"),
         "--capture-uri": f"{artifacts}/{project}/{CAPTURE_FOLDER}/{setting.prefix}/{VARIANT_NAME}/",
         "--labels-uri": f"s3://{setting.data_bucket}/{project}/{GROUND_TRUTH_FOLDER}/",
+        "--own-id": GOLDEN_INFERENCE_ID,
         "--model": jsonata("$champion.package"),
         "--released-at": jsonata("$champion.released"),
         "--end": jsonata("$end"),

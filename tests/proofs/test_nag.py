@@ -191,6 +191,20 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*]": "Glue names groups after role and configuration",
     },
     "CensusOuterLoop/Model": MODEL | IN_BATCH,
+    "CensusOuterLoop/Drift/Job": {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        **artifacts("capture", "drift", "executions"),
+        "IAM5[Resource::<Data>/census/ground-truth/*]": OBJECTS,
+        "IAM5[Resource::arn:aws:ec2:<here>:network-interface/*]": "made by SageMaker; bound to the configured subnets",
+        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/ProcessingJobs:*]": LOGS,
+    },
+    "CensusOuterLoop/Drift/Machine": {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        **artifacts("drift"),
+        "IAM5[Resource::arn:aws:sagemaker:<here>:processing-job/<environment>-census-drift-*]": RUN_NAMES,
+    },
+    "CensusOuterLoop/Drift/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
+    "CensusOuterLoop/Drift/DeadLetters": {"SQS3": QUEUE},
     "CensusOuterLoop/OuterLoop/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,

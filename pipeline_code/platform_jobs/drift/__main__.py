@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--report-uri", required=True, help="where that folder will lie")
     parser.add_argument("--capture-uri", required=True, help="folder of the variant's captured data")
     parser.add_argument("--labels-uri", required=True, help="folder of labels that come later, which may be empty")
+    parser.add_argument("--own-id", default="", help="how the ids of requests begin that the platform itself makes")
     parser.add_argument("--model", required=True, help="the champion's package")
     parser.add_argument("--released-at", required=True, help="when the champion was released")
     parser.add_argument("--end", required=True, help="the end of the window")
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace, capture: Objects, labels: Objects) -> None:
             yield from (capture.chunks(key) for key in looked_at.picks(keys, capture.prefix))
 
     span = Span(inputs, labelled, released)
-    watch = Watch(baseline, span, truth)
+    watch = Watch(baseline, span, truth, own_id=options.own_id)
     watch.read(files())
     policy = Policy(
         min_rows=options.min_rows,

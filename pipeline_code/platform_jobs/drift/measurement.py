@@ -46,9 +46,12 @@ class Span(NamedTuple):
 
 
 class Watch:
-    """Counts exchanges of a model; `rows` are those of the inputs' window."""
+    """Counts exchanges of a model; `rows` are those of the inputs' window.
 
-    def __init__(self, baseline: Baseline, span: Span, truth: GroundTruth) -> None:
+    Requests whose id begins with `own_id` are the platform's own and count for nothing; empty, there are none.
+    """
+
+    def __init__(self, baseline: Baseline, span: Span, truth: GroundTruth, *, own_id: str = "") -> None:
         self.features: dict[str, NumericCounts | CategoryCounts] = {
             name: (NumericCounts if found["kind"] == "numeric" else CategoryCounts)(found, baseline.missing)
             for name, found in baseline.features.items()
@@ -59,6 +62,7 @@ class Watch:
         self.truth = truth
         self.rows = 0
         self.unanswered = 0
+        self._own_id = own_id
         self._columns = list(baseline.features)
         self._span = span
 
@@ -81,7 +85,9 @@ class Watch:
 
     def _exchanges(self, files: Iterable[Iterable[bytes]]) -> Iterator[Exchange]:
         for chunks in files:
-            yield from self.reading.exchanges(chunks, self._columns)
+            for exchange in self.reading.exchanges(chunks, self._columns):
+                if not (self._own_id and exchange.id.startswith(self._own_id)):
+                    yield exchange
 
     def _count(
         self, rows: Sequence[Sequence[Any]], scores: Sequence[float], answers: Sequence[tuple[str, int, float]]

@@ -15,6 +15,7 @@ from dual_pipeline.code_bundle import (
     write_alone_bundle,
     write_bundle,
     write_glue_library,
+    write_platform_bundle,
     write_processing_bundle,
     write_training_bundle,
 )
@@ -157,6 +158,19 @@ def test_glue_library_holds_the_platform_jobs(census_folder: Path, tmp_path: Pat
         names = archive.namelist()
     assert {"pipeline_code/__init__.py", "pipeline_code/platform_jobs/ingest/logic.py"} <= set(names)
     assert not [name for name in names if "census" in name]
+
+
+def test_a_platform_job_is_bundled_alone_and_runs(census_folder: Path, tmp_path: Path) -> None:
+    """A processing job of the platform's own holds its folder and nothing of Glue's or of a project."""
+    bundle = write_platform_bundle(census_folder.parent, job="drift", folder=tmp_path)
+    with zipfile.ZipFile(bundle) as archive:
+        names = set(archive.namelist())
+    packages = {"pipeline_code/__init__.py", "pipeline_code/platform_jobs/__init__.py", "__main__.py"}
+    assert packages <= names
+    assert all(name.startswith("pipeline_code/platform_jobs/drift/") for name in names - packages)
+    done = subprocess.run([sys.executable, str(bundle), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert "--capture-uri" in done.stdout
+    assert bundle.read_bytes() == write_platform_bundle(census_folder.parent, job="drift", folder=tmp_path).read_bytes()
 
 
 def test_a_missing_step_is_named(project: Path, tmp_path: Path) -> None:

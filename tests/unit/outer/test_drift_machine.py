@@ -51,6 +51,7 @@ def test_the_job_is_one_that_sagemaker_takes(vpc: VpcConfig | None) -> None:
     states: Any = drift_definition(setting(vpc=vpc))["States"]
     model = botocore.session.get_session().get_service_model("sagemaker")
     shape = model.operation_model("CreateProcessingJob").input_shape
+    assert shape is not None
     report = ParamValidator().validate(states["Measure"]["Arguments"], shape)
     assert not report.has_errors(), report.generate_report()
     network = states["Measure"]["Arguments"]["NetworkConfig"]
