@@ -115,7 +115,7 @@ def _introduction(environment: Environment) -> cloudwatch.TextWidget:
 
 @dataclass(frozen=True, kw_only=True)
 class _Page:
-    """The rows on one project; without an inner loop there are no models to compare and no endpoint."""
+    """The rows on one project, which may have no inner loop whose models are compared, no endpoint, no drift watch."""
 
     environment: str
     project: ModelProject
@@ -126,7 +126,7 @@ class _Page:
         yield [self._outcomes(), self._executions(), self._runs()]
         yield [self._verdicts(), self._data()]
         if self.project.inner_loop:
-            yield [self._models(), self._drift()] if self.project.deploys_endpoint else [self._models()]
+            yield [self._models(), *([self._drift()] if self.project.watched else [])]
         if self.project.deploys_endpoint:
             yield [self._requests(), self._latency(), self._load()]
 

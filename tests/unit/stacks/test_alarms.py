@@ -13,11 +13,11 @@ from dual_pipeline.instance_types import virtual_cpus
 from dual_pipeline_local.alarm_evaluation import ALARM, OK, check, evaluate
 from dual_pipeline_local.metric_store import Metric, MetricStore
 from environments import ENVIRONMENTS
-from synthesis import LEAST, MOST, WITHOUT_INNER_LOOP, Synthesis, joined
+from synthesis import BATCH, LEAST, MOST, WITHOUT_INNER_LOOP, Synthesis, joined
 
 pytestmark = pytest.mark.xdist_group("synthesis")
 
-STAGES = {each.name.capitalize(): each for each in (*ENVIRONMENTS, LEAST, MOST, WITHOUT_INNER_LOOP)}
+STAGES = {each.name.capitalize(): each for each in (*ENVIRONMENTS, LEAST, MOST, BATCH, WITHOUT_INNER_LOOP)}
 MONITORING = Path(__file__).parents[3] / "docs" / "monitoring.md"
 Samples = Sequence[float]
 

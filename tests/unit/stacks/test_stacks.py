@@ -106,7 +106,9 @@ def test_names_that_operators_type(synthesis: Synthesis) -> None:
         "dev-census",
         "dev-census--sandbox",
         "dev-census-ingest",
+        "dev-census-preflight",
         "dev-census-quality",
+        "dev-census-traffic",
         "dev-dual-pipeline",
     } == found
 

@@ -19,7 +19,7 @@ from synthesis import Synthesis, joined
 pytestmark = pytest.mark.xdist_group("synthesis")
 
 OURS = {OUTCOME_METRIC, VERDICT_METRIC, MODEL_METRIC, REFUSED_MODEL_METRIC, *QUALITY_METRICS, *DRIFT_METRICS}
-STAGES = ("Dev", "Staging", "Prod", "Least", "Most", "Alone")
+STAGES = ("Dev", "Staging", "Prod", "Least", "Most", "Batch", "Alone")
 
 
 def only(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -65,8 +65,9 @@ def test_widgets_show_what_is_published(synthesis: Synthesis, stage: str) -> Non
     projects = ["census", "census-two"] if stage == "Most" else ["census"]
     assert [f"## {project}" for project in projects] == titles[1:]
     assert f"dual-pipeline cost --env {stage.lower()}" in titles[0]
-    if stage == "Alone":
-        assert {OUTCOME_METRIC, VERDICT_METRIC, *QUALITY_METRICS} == ours
+    if stage in ("Alone", "Batch"):
+        models = {MODEL_METRIC, REFUSED_MODEL_METRIC} if stage == "Batch" else set()
+        assert {OUTCOME_METRIC, VERDICT_METRIC, *QUALITY_METRICS, *models} == ours
         assert {"AWS/States"} == services
     else:
         assert ours <= OURS
