@@ -21,7 +21,13 @@ PACKAGES = {
     "decide": {"boto3", "botocore"},  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
 }
 # Modules beside the steps that run in containers, and what the thinnest of these ships.
-SHARED = {"__init__": set(), "contract": set(), "tables": {"numpy", "pyarrow"}, "inference": {"numpy", "xgboost"}}
+SHARED = {
+    "__init__": set(),
+    "contract": set(),
+    "tables": {"numpy", "pyarrow"},
+    # sagemaker_inference serves in the image; where the handlers only evaluate, they do without
+    "inference": {"numpy", "sagemaker_inference", "xgboost"},
+}
 GLUE = {"awsglue", "awsgluedq", "py4j", "pyspark"}
 # What judges data quality outside Glue; imported where it is chosen.
 ELSEWHERE = {"duckdb", "pydeequ"}
