@@ -297,23 +297,23 @@ def test_services_publish_their_own_metrics(emulator: Any, watch: Any) -> None:
     states = {"Break": {"Type": "Fail", "Error": "Test"}}
     machine = emulator.machine("failing", role, {"StartAt": "Break", "States": states})
     names = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionsStarted")
+    patient = {"EvaluationPeriods": 20, "DatapointsToAlarm": 1}
     for name in names:
         own = [{"Name": "StateMachineArn", "Value": machine}]
-        watch.put_metric_alarm(**alarm(name, Namespace="AWS/States", MetricName=name, Dimensions=own, Unit="Count"))
+        own_metric = {"Namespace": "AWS/States", "MetricName": name, "Dimensions": own, "Unit": "Count"}
+        watch.put_metric_alarm(**alarm(name, **own_metric, **patient))
     sqs = emulator.client("sqs")
     for name in ("full", "empty"):
         queue = sqs.create_queue(QueueName=name)["QueueUrl"]
         depth = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible", "Statistic": "Maximum"}
         own = [{"Name": "QueueName", "Value": name}]
-        watch.put_metric_alarm(**alarm(name, Dimensions=own, **depth))
+        watch.put_metric_alarm(**alarm(name, Dimensions=own, **depth, **patient))
         if name == "full":
             sqs.send_message(QueueUrl=queue, MessageBody="lost")
-    rung: set[str] = set()
 
-    def all_rung() -> bool:
-        rung.update(name for name in (*names, "full", "empty") if state(watch, name) == "ALARM")
-        return {"ExecutionsFailed", "ExecutionsStarted", "full"} <= rung
+    def ringing() -> set[str]:
+        found = watch.describe_alarms(AlarmNames=[*names, "full", "empty"], StateValue="ALARM")["MetricAlarms"]
+        return {each["AlarmName"] for each in found}
 
     assert "FAILED" == emulator.execute(machine)["status"]
-    assert until(all_rung)
-    assert {"ExecutionsFailed", "ExecutionsStarted", "full"} == rung
+    assert until(lambda: ringing() == {"ExecutionsFailed", "ExecutionsStarted", "full"}), ringing()

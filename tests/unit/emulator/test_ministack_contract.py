@@ -54,6 +54,14 @@ SIGNATURES: dict[tuple[str, str], list[str]] = {
         "alarm_type",
         "reason_data",
     ],
+    ("services.cloudwatch", "_put_metric_alarm"): ["params", "cbor_data", "is_cbor", "is_json"],
+    ("services.cloudwatch", "_put_metric_data"): ["params", "cbor_data", "is_cbor", "is_json"],
+    ("services.cloudwatch", "_set_alarm_state"): ["params", "cbor_data", "is_cbor", "is_json"],
+    ("services.cloudwatch", "_dispatch_alarm_actions"): ["alarm", "old_state", "new_state", "reason"],
+    ("services.cloudwatch", "_evaluate_parent_alarms"): ["child", "seen"],
+    ("services.cloudwatch", "record_metric"): ["namespace", "metric_name", "value", "unit", "dimensions"],
+    ("services.cloudformation.provisioners", "_cw_metric_alarm_record"): ["name", "props"],
+    ("services.sns", "topic_policy_allows"): ["topic_arn", "service", "source_arn", "source_account"],
     ("services.cloudformation.stacks", "_add_event"): [
         "stack_id",
         "stack_name",
@@ -103,6 +111,12 @@ def test_signatures_of_replaced_functions(place: tuple[str, str], parameters: li
         ("services.stepfunctions", "_create_state_machine", "_validate_definition_jsonata"),
         ("services.eventbridge", "_dispatch_event", "_invoke_target"),
         ("services.scheduler", "_tick_schedules", "_eb"),
+        ("services.cloudwatch", "_set_alarm_state", "_dispatch_alarm_actions"),
+        ("services.cloudwatch", "_transition_composite", "_dispatch_alarm_actions"),
+        ("services.cloudwatch", "_transition_composite", "_record_history"),
+        ("services.cloudformation.provisioners", "_cw_metric_alarm_put", "_cw_metric_alarm_record"),
+        ("services.cloudformation.provisioners", "_cw_metric_alarm_put", "cloudformation_put_metric_alarm"),
+        ("services.lambda_svc", "_emit_lambda_metrics", "record_metric"),
     ],
 )
 def test_replacements_are_reached(module: str, caller: str, name: str) -> None:
