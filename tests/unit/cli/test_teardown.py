@@ -124,6 +124,7 @@ _LISTED = {
     "describe_alarms": "MetricAlarms",
     "describe_log_groups": "logGroups",
     "list_entities_for_policy": "PolicyRoles",
+    "list_object_versions": "Versions",
 }
 
 
@@ -281,6 +282,16 @@ def test_inventory_tells_what_stays_from_what_goes(tmp_path: Path) -> None:
     assert ([BUCKET_OF_DATA, KEY_OF_DATA], []) == (list(found.kept), list(found.deleted))
     found = take_inventory(site(tmp_path, Aws(), policy="Delete"))
     assert ([], [BUCKET_OF_DATA, KEY_OF_DATA]) == (list(found.kept), list(found.deleted))
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_a_bucket_is_emptied_only_if_its_stack_deletes_it(tmp_path: Path, policy: str) -> None:
+    """The switches that were deployed decide: with them all versions go first, without them none."""
+    aws = Aws(list_object_versions=[{"Key": "a", "VersionId": "1", "Size": 3}])
+    tear_down(site(tmp_path, aws, policy=policy), narrator())
+    objects = {"Objects": [{"Key": "a", "VersionId": "1"}], "Quiet": True}
+    expected = [("delete_objects", {"Bucket": "dev-data-1", "Delete": objects})] if policy == "Delete" else []
+    assert expected == aws.done
 
 
 def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
