@@ -43,6 +43,14 @@ class Toolbox:
     root: Path
     workplace: Workplace
 
+    def check(self) -> None:
+        """Refuse to begin without the CDK CLI.
+
+        Raises DeploymentFailed.
+        """
+        if not (self.root / _CDK).is_file():
+            raise DeploymentFailed(f"no CDK CLI in {self.root}: run make node there, or go to the project's folder")
+
     def synth(self, output: Path) -> None:
         """Write the cloud assembly of every environment, as `make synth` does."""
         context = f"commit={_commit(self.root)}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from dual_pipeline_cli.app import app
 from dual_pipeline_cli.environment import EnvironmentTrouble
 from dual_pipeline_cli.runtime_resources import RuntimeResources
 from dual_pipeline_cli.stacks import BUCKET, KEY, Resource
@@ -370,6 +373,24 @@ def test_a_deployment_with_new_data_is_not_mixed_with_the_old(tmp_path: Path) ->
         EnvironmentTrouble, match=r"is deployed already, with new Data beside the old: dual-pipeline tea"
     ):
         adopt(where, narrator())
+
+
+@pytest.mark.parametrize("command", ["teardown", "adopt"])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("dev", "--app", "absent"), "absent is no cloud assembly: run make synth"),
+        (("prod",), "no environment named 'prod' in cdk.out: there are dev"),
+        (("dev", "--project", "cencus"), "dev has no project 'cencus' in cdk.out: it has census"),
+        (("dev",), "no CDK CLI in"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, command: str, arguments: tuple[str, ...], sentence: str) -> None:
+    """Exit code 2 before any AWS is asked."""
+    write_assembly(tmp_path / "cdk.out", shared={}, own={})
+    with chdir(tmp_path):
+        ended = CliRunner().invoke(app, [command, *arguments])
+    assert (2, True) == (ended.exit_code, sentence in " ".join(ended.stderr.split())), ended.output
 
 
 def test_confirmation_is_the_environments_name() -> None:
