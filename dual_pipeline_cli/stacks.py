@@ -21,6 +21,7 @@ IDENTIFIERS: Mapping[str, str] = {
     PACKAGE_GROUP: "ModelPackageGroupArn",
     "AWS::Logs::LogGroup": "LogGroupName",
 }
+_NOT_BEGUN = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,9 @@ class Stacks:
         return sorted(found, key=lambda stack: stack.name)
 
     def exists(self, name: str) -> bool:
-        """Whether a stack of that name exists."""
-        names = (stack for page in self._pages("describe_stacks") for stack in page["Stacks"])
-        return any(each["StackName"] == name and each["StackStatus"] != "REVIEW_IN_PROGRESS" for each in names)
+        """Whether a stack of that name exists; what failed to begin does not, for CDK replaces it."""
+        found = (stack for page in self._pages("describe_stacks") for stack in page["Stacks"])
+        return any(each["StackName"] == name and each["StackStatus"] not in _NOT_BEGUN for each in found)
 
     def resources(self, name: str) -> list[Resource]:
         """What a stack holds."""

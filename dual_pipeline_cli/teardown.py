@@ -79,14 +79,16 @@ class Inventory:
 def find_site(environment: str, *, project: str | None, local: bool, app: Path, root: Path) -> Site:
     """Read the assembly and reach its AWS.
 
-    Raises EnvironmentTrouble or UnknownEnvironment.
+    Raises EnvironmentTrouble, UnknownEnvironment or DeploymentFailed.
     """
     assembly = read_assembly(app, environment=environment)
     projects = sorted({stack.project for stack in assembly.stacks if stack.project})
     if project not in (None, *projects):
         raise EnvironmentTrouble(f"{environment} has no project {project!r} in {app}: it has {', '.join(projects)}")
-    aws, where, region = reach(local)
     workplace = Workplace(folder=(LOCAL_FOLDER if local else _LOG_FOLDER).absolute())
+    toolbox = Toolbox(root=root, workplace=workplace)
+    toolbox.check()
+    aws, where, region = reach(local)
     shell: Mapping[str, str] = {}
     if isinstance(aws, LocalAws):
         isolate()
@@ -100,7 +102,7 @@ def find_site(environment: str, *, project: str | None, local: bool, app: Path, 
         region=region,
         where=where,
         local=local,
-        toolbox=Toolbox(root=root, workplace=workplace),
+        toolbox=toolbox,
         shell=shell,
         poll_s=0.2 if local else 5.0,
     )

@@ -47,6 +47,14 @@ class Toolbox:
     workplace: Workplace
     changed: bool = False
 
+    def check(self) -> None:
+        """Refuse to begin without the CDK CLI.
+
+        Raises DeploymentFailed.
+        """
+        if not (self.root / _CDK).is_file():
+            raise DeploymentFailed(f"no CDK CLI in {self.root}: run make node there, or go to the project's folder")
+
     def synth(self, output: Path, *, environment: str | None = None) -> None:
         """Write the cloud assembly of every environment or of one, as `make synth` does."""
         context = ["--context", f"commit={_commit(self.root)}{'-dirty' if self.changed else ''}"]

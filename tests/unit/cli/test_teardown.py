@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from dual_pipeline_cli.app import app
 from dual_pipeline_cli.environment import EnvironmentTrouble
 from dual_pipeline_cli.runtime_resources import RuntimeResources
 from dual_pipeline_cli.stacks import BUCKET, KEY, Resource
@@ -124,6 +127,7 @@ _LISTED = {
     "describe_alarms": "MetricAlarms",
     "describe_log_groups": "logGroups",
     "list_entities_for_policy": "PolicyRoles",
+    "list_object_versions": "Versions",
 }
 
 
@@ -283,6 +287,16 @@ def test_inventory_tells_what_stays_from_what_goes(tmp_path: Path) -> None:
     assert ([], [BUCKET_OF_DATA, KEY_OF_DATA]) == (list(found.kept), list(found.deleted))
 
 
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_a_bucket_is_emptied_only_if_its_stack_deletes_it(tmp_path: Path, policy: str) -> None:
+    """The switches that were deployed decide: with them all versions go first, without them none."""
+    aws = Aws(list_object_versions=[{"Key": "a", "VersionId": "1", "Size": 3}])
+    tear_down(site(tmp_path, aws, policy=policy), narrator())
+    objects = {"Objects": [{"Key": "a", "VersionId": "1"}], "Quiet": True}
+    expected = [("delete_objects", {"Bucket": "dev-data-1", "Delete": objects})] if policy == "Delete" else []
+    assert expected == aws.done
+
+
 def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
     """IAM deletes none that is attached, be it by an administrator or by the budget's action."""
     aws = Aws(list_entities_for_policy=[{"RoleName": "ann"}])
@@ -359,6 +373,24 @@ def test_a_deployment_with_new_data_is_not_mixed_with_the_old(tmp_path: Path) ->
         EnvironmentTrouble, match=r"is deployed already, with new Data beside the old: dual-pipeline tea"
     ):
         adopt(where, narrator())
+
+
+@pytest.mark.parametrize("command", ["teardown", "adopt"])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("dev", "--app", "absent"), "absent is no cloud assembly: run make synth"),
+        (("prod",), "no environment named 'prod' in cdk.out: there are dev"),
+        (("dev", "--project", "cencus"), "dev has no project 'cencus' in cdk.out: it has census"),
+        (("dev",), "no CDK CLI in"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, command: str, arguments: tuple[str, ...], sentence: str) -> None:
+    """Exit code 2 before any AWS is asked."""
+    write_assembly(tmp_path / "cdk.out", shared={}, own={})
+    with chdir(tmp_path):
+        ended = CliRunner().invoke(app, [command, *arguments])
+    assert (2, True) == (ended.exit_code, sentence in " ".join(ended.stderr.split())), ended.output
 
 
 def test_confirmation_is_the_environments_name() -> None:
