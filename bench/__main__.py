@@ -1,4 +1,4 @@
-"""`make bench`: synth against an empty app, compile, ingest, preprocess, data quality, and a warm local run.
+"""`make bench`: synth against an empty app, compile, ingest, preprocess, data quality, drift, and a warm local run.
 
 Prints a table and writes build/bench.json; `python -m bench NAME ...` measures these alone.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.drift import measure_drift
 from bench.ingest import measure_ingest
 from bench.preprocess import measure_preprocess
 from bench.quality import measure_quality
@@ -49,6 +50,12 @@ ROWS = {
         ("{rules} rules on 1 M rows, DuckDB, warm", "{duckdb_ms} ms", "", ""),
         ("the same, Deequ on Spark, warm", "{deequ}", "{ratio}", ""),
     ],
+    "drift": [
+        ("drift of 10,000 captured rows", "{small_cpu_s} s CPU, {small_peak_mb} MB", "", ""),
+        ("of 100,000", "{medium_cpu_s} s CPU, {medium_peak_mb} MB", "", ""),
+        ("of 1 M", "{large_cpu_s} s CPU, {large_peak_mb} MB, {rows_per_s} rows/s", "", "<= 1000 MB"),
+        ("its CPU per row, 1 M to 100,000 rows", "", "{growth}", "<= 1.3"),
+    ],
     "local": [
         ("make local, warm", "{wall_s} s", "", "<= 100 s on 2 cores"),
         ("peak memory of all processes", "{peak_memory_mb} MB", "", "<= 4096 MB"),
@@ -66,6 +73,7 @@ def main() -> None:
         "ingest": measure_ingest,
         "preprocess": measure_preprocess,
         "quality": measure_quality,
+        "drift": measure_drift,
         "local": measure_local,
     }
     names = sys.argv[1:] or list(measures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import decide, explain, lineage, local, plan, replay, rollback, sandbox, start, step
+from . import cost, decide, explain, lineage, local, plan, replay, rollback, sandbox, start, step, teardown
 
 app = typer.Typer(
     name="dual-pipeline",
@@ -23,6 +23,9 @@ app.command("step")(step.run_again)
 app.command("plan")(plan.show_plan)
 app.command("lineage")(lineage.show_lineage)
 app.command("replay")(replay.replay)
+app.command("cost")(cost.show_cost)
+app.command("teardown")(teardown.teardown)
+app.command("adopt")(teardown.adopt_data)
 app.add_typer(sandbox.app, name="sandbox")
 
 

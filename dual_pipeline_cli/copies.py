@@ -123,13 +123,13 @@ class Copies:
             arn = self._sagemaker.update_pipeline(**request)["PipelineArn"]
             self._sagemaker.add_tags(ResourceArn=arn, Tags=tags)
             return False
-        self._sagemaker.create_pipeline(**request, ClientRequestToken=_token(), Tags=tags)
+        self._sagemaker.create_pipeline(**request, ClientRequestToken=client_token(), Tags=tags)
         return True
 
     def remove(self, owner: str) -> None:
         """Delete an owner's copy, none of whose executions runs, and its schedule."""
         name = self.name(owner)
-        self._sagemaker.delete_pipeline(PipelineName=name, ClientRequestToken=_token())
+        self._sagemaker.delete_pipeline(PipelineName=name, ClientRequestToken=client_token())
         try:
             self._scheduler.delete_schedule(Name=name, GroupName=self._group)
         except self._scheduler.exceptions.ResourceNotFoundException:
@@ -182,7 +182,7 @@ class Copies:
             "Target": {
                 "Arn": _DELETE,
                 "RoleArn": self._environment[output_name("janitor_role_arn")],
-                "Input": json.dumps({"PipelineName": name, "ClientRequestToken": _token()}),
+                "Input": json.dumps({"PipelineName": name, "ClientRequestToken": client_token()}),
                 "RetryPolicy": _RETRIES,
             },
         }
@@ -222,5 +222,6 @@ def _moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _token() -> str:
+def client_token() -> str:
+    """A new idempotency token, as long as SageMaker wants one."""
     return uuid.uuid4().hex

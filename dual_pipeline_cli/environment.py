@@ -91,7 +91,7 @@ def connect(
     Without `project` the environment's only one. Raises EnvironmentTrouble when there is no such environment or
     project, or several projects to choose from.
     """
-    found, where, region = (aws, "the given clients", "") if aws else _local() if local else _remote()
+    found, where, region = (aws, "the given clients", "") if aws else reach(bool(local))
     deployments = read_deployments(found, environment=environment)
     deployment = _choose(deployments, environment=environment, project=project, where=where)
     return EnvironmentClient(
@@ -103,6 +103,14 @@ def connect(
         aws=found,
         where=where,
     )
+
+
+def reach(local: bool) -> tuple[Clients, str, str]:
+    """Clients, what they reach in words, and its region: the AWS of the shell's credentials, or if `local` a local one.
+
+    Raises EnvironmentTrouble when no local AWS runs here.
+    """
+    return _local() if local else _remote()
 
 
 def answer(action: Callable[[], int]) -> int:

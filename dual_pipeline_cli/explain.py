@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dual_pipeline.failures import classify, runbook_link
-from dual_pipeline.outer_loop.messages import OUTCOMES, SAVED
+from dual_pipeline.outer_loop.messages import OUTCOMES, happened
 
 from .environment import (
     EnvironmentClient,
@@ -48,7 +48,7 @@ def explain(environment: EnvironmentClient, run: str = LATEST) -> Explanation:
     run_id = _newest(environment) if run == LATEST else run.rsplit(":", 1)[-1]
     record = read_item(environment, f"RUN#{run_id}") if run_id else {}
     if record:
-        sections = {"run": _recorded(run_id, record), "failure": _failure(record)}
+        sections = {"run": _recorded(environment, run_id, record), "failure": _failure(record)}
     else:
         sections = {"run": _running(environment, run_id) if run_id else {"outcome": "there was no run yet"}}
     package = str(record.get("model_package_arn") or "")
@@ -121,7 +121,7 @@ def _newest(environment: EnvironmentClient) -> str:
     return next((str(execution["name"]) for execution in listed["executions"]), "")
 
 
-def _recorded(run_id: str, record: Facts) -> Facts:
+def _recorded(environment: EnvironmentClient, run_id: str, record: Facts) -> Facts:
     outcome = str(record.get("outcome", ""))
     row = OUTCOMES.get(outcome)
     trigger = _trigger(record)
@@ -129,7 +129,7 @@ def _recorded(run_id: str, record: Facts) -> Facts:
         {
             "run": run_id,
             "outcome": outcome,
-            "what happened": _happened(record, outcome),
+            "what happened": _happened(environment, record, outcome),
             "why": record.get("reason"),
             "do": record.get("remedy") or ("" if outcome == "failed" or row is None else row.remedy),
             "runbook": record.get("runbook")
@@ -146,11 +146,10 @@ def _recorded(run_id: str, record: Facts) -> Facts:
     )
 
 
-def _happened(record: Facts, outcome: str) -> str:
+def _happened(environment: EnvironmentClient, record: Facts, outcome: str) -> str:
     """Without an inner loop a released model has no package: it is saved only."""
-    if outcome == "released" and not record.get("model_package_arn"):
-        return SAVED
-    return OUTCOMES[outcome].happened if outcome in OUTCOMES else ""
+    saved = outcome == "released" and not record.get("model_package_arn")
+    return happened(deploys=not saved, in_batch="ScoresUri" in environment.outputs).get(outcome, "")
 
 
 def _failure(record: Facts) -> Facts:

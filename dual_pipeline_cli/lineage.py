@@ -117,6 +117,22 @@ def trace(environment: EnvironmentClient, name: str) -> Lineage:
     return Lineage(model=model, sections=sections, today=tuple(changes(then, _present(environment, then))))
 
 
+def released(environment: EnvironmentClient) -> str:
+    """The name by which `trace` finds the released model: the endpoint, or the champion where models score in batch.
+
+    Raises EnvironmentTrouble when there is neither.
+    """
+    if "ScoresUri" not in environment.outputs:
+        return environment["EndpointName"]
+    champion = read_champion(environment)
+    if champion is None:
+        raise EnvironmentTrouble(
+            f"{environment.project} in {environment.environment} has no champion yet: name a package's ARN or version,"
+            " or release a model"
+        )
+    return champion.package_arn
+
+
 def changes(then: Recipe, now: Recipe) -> Iterator[Change]:
     """What differs between two recipes; metadata that only one of them has counts as well."""
     names = [*_HASHED, *sorted(name for name in {*then.metadata, *now.metadata} if name.startswith(_CODE))]
@@ -149,7 +165,7 @@ def show_lineage(
 
     def action() -> int:
         client = connect(environment, project, local)
-        lineage = trace(client, name or client["EndpointName"])
+        lineage = trace(client, name or released(client))
         if as_json:
             console.print_json(json.dumps(lineage.document(), default=str))
         else:

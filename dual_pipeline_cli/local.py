@@ -17,6 +17,7 @@ from dual_pipeline_local.run import (
     Request,
     bring_up,
     check_data,
+    deploy_again,
     guarded,
     release,
 )
@@ -51,6 +52,25 @@ def up(environment: Environment = "dev", port: Port = None, assembly: App = None
         with workplace.held():
             deployed = bring_up(request, narrator, background=True)
         _explain(narrator.console, deployed.emulator)
+        return 0
+
+    raise typer.Exit(guarded(action))
+
+
+@app.command()
+def deploy(assembly: App = None, work: Work = _WORK) -> None:
+    """Deploy the environment again into the running local AWS: after an edit, or after a teardown."""
+    workplace = Workplace(folder=work.absolute())
+    narrator = Narrator()
+
+    def action() -> int:
+        with workplace.held():
+            emulator = _running(workplace)
+            environment = emulator.environment
+            request = Request(root=Path.cwd(), environment=environment, assembly=assembly, workplace=workplace)
+            request.check()
+            deploy_again(request, emulator, narrator)
+        _explain(narrator.console, emulator)
         return 0
 
     raise typer.Exit(guarded(action))

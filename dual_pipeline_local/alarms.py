@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -92,11 +92,15 @@ class Alarms:
             service._record_history(name, alarm["StateValue"], alarm["StateValue"], _INITIAL)
         self._evaluate(alarm, self._time.now())
 
-    def run(self) -> None:
-        """Evaluate alarms as time passes, until stopped."""
-        pause_s = max(self._time.real_s(10), _LEAST_TICK_S)
+    def run(self, each_minute: Callable[[], None]) -> None:
+        """Evaluate alarms as time passes, until stopped, and call `each_minute` once in every minute of AWS."""
+        pause_s, sampled, here = max(self._time.real_s(10), _LEAST_TICK_S), 0, settings.current()
         while not self._stopping.wait(pause_s - time.time() % pause_s):
-            self.evaluate_due()
+            with ministack.load("core.responses").request_scope(here.account, here.region):
+                self.evaluate_due()
+                if sampled != (minute := self._time.now() // 60):
+                    sampled = minute
+                    each_minute()
 
     def stop(self) -> None:
         """Evaluate no more."""
@@ -104,15 +108,14 @@ class Alarms:
 
     def evaluate_due(self) -> None:
         """Evaluate each alarm whose interval has passed since it was evaluated last."""
-        now, here = self._time.now(), settings.current()
-        with ministack.load("core.responses").request_scope(here.account, here.region):
-            for alarm in list(_service()._alarms.values()):
-                interval = alarm_evaluation.interval_of(alarm)
-                if self._evaluated.get(alarm["AlarmName"]) != now - now % interval:
-                    try:
-                        self._evaluate(alarm, now)
-                    except Exception:  # one alarm's trouble must not silence the others
-                        _log.exception("alarm %s could not be evaluated", alarm["AlarmName"])
+        now = self._time.now()
+        for alarm in list(_service()._alarms.values()):
+            interval = alarm_evaluation.interval_of(alarm)
+            if self._evaluated.get(alarm["AlarmName"]) != now - now % interval:
+                try:
+                    self._evaluate(alarm, now)
+                except Exception:  # one alarm's trouble must not silence the others
+                    _log.exception("alarm %s could not be evaluated", alarm["AlarmName"])
 
     def _evaluate(self, alarm: Record, now: int) -> None:
         self._evaluated[alarm["AlarmName"]] = now - now % alarm_evaluation.interval_of(alarm)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_pipeline.errors import DualPipelineError
-from dual_pipeline.loop_contract import TAG_ENVIRONMENT
+from dual_pipeline.loop_contract import TAG_ENVIRONMENT, TAG_PROJECT
 
 _UNKNOWN_ACCOUNT = "unknown-account"
 
@@ -21,13 +21,17 @@ class UnknownEnvironment(DualPipelineError):
 
 @dataclass(frozen=True, kw_only=True)
 class StackArtifact:
-    """One stack of an assembly; `path` is its place in the construct tree, such as Dev/Foundation."""
+    """One stack of an assembly; `path` is its place in the construct tree, such as Dev/Foundation.
+
+    `project` is None for what all projects share.
+    """
 
     name: str
     path: str
     template: Path
     account: str | None
     region: str
+    project: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -98,5 +102,6 @@ def _stacks(folder: Path) -> Iterator[tuple[str, StackArtifact]]:
                     template=folder / properties["templateFile"],
                     account=None if account == _UNKNOWN_ACCOUNT else account,
                     region=region,
+                    project=properties.get("tags", {}).get(TAG_PROJECT),
                 ),
             )

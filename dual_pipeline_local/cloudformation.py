@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import botocore
 from botocore.exceptions import ClientError, ParamValidationError
 
-from . import bucket_deployment, events, ministack, sessions, settings, stepfunctions, template_schema
+from . import bucket_deployment, budget_actions, events, ministack, sessions, settings, stepfunctions, template_schema
 from .errors import ApiError
 
 _SETTLE_S: Final = 20.0
@@ -35,7 +35,8 @@ class _Call(Protocol):
 class ResourceType:
     """One resource type: the API calls behind it, its physical id and its attributes.
 
-    A changed property in `replaced_by` replaces the resource; without `update` every change does.
+    A changed property in `replaced_by` replaces the resource; without `update` every change does. `identifier` is
+    the property that a resource is imported by, which equals its physical id; without it the type cannot be imported.
     """
 
     service: str
@@ -48,16 +49,20 @@ class ResourceType:
     replaced_by: tuple[str, ...] = ()
     max_name: int = 63
     tagged: bool = False
+    identifier: str = ""
 
 
-def install() -> None:
-    """Add the resource types."""
+def install(*, exists: Callable[[str], bool]) -> None:
+    """Add the resource types; `exists` tells whether SageMaker has a resource of an ARN."""
     provisioners = ministack.load("services.cloudformation.provisioners")
     stacks = ministack.load("services.cloudformation.stacks")
     for name, kind in TYPES.items():
         provisioners._RESOURCE_HANDLERS[name] = _handler(kind)
         if kind.tagged:
             provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
+        if kind.identifier:
+            lookups = ministack.load("services.cloudformation.changesets")._IMPORT_LOOKUPS
+            lookups[name] = ((kind.identifier,), _lookup(name, exists))
     provisioners._RESOURCE_HANDLERS[bucket_deployment.RESOURCE_TYPE] = {
         "create": bucket_deployment.create,
         "update": bucket_deployment.update,
@@ -67,6 +72,8 @@ def install() -> None:
     machine["create"], machine["update"] = _checked_create(machine["create"]), _checked_update(machine["update"])
     job = provisioners._RESOURCE_HANDLERS["AWS::Glue::Job"]
     job["create"], job["update"] = _keeping_concurrency(job["create"], 1), _keeping_concurrency(job["update"], 2)
+    bucket = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    bucket["delete"] = _refusing_what_is_full(bucket["delete"])
     app = ministack.load("app")
     app.SERVICE_HANDLERS["cloudformation"] = _answering_when_settled(app.SERVICE_HANDLERS["cloudformation"])
     for module in ("changesets", "handlers"):
@@ -77,6 +84,33 @@ def install() -> None:
         ministack.load(f"services.cloudformation.{module}")._add_event = told
     on_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in TYPES or on_thread(name)
+
+
+def _refusing_what_is_full(delete: Callable[[str, Properties], None]) -> Callable[[str, Properties], None]:
+    """Fail where ministack deletes a bucket with all its objects.
+
+    Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
+    """
+
+    def call(identifier: str, properties: Properties) -> None:
+        s3 = ministack.load("services.s3")
+        bucket = s3._buckets.get(identifier)
+        if bucket is not None and (bucket["objects"] or s3._bucket_has_versions(identifier)):
+            raise ValueError("The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
+        delete(identifier, properties)
+
+    return call
+
+
+def _lookup(kind: str, exists: Callable[[str], bool]) -> Callable[[str], str | None]:
+    """Why a resource cannot be imported, in CloudFormation's words; None when it is there."""
+
+    def call(identifier: str) -> str | None:
+        if exists(identifier):
+            return None
+        return f"Resource of type '{kind}' with identifier '{identifier}' was not found."
+
+    return call
 
 
 def _checking_properties(validate: Callable[..., None]) -> Callable[..., None]:
@@ -152,7 +186,10 @@ def _handler(kind: ResourceType) -> dict[str, Any]:
     def delete(identifier: str, properties: Properties) -> None:
         kind.delete(_calls(kind.service), identifier, properties)
 
-    return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+    handler = {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+    if kind.identifier:
+        handler["import"] = lambda given: (given[kind.identifier], kind.attributes(given[kind.identifier], None))
+    return handler
 
 
 def _calls(service: str) -> _Call:
@@ -228,6 +265,11 @@ def _create_budget(call: _Call, properties: Properties) -> Any:
         **({"NotificationsWithSubscribers": found} if (found := _notifications(properties)) else {}),
     )
     return budget
+
+
+def _create_budget_action(call: _Call, properties: Properties) -> str:
+    request = budget_actions.request_of(properties, account=_account())
+    return budget_actions.create(request, budgets=call, iam=_calls("iam"))
 
 
 _ALARM: Final = (
@@ -355,6 +397,7 @@ TYPES: Final[Mapping[str, ResourceType]] = {
         attributes=lambda identifier, _answer: {"ModelPackageGroupArn": identifier},
         replaced_by=("ModelPackageGroupName", "ModelPackageGroupDescription"),
         tagged=True,
+        identifier="ModelPackageGroupArn",
     ),
     "AWS::Budgets::Budget": ResourceType(
         service="budgets",
@@ -363,6 +406,16 @@ TYPES: Final[Mapping[str, ResourceType]] = {
         delete=lambda call, identifier, _given: call("DeleteBudget", AccountId=_account(), BudgetName=identifier),
         physical_id=lambda _given, budget: str(budget["BudgetName"]),
         max_name=100,
+    ),
+    "AWS::Budgets::BudgetsAction": ResourceType(
+        service="budgets",
+        name="",
+        create=_create_budget_action,
+        update=lambda call, _id, given: _create_budget_action(call, given),
+        delete=lambda _call, _id, _given: None,
+        physical_id=lambda given, action: f"{action}|{given['BudgetName']}",
+        attributes=lambda identifier, _action: {"ActionId": identifier.partition("|")[0]},
+        replaced_by=("BudgetName", "ActionType"),
     ),
     "AWS::CloudWatch::CompositeAlarm": ResourceType(
         service="cloudwatch",

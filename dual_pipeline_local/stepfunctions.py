@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from . import definitions, integrations, jobs, ministack, settings
+from . import cloudwatch, definitions, integrations, jobs, ministack, settings
 from .aws_time import AwsTime
 from .clock import CLOCK
 from .errors import ApiError
@@ -61,6 +61,15 @@ _token_machines: dict[str, str] = {}
 _run: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
 
 
+_METRICS: Final = {
+    "RUNNING": "ExecutionsStarted",
+    "SUCCEEDED": "ExecutionsSucceeded",
+    "FAILED": "ExecutionsFailed",
+    "TIMED_OUT": "ExecutionsTimedOut",
+    "ABORTED": "ExecutionsAborted",
+}
+
+
 def install() -> None:
     """Put role-bound execution in place of ministack's."""
     service = _service()
@@ -84,6 +93,7 @@ def install() -> None:
         return answer
 
     def emit(execution: State) -> None:
+        publish_status(execution)
         if _machine_of(execution).get("type") != "EXPRESS":
             known_emit(execution)
 
@@ -106,6 +116,16 @@ def install() -> None:
     service._scaled_sleep = lambda seconds: _run.get().sleep(seconds * service._SFN_WAIT_SCALE)
     service._sleep_until = _sleep_until
     service.now_iso = CLOCK.stamp
+
+
+def publish_status(execution: Mapping[str, Any]) -> None:
+    """Count an execution that started or ended, of Standard and Express machines.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    """
+    if name := _METRICS.get(execution["status"]):
+        machine = {"StateMachineArn": str(execution["stateMachineArn"])}
+        cloudwatch.publish("AWS/States", name, machine, 1.0, unit="Count")
 
 
 def error_matches(names: list[str], error: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
@@ -14,6 +15,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.ledger import Ledger
 from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.notifications import Notifications
+from dual_pipeline.operator_alarm import OperatorAlarm
 from dual_pipeline.outer_loop.smoke_train import OUTPUT as SMOKE_OUTPUT
 from dual_pipeline.reaper import Reaper
 from dual_pipeline.resumer import Resumer
@@ -69,10 +71,12 @@ class FoundationStack(EnvironmentStack):
         )
         reaper = Reaper(self, "Reaper", environment=environment, ledger=self.ledger, key=self.key, topic=self.topic)
         triggers = Triggers(self, "Triggers", environment=environment, ledger=self.ledger, key=self.key)
+        self.alarms: tuple[OperatorAlarm, ...] = ()
         self._add_alarms(
             resumer,
             advice="a waiting run was not woken by its event and goes on up to a slice later: see why",
             runbook="Waits not resumed",
+            express=True,
         )
         self._add_alarms(
             reaper,
@@ -83,7 +87,10 @@ class FoundationStack(EnvironmentStack):
             triggers,
             advice="a run that drift or new code asks for was not started: start it by hand",
             runbook="Trigger not delivered",
+            express=True,
         )
+        # Besides the outer loops' own: for drift and code, and for a run that trails one that was cleaned up after.
+        self.starters: tuple[iam.IRole, ...] = (triggers.machine.role, reaper.machine.role)
         if environment.monthly_budget_usd is not None:
             SpendingBudget(
                 self,
@@ -101,16 +108,18 @@ class FoundationStack(EnvironmentStack):
         ):
             cdk.CfnOutput(self, name, value=value)
 
-    def _add_alarms(self, of: Resumer | Reaper | Triggers, *, advice: str, runbook: str) -> None:
-        MachineAlarms(
+    def _add_alarms(self, of: Resumer | Reaper | Triggers, *, advice: str, runbook: str, express: bool = False) -> None:
+        self.alarms += MachineAlarms(
             self,
             f"{of.node.id}Alarms",
+            name=of.machine.name,
             machine_arn=of.machine.arn,
             dead_letters=of.dead_letters,
             advice=advice,
             runbook=runbook,
             topic=self.topic,
-        )
+            express=express,
+        ).alarms
 
 
 def _expirations(environment: Environment) -> Iterator[tuple[str, cdk.Duration]]:

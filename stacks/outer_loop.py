@@ -1,17 +1,17 @@
 """The platform team's half of a project."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from dual_pipeline.data_jobs import DataJobs
 from dual_pipeline.drift_watch import DriftWatch
 from dual_pipeline.environment import Environment
-from dual_pipeline.job_roles import EndpointRole, Workspace
+from dual_pipeline.job_roles import BatchRole, EndpointRole, Workspace
+from dual_pipeline.loop_contract import RECORDS, SCORES
 from dual_pipeline.model_project import ModelProject
+from dual_pipeline.operator_alarm import OperatorAlarm
 from dual_pipeline.outer_loop.outer_loop import OuterLoop
 from dual_pipeline.outer_loop.setting import TrainingCode
 from dual_pipeline.rollback_alarms import RollbackAlarms
@@ -21,7 +21,7 @@ from stacks.foundation import FoundationStack
 
 
 class OuterLoopStack(EnvironmentStack):
-    """One project's state machine, the Glue jobs it runs, and what its endpoint needs before the first rollout.
+    """One project's state machine, the Glue jobs it runs, and what its models need before the first release.
 
     `training_code` is the inner loop's; without an inner loop the code and the role of training lie here.
     """
@@ -48,10 +48,14 @@ class OuterLoopStack(EnvironmentStack):
         )
         self.endpoint_name = workspace.name
         self.jobs = DataJobs(self, "Data", project=project, package_folder=project_folder.parent, workspace=workspace)
-        model = EndpointRole(self, "Model", workspace=workspace, image=image)
+        model = (
+            BatchRole(self, "Model", workspace=workspace, image=image)
+            if project.scores_in_batch
+            else EndpointRole(self, "Model", workspace=workspace, image=image)
+        )
         needed: list[Construct] = [self.jobs, model]
-        alarms: Sequence[cloudwatch.IAlarm] = ()
-        if project.inner_loop:
+        self.alarms: tuple[OperatorAlarm, ...] = ()
+        if project.deploys_endpoint:
             rollback = RollbackAlarms(
                 self,
                 "Rollback",
@@ -60,9 +64,9 @@ class OuterLoopStack(EnvironmentStack):
                 max_p99_latency=cdk.Duration.millis(project.rollout.max_p99_latency_ms),
                 topic=foundation.topic,
             )
-            alarms = rollback.alarms
+            self.alarms = rollback.alarms
             needed.append(rollback)
-        else:
+        elif not project.inner_loop:
             alone = TrainingAlone(
                 self,
                 "Alone",
@@ -85,14 +89,14 @@ class OuterLoopStack(EnvironmentStack):
             key=foundation.key,
             topic=foundation.topic,
             model_role=model.role,
-            rollback_alarms=alarms,
+            rollback_alarms=self.alarms,
             training_code=training_code,
             image=image,
         )
         # New data may start a run as soon as the rule stands: all it needs stands before.
         self.outer_loop.node.add_dependency(*needed)
         if project.watched is not None:
-            DriftWatch(
+            drift = DriftWatch(
                 self,
                 "Drift",
                 environment=environment,
@@ -104,10 +108,20 @@ class OuterLoopStack(EnvironmentStack):
                 ledger=foundation.ledger,
                 topic=foundation.topic,
             )
+            self.alarms += drift.alarms
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),
-            *((("EndpointName", self.endpoint_name),) if project.inner_loop else ()),
+            *((("EndpointName", self.endpoint_name),) if project.deploys_endpoint else ()),
+            *(_batch_places(project, foundation) if project.scores_in_batch else ()),
             ("ApprovalMode", project.approval.mode),
         ):
             cdk.CfnOutput(self, name, value=value)
+
+
+def _batch_places(project: ModelProject, foundation: FoundationStack) -> tuple[tuple[str, str], ...]:
+    """Where records to score are put, and where the scores of runs appear."""
+    return (
+        ("RecordsUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/{RECORDS}/"),
+        ("ScoresUri", f"s3://{foundation.artifact_bucket.bucket_name}/{project.name}/{SCORES}/"),
+    )

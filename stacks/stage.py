@@ -1,4 +1,4 @@
-"""One environment: what its projects share, then two to five stacks per project."""
+"""One environment: what its projects share, two to five stacks per project, then what looks at all of them."""
 
 from pathlib import Path
 
@@ -9,11 +9,13 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.images import image_uri
 from dual_pipeline.job_roles import Workspace
 from dual_pipeline.model_project import ModelProject
+from dual_pipeline.operator_alarm import OperatorAlarm
 from stacks.foundation import FoundationStack
 from stacks.inner_loop import InnerLoopStack
 from stacks.monitoring import MonitoringStack
 from stacks.outer_loop import OuterLoopStack
 from stacks.registry import RegistryStack
+from stacks.watch import WatchStack
 from stacks.workflows import WorkflowsStack
 
 ROOT = Path(__file__).parent.parent
@@ -36,14 +38,26 @@ class EnvironmentStage(cdk.Stage):
             permissions_boundary=cdk.PermissionsBoundary.from_name(boundary) if boundary else None,
         )
         foundation = FoundationStack(self, "Foundation", environment=environment)
+        outers: list[OuterLoopStack] = []
+        alarms = [*foundation.alarms]
         for project in environment.projects:
-            self._add_project(
+            outer, more = self._add_project(
                 project,
                 environment=environment,
                 foundation=foundation,
                 root=root,
                 commit=commit,
             )
+            outers.append(outer)
+            alarms += more
+        WatchStack(
+            self,
+            "Watch",
+            environment=environment,
+            foundation=foundation,
+            outers=outers,
+            alarms=alarms,
+        )
 
     def _add_project(
         self,
@@ -53,7 +67,8 @@ class EnvironmentStage(cdk.Stage):
         foundation: FoundationStack,
         root: Path,
         commit: str,
-    ) -> None:
+    ) -> tuple[OuterLoopStack, tuple[OperatorAlarm, ...]]:
+        """The project's stacks; its outer loop's, and the alarms of all of them."""
         project_folder = root / project.folder
         prefix = project.stack_prefix
         image = image_uri("xgboost", region=environment.region)
@@ -102,8 +117,9 @@ class EnvironmentStage(cdk.Stage):
         if inner is not None:
             # The outer loop knows the pipeline by its name only, so nothing but this puts them in order.
             outer.add_stack_dependency(inner)
+        workflows: WorkflowsStack | None = None
         if project.workflows:
-            WorkflowsStack(
+            workflows = WorkflowsStack(
                 self,
                 f"{prefix}Workflows",
                 environment=environment,
@@ -114,7 +130,7 @@ class EnvironmentStage(cdk.Stage):
                 foundation=foundation,
                 image=image,
             )
-        MonitoringStack(
+        monitoring = MonitoringStack(
             self,
             f"{prefix}Monitoring",
             environment=environment,
@@ -122,3 +138,4 @@ class EnvironmentStage(cdk.Stage):
             foundation=foundation,
             outer=outer,
         )
+        return outer, (*monitoring.alarms, *outer.alarms, *(workflows.alarms if workflows else ()))

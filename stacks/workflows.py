@@ -8,6 +8,7 @@ from constructs import Construct
 from dual_pipeline.environment import Environment
 from dual_pipeline.job_roles import EndpointRole, Workspace
 from dual_pipeline.model_project import ModelProject
+from dual_pipeline.operator_alarm import OperatorAlarm
 from dual_pipeline.own_workflow import OwnWorkflow
 from dual_pipeline.training_alone import TrainingAlone
 from stacks.environment_stack import EnvironmentStack
@@ -61,6 +62,7 @@ class WorkflowsStack(EnvironmentStack):
             "TrainingRoleArn": training.role.role_arn,
             "XgboostImage": image,
         }
+        self.alarms: tuple[OperatorAlarm, ...] = ()
         for workflow in project.workflows:
             code = training.code_of(workflow.step) if workflow.step else {}
             own = OwnWorkflow(
@@ -73,4 +75,5 @@ class WorkflowsStack(EnvironmentStack):
                 topic=foundation.topic,
             )
             own.node.add_dependency(model, training)
+            self.alarms += own.alarms
         cdk.CfnOutput(self, "TrainingRoleArn", value=training.role.role_arn)

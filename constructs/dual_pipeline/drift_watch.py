@@ -114,12 +114,14 @@ class DriftWatch(Construct):
             runbook="Drift found",
             topic=topic,
         )
-        MachineAlarms(
+        machine_alarms = MachineAlarms(
             self,
             "Alarms",
+            name=self.machine.name,
             machine_arn=self.machine.arn,
             dead_letters=dead_letters,
             advice="drift was not measured: read why, and start the machine by hand after the repair",
             runbook="Drift not measured",
             topic=topic,
         )
+        self.alarms = (self.alarm, *machine_alarms.alarms)

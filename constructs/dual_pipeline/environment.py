@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dual_pipeline.errors import ConfigError
 from dual_pipeline.model_project import ModelProject
@@ -39,6 +40,7 @@ ROLE_KINDS = (
     "quality",
     "endpoint",
     "drift",
+    "batch",
 )
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 
@@ -70,7 +72,8 @@ class Environment:
 
     `account` None deploys to whatever account the CLI's credentials name. `existing_roles` maps a kind of ROLE_KINDS
     to the ARN of a role to use instead of making one. With `sandboxes` data scientists may run copies of the inner loop
-    of their own (`dual-pipeline sandbox`). Data is deleted with the stacks only when
+    of their own (`dual-pipeline sandbox`). `over_budget`: with the budget spent no run starts by itself
+    any more, or not after a person agreed, or people are only warned. Data is deleted with the stacks only when
     `delete_data_on_destroy` is True *and* `confirm_delete_data` repeats the environment's name.
     """
 
@@ -81,6 +84,7 @@ class Environment:
     cost_center: str = "machine-learning"
     notification_email: str | None = None
     monthly_budget_usd: float | None = None
+    over_budget: Literal["stop", "ask", "warn"] = "stop"
     vpc: VpcConfig | None = None
     permissions_boundary: str | None = None
     existing_key_arn: str | None = None
@@ -113,6 +117,7 @@ class Environment:
             )
         if self.monthly_budget_usd is not None:
             check_number(owner=self, field="monthly_budget_usd", low=1, high=10_000_000)
+        check_choice(owner=self, field="over_budget", choices=("stop", "ask", "warn"))
         if self.vpc is not None:
             check_type(owner=self, field="vpc", kind=VpcConfig)
         if self.permissions_boundary is not None:

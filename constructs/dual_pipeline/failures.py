@@ -131,6 +131,17 @@ PATTERNS = (
     ),
     Pattern(
         failure=Failure(
+            kind="answers",
+            whose=PROJECT,
+            cause="in batch the model answers its golden rows otherwise than its evaluation did",
+            remedy="compare golden_rows.json with the job's output, and inference.py with what the image has installed",
+            runbook="Batch release failed",
+        ),
+        needles=(" golden rows are answered wrongly", " golden rows; nothing was scored", "there are no golden rows"),
+        sources=(_OWN,),
+    ),
+    Pattern(
+        failure=Failure(
             kind="machine",
             whose=PLATFORM,
             cause="the state machine could not read or hold what a job gave it: a document is malformed or too large",

@@ -33,6 +33,7 @@ _LOCAL_DISKS: Final = frozenset(
 # https://docs.aws.amazon.com/sagemaker/latest/dg/instance-types-az.html and
 # https://aws.amazon.com/ec2/instance-types/#Accelerated_Computing: NVIDIA's; p6e-gb200 has Arm processors
 _GPUS: Final = frozenset("g4dn g5 g6 g6e g7 g7e p2 p3 p3dn p4d p4de p5 p5e p5en p6-b200 p6-b300".split())
+_VIRTUAL_CPUS: Final[Mapping[str, int]] = {"ml.c4.8xlarge": 36, "ml.t2.medium": 2}
 
 
 def instance_class(instance_type: str) -> str:
@@ -54,6 +55,19 @@ def same_class(instance_type: str, *, use: Use) -> list[str]:
 def takes_volume_key(instance_type: str) -> bool:
     """Whether a job there may name the KMS key of its volume."""
     return instance_class(instance_type).removeprefix("ml.") not in _LOCAL_DISKS
+
+
+def virtual_cpus(instance_type: str) -> int:
+    """How many virtual processors an instance type has: four to each xlarge, with the exceptions of older classes.
+
+    Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-types.html
+    """
+    size = instance_type.rpartition(".")[2]
+    if instance_type in _VIRTUAL_CPUS:
+        return _VIRTUAL_CPUS[instance_type]
+    if size.endswith("xlarge"):
+        return 4 * int(size.removesuffix("xlarge") or 1)
+    return 1 if size == "medium" else 2
 
 
 def has_gpu(instance_type: str) -> bool:

@@ -17,7 +17,7 @@ from constructs import Construct
 from dual_pipeline import permissions
 from dual_pipeline.definition import all_steps
 from dual_pipeline.environment import VpcConfig
-from dual_pipeline.loop_contract import CAPTURE_FOLDER, DRIFT_FOLDER, GROUND_TRUTH_FOLDER
+from dual_pipeline.loop_contract import CAPTURE_FOLDER, DRIFT_FOLDER, GROUND_TRUTH_FOLDER, RECORDS, SCORES
 from dual_pipeline.model_registry import ModelRegistry
 from dual_pipeline.rollback_alarms import rollback_alarm_names
 from dual_pipeline.service_role import ServiceRole
@@ -239,6 +239,35 @@ class EndpointRole(ServiceRole):
             description=f"Endpoint of {workspace.name}",
             statements=statements,
             existing_arn=workspace.existing_roles.get("endpoint"),
+        )
+
+
+class BatchRole(ServiceRole):
+    """What models released to batch run as: they read a model and records, and write scores."""
+
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, image: str) -> None:
+        records, scores = workspace.objects(RECORDS), workspace.objects(SCORES)
+        models = workspace.objects("executions")
+        data, artifacts = workspace.data_bucket, workspace.artifact_bucket
+        super().__init__(
+            scope,
+            id_,
+            service="sagemaker",
+            description=f"Batch inference of {workspace.name}",
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
+            statements=[
+                permissions.read_objects(sid="ReadRecords", bucket=data, keys=records),
+                permissions.list_objects(sid="ListRecords", bucket=data, prefixes=records),
+                permissions.read_objects(sid="ReadModels", bucket=artifacts, keys=models),
+                permissions.list_objects(sid="ListModels", bucket=artifacts, prefixes=models),
+                permissions.write_objects(sid="WriteScores", bucket=artifacts, keys=scores),
+                permissions.write_logs(scope, log_groups="/aws/sagemaker/TransformJobs"),
+                permissions.put_metrics(namespaces=["/aws/sagemaker/TransformJobs"]),
+                *permissions.pull_images(scope, images=[image]),
+                *permissions.use_key(workspace.key),
+                *_network(scope, workspace),
+            ],
+            existing_arn=workspace.existing_roles.get("batch"),
         )
 
 

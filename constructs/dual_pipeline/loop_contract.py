@@ -21,6 +21,7 @@ EVALUATION_FOLDER = "evaluate/evaluation"
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 GOLDEN_ROWS_FILE = "golden_rows.json"
+GOLDEN_REQUEST_FILE = "golden_rows.csv"  # its body alone, for a transform job
 DRIFT_BASELINE_FILE = "drift_baseline.json"
 SAMPLE_PAYLOAD_FILE = "sample_payload.tar.gz"
 
@@ -33,12 +34,20 @@ OFFLINE = {"PIP_NO_BUILD_ISOLATION": "0"}
 # CreateModel has no entry point: the serving code travels inside the model.
 SERVING = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", **OFFLINE}
 
+# Below a project's folder: what a model released to batch reads in the data bucket, and writes in the artifact bucket.
+RECORDS = "batch"
+SCORES = "scores"
+
 VARIANT_NAME = "AllTraffic"
 # Begins the id of every request that the loop itself makes, so that what is captured of them counts for nothing.
 GOLDEN_INFERENCE_ID = "golden-"
 METRIC_NAMESPACE = "DualPipeline"
-LIVE_AUC_METRIC = "LiveAuc"
 OUTCOME_METRIC = "Outcome"
+# 1 for a run after which nothing newer waits to be trained on: it released a model, or saw that nothing is new.
+UP_TO_DATE_METRIC = "UpToDate"
+# The evaluation's numbers, by environment, project and metric: of a model that was released, and of one below its gate.
+MODEL_METRIC = "ModelMetric"
+REFUSED_MODEL_METRIC = "RefusedModelMetric"
 REASON_PERSON = "person"
 REASON_TRAILING = "trailing"
 REASON_ROLLBACK = "rollback"
@@ -48,7 +57,8 @@ RULES_FAILED = "DataRulesFailed"
 QUALITY_METRICS = ("DataRows", RULES_FAILED, "DataRowsQuarantined")
 VERDICT_METRIC = "DataVerdict"
 VERDICTS = ("pass", "warn", "block", "invalid")
-OUTCOMES = ("released", "suppressed", "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
+OUTCOME_SUPPRESSED = "suppressed"
+OUTCOMES = ("released", OUTCOME_SUPPRESSED, "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.
 DRIFT_ALARM_SUFFIX = "-drift"
@@ -61,7 +71,7 @@ DRIFTED_FEATURES, DRIFT_FINDINGS, DRIFT_MAX_PSI, DRIFT_ROWS = DRIFT_METRICS = (
     "DriftRows",
 )
 # The same once enough labels came.
-LIVE_QUALITY_METRICS = ("LiveAuc", "LiveAccuracy")
+LIVE_QUALITY_METRICS = LIVE_AUC_METRIC, LIVE_ACCURACY_METRIC = "LiveAuc", "LiveAccuracy"
 # In the artifact bucket, below the project's folder: what an endpoint was asked and answered, what was made of it.
 CAPTURE_FOLDER = "capture"
 DRIFT_FOLDER = "drift"

@@ -44,6 +44,7 @@ class Machine(Construct):
         express: bool = False,
     ) -> None:
         super().__init__(scope, id_)
+        self.name = name
         stack = cdk.Stack.of(self)
         # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
         self.role = iam.Role(
@@ -148,8 +149,8 @@ class Starter(Construct):
         self._machine = machine
         self.dead_letters = dead_letters or DeadLetters(self, "DeadLetters")
         source = {"StringEquals": {"aws:SourceAccount": stack.account}}
-        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=source))
-        self._role.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.arn]))
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=source))
+        self.role.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.arn]))
         self.dead_letters.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],
@@ -172,7 +173,7 @@ class Starter(Construct):
                 events.CfnRule.TargetProperty(
                     id="Machine",
                     arn=self._machine.arn,
-                    role_arn=self._role.role_arn,
+                    role_arn=self.role.role_arn,
                     input_transformer=events.CfnRule.InputTransformerProperty(
                         input_paths_map=dict(paths), input_template=template
                     ),

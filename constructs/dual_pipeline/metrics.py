@@ -1,10 +1,19 @@
 """The metrics that alarms and the dashboard look at."""
 
+from datetime import timedelta
+
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, VARIANT_NAME, VERDICT_METRIC
+from dual_pipeline.loop_contract import (
+    METRIC_NAMESPACE,
+    OUTCOME_METRIC,
+    UP_TO_DATE_METRIC,
+    VARIANT_NAME,
+    VERDICT_METRIC,
+)
 
+DAY = timedelta(days=1)
 _PERIOD = cdk.Duration.minutes(5)
 
 
@@ -29,6 +38,28 @@ def outcome_metric(outcome: str, *, environment: str, project: str) -> cloudwatc
         metric_name=OUTCOME_METRIC,
         dimensions_map={"Environment": environment, "Project": project, "Outcome": outcome},
         statistic="Sum",
+        period=_PERIOD,
+    )
+
+
+def up_to_date_metric(*, environment: str, project: str) -> cloudwatch.Metric:
+    """How many runs a day left the newest data judged: they released a model, or found nothing new to train on."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=UP_TO_DATE_METRIC,
+        dimensions_map={"Environment": environment, "Project": project},
+        statistic="Sum",
+        period=cdk.Duration.days(1),
+    )
+
+
+def model_metric(name: str, *, metric: str, environment: str, project: str) -> cloudwatch.Metric:
+    """What the evaluation measured, such as `auc`: `name` says whether of models released or of models refused."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Environment": environment, "Project": project, "Metric": metric},
+        statistic="Average",
         period=_PERIOD,
     )
 
@@ -81,7 +112,7 @@ def queue_depth(*, queue_name: str) -> cloudwatch.Metric:
 
 
 def endpoint_metric(name: str, *, endpoint_name: str, statistic: str) -> cloudwatch.Metric:
-    """One of the endpoint's metrics, minute by minute; latencies come in microseconds.
+    """One of the endpoint's metrics of requests, minute by minute; latencies come in microseconds.
 
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
@@ -91,4 +122,18 @@ def endpoint_metric(name: str, *, endpoint_name: str, statistic: str) -> cloudwa
         dimensions_map={"EndpointName": endpoint_name, "VariantName": VARIANT_NAME},
         statistic=statistic,
         period=cdk.Duration.minutes(1),
+    )
+
+
+def instance_metric(name: str, *, endpoint_name: str) -> cloudwatch.Metric:
+    """How hard the endpoint's instances work, on average: memory from 0 to 100 %, processors to 100 % for each of them.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+    """
+    return cloudwatch.Metric(
+        namespace="/aws/sagemaker/Endpoints",
+        metric_name=name,
+        dimensions_map={"EndpointName": endpoint_name, "VariantName": VARIANT_NAME},
+        statistic="Average",
+        period=_PERIOD,
     )

@@ -34,6 +34,17 @@ from dual_pipeline.workflow import Workflow
 # Beside the projects' folders; it holds what every project's data goes through.
 PLATFORM_FOLDER = "pipeline_code/platform_jobs"
 
+# How an approved model is released. The others are refused by name, with what a release would lose:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
+TARGETS = ("endpoint", "batch")
+_REFUSED_TARGETS = {
+    "serverless": "a serverless endpoint has neither network isolation nor a VPC, no data capture to watch for drift,"
+    " and no instances of which a canary could be a part",
+    "asynchronous": "an asynchronous endpoint puts its answers into S3 some time later, so that a release cannot ask it"
+    " its golden rows, and rollback alarms hear of errors when the bake may be over",
+}
+
 # What an execution may set; the pipeline refuses the rest before a job starts.
 AUC_RANGE = (0.5, 1.0)
 ACCURACY_RANGE = (0.0, 1.0)
@@ -42,12 +53,16 @@ AUC_DROP_RANGE = (0.0, 0.5)
 INSTANCE_COUNT_RANGE = (1, 100)
 VOLUME_GIB_RANGE = (1, 16_384)
 JOB_SECONDS_RANGE = (60, 432_000)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
+_PAYLOAD_MB_RANGE = (1, 100)
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-limits.html
 TUNING_JOBS_RANGE = (1, 750)
 PARALLEL_JOBS_RANGE = (1, 100)
 _MOST_TUNED = 30
 # A job's own limit begins with its training; finding an instance and pulling the image come before.
 STARTING = timedelta(minutes=30)
+# What an alarm on a quiet endpoint counts requests by.
+QUIET_ENDPOINT_STEP = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +261,9 @@ class Rollout:
         check_choice(owner=self, field="strategy", choices=("all-at-once", "canary", "linear"))
         least = 1 if self.strategy == "all-at-once" else 2
         check_whole(owner=self, field="instance_count", low=least, high=100)
-        check_whole(owner=self, field="canary_percent", low=10 if self.strategy == "linear" else 1, high=50)
+        # An answer in a hundred must be able to come from the canary alone, or the alarm on the p99 is blind to it.
+        least = {"canary": 2, "linear": 10}.get(self.strategy, 1)
+        check_whole(owner=self, field="canary_percent", low=least, high=50)
         check_duration(owner=self, field="wait", low=timedelta(0), high=timedelta(hours=1))
         check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
         waits = -(-100 // self.canary_percent) if self.strategy == "linear" else 1
@@ -261,9 +278,10 @@ class Rollout:
         check_whole(owner=self, field="requests_per_instance", low=1, high=1_000_000)
         check_whole(owner=self, field="capture_percent", low=0, high=100)
         check_number(owner=self, field="max_p99_latency_ms", low=1, high=60_000)
-        check_number(owner=self, field="max_error_percent", low=0, high=100)
-        if self.strategy == "canary":
-            # An alarm that needs more errors than the canary's share of traffic can hold would never fire.
+        check_number(owner=self, field="max_error_percent", low=0, high=99)
+        if self.strategy != "all-at-once":
+            # The alarms see all of the endpoint's traffic: one that needs more errors than the first share of it can
+            # hold would never fire.
             check(
                 owner=self,
                 field="max_error_percent",
@@ -307,6 +325,61 @@ class Drift:
         check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
         _check_instance(self, "instance", "processing")
         check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=12))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """When the alarms ring that no rollout asks: those on a live endpoint, and on a loop that has gone quiet.
+
+    Shares are of requests, of all processors of an instance, and of its memory. `quiet_endpoint` and `quiet_loop` are
+    how long nobody may ask, and nothing be released or found up to date; None switches that alarm off.
+    Limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    """
+
+    max_4xx_percent: float = 10.0
+    max_p99_overhead_ms: float = 1_000.0
+    max_cpu_percent: float = 90.0
+    max_memory_percent: float = 90.0
+    quiet_endpoint: timedelta | None = None
+    quiet_loop: timedelta | None = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        for name in ("max_4xx_percent", "max_cpu_percent", "max_memory_percent"):
+            check_number(owner=self, field=name, low=0, high=99)
+        check_number(owner=self, field="max_p99_overhead_ms", low=1, high=60_000)
+        day = timedelta(days=1)
+        for name, step, high, wanted in (
+            ("quiet_endpoint", QUIET_ENDPOINT_STEP, day, "a multiple of five minutes up to a day"),
+            ("quiet_loop", day, 7 * day, "1 to 7 whole days"),
+        ):
+            given = getattr(self, name)
+            ok = given is None or (isinstance(given, timedelta) and step <= given <= high and not given % step)
+            check(owner=self, field=name, allowed=f"a timedelta of {wanted}, or None", ok=ok)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchInference:
+    """How an approved model scores `<project>/batch/` of the data bucket, where the target is `batch`.
+
+    `max_time` is when the transform job is stopped, and with `instance_count` what it may cost. `max_payload_mb` is the
+    largest request to the model: a record, or with `multi-record` as many lines as fit.
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
+    """
+
+    instance: str = "ml.m5.large"
+    instance_count: int = 1
+    max_time: timedelta = timedelta(hours=2)
+    max_payload_mb: int = 6
+    strategy: Literal["multi-record", "single-record"] = "multi-record"
+
+    def __post_init__(self) -> None:
+        _check_instance(self, "instance", "transform")
+        low, high = INSTANCE_COUNT_RANGE
+        check_whole(owner=self, field="instance_count", low=low, high=high)
+        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(days=5))
+        low, high = _PAYLOAD_MB_RANGE
+        check_whole(owner=self, field="max_payload_mb", low=low, high=high)
+        check_choice(owner=self, field="strategy", choices=("multi-record", "single-record"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,7 +459,8 @@ class ModelProject:
     """One model: its data contract and rules, its gates, and what it asks of the platform.
 
     Its code lies in `pipeline_code/<name, with underscores>/`. Without `inner_loop` a run trains in one job and saves
-    the model, and neither compares, registers nor deploys it.
+    the model, and neither compares, registers nor deploys it. An approved model is released to `target`: to an endpoint
+    by `rollout`, or as the model that scores records in batch, by `batch`.
     """
 
     name: str
@@ -404,8 +478,11 @@ class ModelProject:
     optional_steps: OptionalSteps = field(default_factory=OptionalSteps)
     experiments: bool = False
     approval: Approval = field(default_factory=Approval)
+    target: Literal["endpoint", "batch"] = "endpoint"
     rollout: Rollout = field(default_factory=Rollout)
     drift: Drift | None = field(default_factory=Drift)
+    watch: Watch = field(default_factory=Watch)
+    batch: BatchInference = field(default_factory=BatchInference)
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule | None = None
     workflows: tuple[Workflow, ...] = ()
@@ -427,6 +504,8 @@ class ModelProject:
             ("optional_steps", OptionalSteps),
             ("approval", Approval),
             ("rollout", Rollout),
+            ("watch", Watch),
+            ("batch", BatchInference),
             ("limits", Limits),
         ):
             check_type(owner=self, field=name, kind=kind)
@@ -442,6 +521,7 @@ class ModelProject:
         self._check_tuning()
         self._check_smoke_training()
         self._check_mode()
+        self._check_target()
         ok = isinstance(self.workflows, tuple) and all(isinstance(each, Workflow) for each in self.workflows)
         check(owner=self, field="workflows", allowed="a tuple of Workflow", ok=ok)
         check_unique(owner=self, field="workflows", names=[each.name for each in self.workflows])
@@ -525,6 +605,39 @@ class ModelProject:
                 f" the start of the instance, got {self.limits.training}: raise it, or lower {name}"
             )
 
+    def _check_target(self) -> None:
+        if isinstance(self.target, str) and self.target in _REFUSED_TARGETS:
+            raise ConfigError(
+                f"ModelProject.target {self.target!r} is not supported, for {_REFUSED_TARGETS[self.target]}: choose one"
+                f" of {', '.join(TARGETS)}"
+            )
+        check_choice(owner=self, field="target", choices=TARGETS)
+        if self.target == "batch" and not self.inner_loop:
+            raise ConfigError(
+                "ModelProject.target is where models go that the inner loop registers, got 'batch' with"
+                " inner_loop=False: leave it out, or keep the inner loop"
+            )
+        if self.target == "endpoint" and self.batch != BatchInference():
+            raise ConfigError(
+                f"ModelProject.batch is read with target 'batch' only, got {self.batch!r} with target 'endpoint': set"
+                " the target to 'batch', or leave it out"
+            )
+        if self.target == "batch" and self.rollout != Rollout():
+            raise ConfigError(
+                f"ModelProject.rollout is for target 'endpoint', got {self.rollout!r} with target 'batch': leave it"
+                " out, or release to an endpoint"
+            )
+
+    @property
+    def deploys_endpoint(self) -> bool:
+        """True where released models serve on an endpoint, with all that watches one."""
+        return self.inner_loop and self.target == "endpoint"
+
+    @property
+    def scores_in_batch(self) -> bool:
+        """True where a released model scores records in a transform job."""
+        return self.inner_loop and self.target == "batch"
+
     @property
     def declared_hyperparameters(self) -> Mapping[str, Hyperparameter]:
         """Every hyperparameter with its limits, those given as plain values too."""
@@ -541,7 +654,7 @@ class ModelProject:
     @property
     def watched(self) -> Drift | None:
         """How drift is watched; None where nothing is captured that could drift."""
-        return self.drift if self.inner_loop and self.rollout.capture_percent > 0 else None
+        return self.drift if self.deploys_endpoint and self.rollout.capture_percent > 0 else None
 
     @property
     def stack_prefix(self) -> str:

@@ -11,8 +11,7 @@ from constructs import Construct
 
 from dual_pipeline.errors import ConfigError
 from dual_pipeline.machine import Machine
-from dual_pipeline.metrics import machine_metric
-from dual_pipeline.operator_alarm import OperatorAlarm
+from dual_pipeline.machine_alarms import MachineAlarms
 from dual_pipeline.workflow import Workflow
 from dual_pipeline.workflow_check import checked, filled
 from dual_pipeline.workflow_permissions import statements_of
@@ -59,13 +58,13 @@ class OwnWorkflow(Construct):
             ],
             key=key,
         )
-        for metric in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"):
-            OperatorAlarm(
-                self,
-                metric,
-                metric=machine_metric(metric, machine_arn=self.machine.arn),
-                advice=f"an execution of the workflow {workflow.name} broke off: see its last state and why",
-                runbook="Own workflow failed",
-                topic=topic,
-            )
+        self.alarms = MachineAlarms(
+            self,
+            "Alarms",
+            name=values["NamePrefix"],
+            machine_arn=self.machine.arn,
+            advice=f"an execution of the workflow {workflow.name} broke off: see its last state and why",
+            runbook="Own workflow failed",
+            topic=topic,
+        ).alarms
         cdk.CfnOutput(self, "Arn", value=self.machine.arn)

@@ -9,7 +9,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch, choice, jsonata, retry, task
+from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch, choice, jsonata, quote, retry, task
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import outer_loop_name
 from dual_pipeline.machine import Machine, Starter, machine_arn
@@ -52,10 +52,17 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
     )
 
 
-def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alone: Collection[str] = ()) -> State:
+def reaper_definition(
+    *,
+    environment: str,
+    table_name: str,
+    topic_arn: str,
+    alone: Collection[str] = (),
+    in_batch: Collection[str] = (),
+) -> State:
     """The machine. Its input names the execution that ended; running it twice changes nothing more.
 
-    Projects of `alone` have no inner loop: no pipeline, no registry and no endpoint.
+    Projects of `alone` have no inner loop: no pipeline, no registry and no endpoint. Those of `in_batch` score records.
     """
     release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
     teller = Teller(environment=environment, project="$project")
@@ -222,7 +229,7 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alon
             message=teller.outcome(
                 outcome="'failed'",
                 reason=_REASON,
-                started=_left(teller, alone=alone),
+                started=_left(teller, alone=alone, in_batch=in_batch),
             ),
             output={},
             next_="Done",
@@ -232,13 +239,20 @@ def reaper_definition(*, environment: str, table_name: str, topic_arn: str, alon
     return {"QueryLanguage": "JSONata", "StartAt": "ReadInput", "TimeoutSeconds": 3600, "States": states}
 
 
-def _left(teller: Teller, *, alone: Collection[str]) -> str:
+def _left(teller: Teller, *, alone: Collection[str], in_batch: Collection[str]) -> str:
     """JSONata for what the reaper did, and for what such a run may leave to people."""
+    goes_on = quote(". A rollout that it had begun goes on.")
+    if in_batch:
+        jobs = quote(
+            ". A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"
+            f" --status-equals InProgress --name-contains {teller.environment}-"
+        )
+        goes_on = f"($project in {json.dumps(sorted(in_batch))} ? {jobs} & $project : {goes_on})"
     freed = "'The run did not end by itself: its locks were freed'"
     stopped = "($training != '' ? ' and its training was stopped' : '')"
     return (
         f"($project in {json.dumps(sorted(alone))} ? {freed} & '.' : ["
-        f"{freed} & {stopped} & '. A rollout that it had begun goes on.',"
+        f"{freed} & {stopped} & {goes_on},"
         " 'If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy"
         " nothing, so reject it:',"
         f" {teller.orphans()}])"
@@ -275,6 +289,7 @@ class Reaper(Construct):
                 table_name=ledger.table_name,
                 topic_arn=topic.topic_arn,
                 alone=[project.name for project in environment.projects if not project.inner_loop],
+                in_batch=[project.name for project in environment.projects if project.scores_in_batch],
             ),
             statements=(
                 Statement(

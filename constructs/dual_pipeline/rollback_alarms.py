@@ -12,6 +12,8 @@ class RollbackAlarms(Construct):
     """Alarms on an endpoint's error rate and latency under constant names, there before any update needs them.
 
     A missing alarm, or one in ALARM already, fails an UpdateEndpoint or rolls it back at once; no traffic is no breach.
+    They see the endpoint's whole traffic: a canary of 10 % whose every answer is an error shows as 10 %. So both
+    thresholds lie below the first share of traffic, which Rollout checks.
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
 
@@ -38,6 +40,7 @@ class RollbackAlarms(Construct):
                 threshold=max_error_percent / 100,
                 periods=3,
                 datapoints=2,
+                recovers=True,
                 advice=f"more than {max_error_percent:g} % of requests end in a server error: read the endpoint's log",
                 runbook="Endpoint errors",
                 topic=topic,
@@ -50,6 +53,7 @@ class RollbackAlarms(Construct):
                 threshold=milliseconds * 1000,
                 periods=3,
                 datapoints=2,
+                recovers=True,
                 advice=f"one answer in a hundred takes longer than {milliseconds:g} ms: add instances or go back",
                 runbook="Endpoint latency",
                 topic=topic,

@@ -183,6 +183,8 @@ _FROM_JAVA = {
     r"\p{S}": _VISIBLE,
     r"\p{P}": _VISIBLE,
     r"\p{Alnum}": "a-zA-Z0-9",
+    # Python wants a flag for a part of a pattern written round it.
+    "(?i).*<script>.*</script>.*": "(?i:.*<script>.*</script>.*)",
     r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010ffff",
 }
 _REPEATED_END = re.compile(r"\$\{\d+,\d+\}$")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from botocore.config import Config
 
-from dual_pipeline_local import events, gateway, iam, resources, sessions, settings
+from dual_pipeline_local import cloudwatch, events, gateway, iam, resources, sessions, settings
 from dual_pipeline_local.iam import Caller
 from dual_pipeline_local.sagemaker.api import Record
 
@@ -29,6 +29,11 @@ class Cloud(Protocol):
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
         """Put an event of source aws.sagemaker on the default bus."""
+
+    def publish(
+        self, namespace: str, name: str, dimensions: Mapping[str, str], value: float, *, unit: str = "None"
+    ) -> None:
+        """Publish a value of one of the service's own metrics as of now."""
 
 
 class EmulatedCloud:
@@ -61,3 +66,9 @@ class EmulatedCloud:
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
         """See Cloud."""
         events.emit(source="aws.sagemaker", detail_type=detail_type, detail=detail, resources=resources)
+
+    def publish(
+        self, namespace: str, name: str, dimensions: Mapping[str, str], value: float, *, unit: str = "None"
+    ) -> None:
+        """See Cloud."""
+        cloudwatch.publish(namespace, name, dimensions, value, unit=unit)

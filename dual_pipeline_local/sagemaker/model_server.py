@@ -2,10 +2,14 @@
 
 import http.client
 import shutil
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from dual_pipeline_local import staging
 from dual_pipeline_local.processes import ProcessGroup, tail
@@ -16,6 +20,7 @@ from dual_pipeline_local.sagemaker.jobs.container import Container
 REQUEST_TIMEOUT_S = 60.0
 _SERVING = Path(__file__).with_name("serving.py")
 _START_TIMEOUT_S = 60.0
+_RECOVERY_S = 10.0
 _POLL_S = 0.05
 
 
@@ -30,6 +35,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ModelServer:
@@ -41,16 +47,13 @@ class ModelServer:
         self._port_file = folder / "port"
         role = model["ExecutionRoleArn"]
         self._unpack(model["ModelDataUrl"], cloud.client(role, "s3"))
-        model_dir = self._container.rewrite("/opt/ml/model")
-        credentials: Mapping[str, str] = {} if model["EnableNetworkIsolation"] else cloud.environment(role)
+        self._model = model
+        self._cloud = cloud
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._measured: psutil.Process | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as stream:
-            self._process = ProcessGroup(
-                ["python3", "-P", str(_SERVING), "--model-dir", model_dir, "--port-file", str(self._port_file)],
-                env=self._container.environment({**credentials, **model["Environment"]}),
-                cwd=self._container.ml,
-                log=stream,
-            )
+        self._process = self._start()
 
     def wait_until_healthy(self, *, timeout_s: float = _START_TIMEOUT_S) -> None:
         """Wait for /ping; raises ServerDown."""
@@ -68,14 +71,65 @@ class ModelServer:
             connection.request("POST", "/invocations", body, dict(headers))
             response = connection.getresponse()
             content_type = response.headers.get("Content-Type", "text/plain")
-            return Answer(response.status, response.read(), content_type)
+            return Answer(response.status, response.read(), content_type, dict(response.headers))
         finally:
             connection.close()
 
     def stop(self) -> None:
         """End the process and remove its files."""
-        self._process.kill()
+        with self._lock:
+            self._is_stopped = True
+            self._process.kill()
         shutil.rmtree(self._container.root, ignore_errors=True)
+
+    def has_ended(self) -> bool:
+        """Whether the process ended by itself."""
+        return not self._is_stopped and self._process.poll() is not None
+
+    def restart(self) -> None:
+        """Start the process again, as a container whose program ended."""
+        with self._lock:
+            if not self._is_stopped:
+                self._process.kill()
+                self._port_file.unlink(missing_ok=True)
+                self._measured = None
+                self._process = self._start()
+
+    def recovers(self, *, timeout_s: float = _RECOVERY_S) -> bool:
+        """Whether the server answers /ping now or, being restarted, soon."""
+        deadline = time.monotonic() + timeout_s
+        while not (is_well := self._port_file.exists() and self._ping()) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return is_well
+
+    def usage(self) -> Mapping[str, float]:
+        """CPUUtilization (since the last call), MemoryUtilization and DiskUtilization in percent; {} while it is down.
+
+        CPU counts 100 per core; memory and disk are shares of this machine's.
+        """
+        with suppress(psutil.Error, OSError, ValueError):
+            if self._measured is None:
+                self._measured = psutil.Process(self._process.pid).children(recursive=True)[-1]
+                self._measured.cpu_percent()
+                return {}
+            return {
+                "CPUUtilization": self._measured.cpu_percent(),
+                "MemoryUtilization": self._measured.memory_percent(),
+                "DiskUtilization": psutil.disk_usage(str(self._container.root)).percent,
+            }
+        return {}
+
+    def _start(self) -> ProcessGroup:
+        model_dir = self._container.rewrite("/opt/ml/model")
+        isolated = self._model["EnableNetworkIsolation"]
+        credentials: Mapping[str, str] = {} if isolated else self._cloud.environment(self._model["ExecutionRoleArn"])
+        with self._container.log.open("ab") as stream:
+            return ProcessGroup(
+                ["python3", "-P", str(_SERVING), "--model-dir", model_dir, "--port-file", str(self._port_file)],
+                env=self._container.environment({**credentials, **self._model["Environment"]}),
+                cwd=self._container.ml,
+                log=stream,
+            )
 
     def _unpack(self, uri: str, s3: object) -> None:
         """The model's archive in /opt/ml/model; raises ServerDown for anything that is no tar.gz."""

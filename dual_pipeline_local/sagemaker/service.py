@@ -14,6 +14,7 @@ from dual_pipeline_local.sagemaker.cloud import Cloud, EmulatedCloud
 from dual_pipeline_local.sagemaker.control import Control, Operations
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints
+from dual_pipeline_local.sagemaker.endpoints.invocation import Invocation
 from dual_pipeline_local.sagemaker.jobs.job import Jobs, wait_for
 from dual_pipeline_local.sagemaker.jobs.processing import ProcessingJobs
 from dual_pipeline_local.sagemaker.jobs.spot import INTERRUPTIONS
@@ -76,14 +77,12 @@ class SageMaker:
         api.check(operation, request)
         return copy.deepcopy(self._operations[operation](request, caller))
 
-    def invoke_endpoint(
-        self, name: str, body: bytes, *, content_type: str | None, accept: str | None, caller: Caller
-    ) -> tuple[int, bytes, dict[str, str]]:
+    def invoke_endpoint(self, name: str, request: Invocation, caller: Caller) -> tuple[int, bytes, dict[str, str]]:
         """HTTP status, body and headers of an endpoint's answer.
 
         An error of the model is answered as AWS wraps it: status 424 and a ModelError in JSON.
         """
-        return self._endpoints.invoke(name, body, content_type=content_type, accept=accept, caller=caller)
+        return self._endpoints.invoke(name, request, caller)
 
     def wait(self, arn: str, *, timeout_s: float | None) -> Record:
         """Wait until a job is terminal and answer its Describe response; after `timeout_s` answer it as it is."""
@@ -96,6 +95,10 @@ class SageMaker:
                 wait_for(self._control, lambda: jobs.is_terminal(job) or given_up(), timeout_s)  # noqa: B023
                 return copy.deepcopy(jobs.describe(job))
         raise api.invalid(f"Could not find job {arn}")
+
+    def exists(self, arn: str) -> bool:
+        """Whether there is a resource of that ARN."""
+        return arn in self._control.tags
 
     def stop_all(self) -> None:
         """Stop executions, jobs and endpoints; no process is left when this returns."""

@@ -2,10 +2,12 @@
 
 The user's module is `code/<SAGEMAKER_PROGRAM>` in the model folder. `model_fn(model_dir)` runs once at start; a request
 goes through `input_fn(body, content_type)`, `predict_fn(data, model)`, `output_fn(prediction, accept)`, or through
-`transform_fn(model, body, content_type, accept)`. Each may take the context as one more argument.
-Needs nothing but the standard library and what the user's module imports.
+`transform_fn(model, body, content_type, accept)`. Each may take the context as one more argument. Any exception is
+answered with 500 but the toolkit's own, which carry their status: a user's module that imports
+`sagemaker_inference.errors` or `content_types` finds those here. Needs nothing but the standard library and what the
+user's module imports.
 
-Source: https://github.com/aws/sagemaker-inference-toolkit (transformer.py).
+Source: https://github.com/aws/sagemaker-inference-toolkit (transformer.py, errors.py, content_types.py).
 """
 
 import argparse
@@ -22,8 +24,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_UTF8_TYPES = ("application/json", "text/csv")
+# Bodies of exactly these types are decoded before a handler sees them; a module may empty the list.
+_UTF8_TYPES = ["application/json", "text/csv"]
 _DEFAULT_ACCEPT = "application/json"
+
+
+class BaseInferenceToolkitError(Exception):
+    """What a user's module raises to answer with a status of its own."""
+
+    def __init__(self, status_code: int, message: str, phrase: str) -> None:
+        super().__init__(status_code, message, phrase)
+        self.status_code, self.message, self.phrase = status_code, message, phrase
+
+
+class GenericInferenceToolkitError(BaseInferenceToolkitError):
+    """The same, with the message as phrase if there is no other."""
+
+    def __init__(self, status_code: int, message: str | None = None, phrase: str | None = None) -> None:
+        message = message or "Invalid Request"
+        super().__init__(status_code, message, phrase or message)
 
 
 class RequestError(Exception):
@@ -32,6 +51,18 @@ class RequestError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+def install_toolkit() -> None:
+    """Let the user's module import what the image's toolkit offers of errors and content types."""
+    package, content_types, errors = (
+        ModuleType(name)
+        for name in ("sagemaker_inference", "sagemaker_inference.content_types", "sagemaker_inference.errors")
+    )
+    vars(content_types).update(JSON="application/json", CSV="text/csv", ANY="*/*", UTF8_TYPES=_UTF8_TYPES)
+    vars(errors).update({each.__name__: each for each in (BaseInferenceToolkitError, GenericInferenceToolkitError)})
+    vars(package).update(__path__=[], content_types=content_types, errors=errors)
+    sys.modules.update({module.__name__: module for module in (package, content_types, errors)})
 
 
 class Transformer:
@@ -51,7 +82,7 @@ class Transformer:
         data: bytes | str = body
         with self._turn:
             try:
-                if content_type.partition(";")[0].strip() in _UTF8_TYPES:
+                if content_type in _UTF8_TYPES:
                     data = body.decode("utf-8")
                 if hasattr(self._module, "transform_fn"):
                     result = _call(self._module.transform_fn, self._model, data, content_type, accept)
@@ -64,11 +95,7 @@ class Transformer:
         return answer.encode() if isinstance(answer, str) else bytes(answer), answered_type
 
     def _steps(self, data: bytes | str, content_type: str, accept: str) -> Any:
-        try:
-            parsed = _call(self._handler("input_fn"), data, content_type)
-        except Exception as error:
-            traceback.print_exc()
-            raise _request_error(error, default=HTTPStatus.BAD_REQUEST) from error
+        parsed = _call(self._handler("input_fn"), data, content_type)
         prediction = _call(self._handler("predict_fn"), parsed, self._model)
         return _call(self._handler("output_fn"), prediction, accept)
 
@@ -82,11 +109,10 @@ def _call(handler: Callable[..., Any], *arguments: object) -> Any:
     return handler(*arguments, None) if takes_context else handler(*arguments)
 
 
-def _request_error(error: Exception, *, default: int = HTTPStatus.INTERNAL_SERVER_ERROR) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    status = HTTPStatus.BAD_REQUEST if isinstance(error, UnicodeDecodeError) else getattr(error, "status_code", default)
-    return RequestError(int(status), f"{type(error).__name__}: {error}")
+def _request_error(error: Exception) -> RequestError:
+    if isinstance(error, BaseInferenceToolkitError):
+        return RequestError(int(error.status_code), error.message)
+    return RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
 
 def _handler_class(transformer: Transformer) -> type[BaseHTTPRequestHandler]:
@@ -139,6 +165,7 @@ def main() -> None:
     if not (code / program).is_file():
         sys.exit(f"model.tar.gz holds no code/{program} (SAGEMAKER_PROGRAM)")
     sys.path.insert(0, str(code))
+    install_toolkit()
     transformer = Transformer(importlib.import_module(program.removesuffix(".py")), options.model_dir)
     with _Server(("127.0.0.1", 0), _handler_class(transformer)) as server:
         ready = options.port_file.with_suffix(".new")

@@ -7,12 +7,32 @@ the training data did not hold, is missing to the model, which learned a directi
 import csv
 import io
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost as xgb
+
+# The XGBoost image serves with AWS's inference toolkit. It answers 500 for every exception but its own, which carry
+# their status; and it decodes text before a handler sees it, so that bytes that are none would be a 500 too. Without
+# types to decode, the body arrives as it was sent, and input_fn judges it.
+# https://github.com/aws/sagemaker-xgboost-container (handler_service.py)
+# https://github.com/aws/sagemaker-inference-toolkit (transformer.py, errors.py; alike from 1.5.5 to 1.10.1)
+try:
+    from sagemaker_inference import content_types  # type: ignore[import-not-found]
+    from sagemaker_inference.errors import BaseInferenceToolkitError  # type: ignore[import-not-found]
+except ImportError:  # the evaluation runs the handlers where nothing serves
+
+    class BaseInferenceToolkitError(Exception):  # type: ignore[no-redef]
+        """What the toolkit answers with its own status."""
+
+        def __init__(self, status_code: int, message: str, phrase: str) -> None:
+            super().__init__(status_code, message, phrase)
+            self.status_code, self.message, self.phrase = status_code, message, phrase
+else:
+    content_types.UTF8_TYPES.clear()
 
 MODEL_FILE = "model.json"
 ENCODING_FILE = "encoding.json"
@@ -29,10 +49,14 @@ class Model(NamedTuple):
     encoding: Encoding
 
 
-class RequestError(ValueError):
-    """A request that does not fit the model; the sentence goes to the client."""
+class RequestError(BaseInferenceToolkitError):
+    """A request that does not fit the model: 400, with a sentence for the client."""
 
-    status_code = 400
+    def __init__(self, sentence: str) -> None:
+        super().__init__(400, sentence, "Bad Request")
+
+    def __str__(self) -> str:
+        return str(self.message)
 
 
 def model_fn(model_dir: str) -> Model:
@@ -42,16 +66,16 @@ def model_fn(model_dir: str) -> Model:
     return Model(xgb.Booster(model_file=folder / MODEL_FILE), encoding)
 
 
-def input_fn(body: str | bytes, content_type: str) -> list[Row]:
+def input_fn(body: str | bytes | None, content_type: str | None) -> list[Row]:
     """Rows of a request: lists from text/csv (no header, no label), dictionaries from application/json."""
-    text = _text(body)
-    kind = content_type.split(";")[0].strip().lower()
+    text = _text(body or b"")
+    kind = (content_type or "").split(";")[0].strip().lower()
     if kind == "text/csv":
         rows: list[Row] = _records(text)
     elif kind == "application/json":
         rows = _instances(text)
     else:
-        raise RequestError(f"content type must be text/csv or application/json, got {content_type!r}")
+        raise RequestError(f"content type must be text/csv or application/json, got {_shown(content_type)}")
     if not rows:
         raise RequestError("the request holds no rows")
     return rows
@@ -63,10 +87,15 @@ def predict_fn(rows: list[Row], model: Model) -> np.ndarray:
 
 
 def output_fn(prediction: np.ndarray, accept: str) -> tuple[str, str]:
-    """The answer as JSON, the one format offered."""
-    if accept.split(";")[0].strip().lower() not in ("application/json", "application/*", "*/*", ""):
-        raise RequestError(f"accept must be application/json, got {accept!r}")
-    return json.dumps({"predictions": [float(value) for value in prediction]}), "application/json"
+    """The answer as JSON, or as text/csv: one number a line, in the order of the rows."""
+    numbers = [float(value) for value in prediction]
+    for each in accept.split(","):
+        kind = each.split(";")[0].strip().lower()
+        if kind in ("application/json", "application/*", "*/*", ""):
+            return json.dumps({"predictions": numbers}), "application/json"
+        if kind in ("text/csv", "text/*"):
+            return "\n".join(map(repr, numbers)), "text/csv"
+    raise RequestError(f"accept must be application/json or text/csv, got {_shown(accept)}")
 
 
 def to_matrix(rows: Sequence[Row], encoding: Encoding) -> xgb.DMatrix:
@@ -96,22 +125,31 @@ def encode(rows: Sequence[Row], encoding: Encoding) -> np.ndarray:
             elif isinstance(text, str):
                 numbers[at, column] = positions[name].get(text, np.nan)
             else:
-                raise RequestError(f"row {at + 1}: {name} must be text, got {text!r}")
+                raise RequestError(f"row {at + 1}: {name} must be text, got {_shown(text)}")
     return numbers
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence: short, however long or deep it is, and in characters that every log takes."""
+    return reprlib.repr(value).encode("ascii", "backslashreplace").decode()
 
 
 def _text(body: str | bytes) -> str:
     try:
         return body if isinstance(body, str) else body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise RequestError("the body must be text in UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the body must be text in UTF-8, got another byte at {error.start}") from None
 
 
 def _records(text: str) -> list[Row]:
     try:
-        return [row for row in csv.reader(io.StringIO(text)) if row]
+        rows = list(csv.reader(io.StringIO(text)))
     except csv.Error as error:
         raise RequestError(f"the body must be CSV, got {error}") from None
+    # Skipped, it would put every later answer of a batch on the wrong line.
+    if [] in rows:
+        raise RequestError(f"row {rows.index([]) + 1} is an empty line: leave it out")
+    return rows
 
 
 def _instances(text: str) -> list[Row]:
@@ -128,10 +166,13 @@ def _values(row: Row, features: list[str], at: int) -> Sequence[Any]:
     if isinstance(row, dict):
         unknown = sorted(set(row) - set(features))
         if unknown:
-            raise RequestError(f"row {at + 1} has unknown columns {unknown}; known are {features}")
+            raise RequestError(f"row {at + 1} has unknown columns {_shown(unknown)}; known are {features}")
         return [row.get(name) for name in features]
     if not isinstance(row, list | tuple) or len(row) != len(features):
-        raise RequestError(f"row {at + 1} must hold the {len(features)} columns {features}, got {row!r}")
+        got = f"{len(row)}: {_shown(row)}" if isinstance(row, list | tuple) else _shown(row)
+        raise RequestError(f"row {at + 1} must hold the {len(features)} columns {features}, got {got}")
+    if list(row) == features:
+        raise RequestError(f"row {at + 1} is a header: leave it out, columns are known by their order")
     return row
 
 
@@ -141,5 +182,5 @@ def _number(value: Any, name: str, at: int) -> float:
     except (TypeError, ValueError, OverflowError):
         number = np.nan
     if isinstance(value, bool) or not abs(number) <= _LARGEST:
-        raise RequestError(f"row {at + 1}: {name} must be a number, got {value!r}")
+        raise RequestError(f"row {at + 1}: {name} must be a number, got {_shown(value)}")
     return number

@@ -44,7 +44,7 @@ class Emulator:
             "aws_access_key_id": self.settings.access_key_id,
             "aws_secret_access_key": self.settings.secret_access_key,
         }
-        config = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False)
+        config = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False, max_pool_connections=64)
         session = boto3.Session(**keys, region_name=REGION)
         return session.client(service, endpoint_url=self.settings.endpoint_url, config=config)  # type: ignore[call-overload]
 

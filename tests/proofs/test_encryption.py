@@ -124,4 +124,6 @@ def test_resources_are_tagged(synthesis: Synthesis, kind: str) -> None:
         tags = resource["Properties"]["Tags"]
         keys = set(tags) if isinstance(tags, dict) else {tag["Key"] for tag in tags}
         wanted = {"dual-pipeline:environment", "dual-pipeline:cost-center"}
-        assert wanted | (set() if "/Foundation/" in path else {"dual-pipeline:project"}) <= keys, path
+        assert (
+            wanted | (set() if path.split("/")[1] in ("Foundation", "Watch") else {"dual-pipeline:project"}) <= keys
+        ), path

@@ -76,6 +76,11 @@ MODEL = {
     "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
     "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/Endpoints/<environment>-census:*]": LOGS,
 }
+IN_BATCH = {
+    "IAM5[Resource::<Artifacts>/census/scores/*]": OBJECTS,
+    "IAM5[Resource::<Data>/census/batch/*]": OBJECTS,
+    "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/TransformJobs:*]": LOGS,
+}
 
 # By construct, and there by finding; `<...>` stands for what differs between environments.
 ACKNOWLEDGED = {
@@ -185,10 +190,11 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*:*]": LOGS,
         "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/*]": "Glue names groups after role and configuration",
     },
-    "CensusOuterLoop/Model": MODEL,
+    "CensusOuterLoop/Model": MODEL | IN_BATCH,
     "CensusOuterLoop/OuterLoop/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
         "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+        "IAM5[Resource::<Artifacts>/census/scores/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/quarantine/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/raw/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/runs/*]": OBJECTS,
@@ -205,6 +211,9 @@ ACKNOWLEDGED = {
                 "training-job/<environment>-census-smoke",
                 "training-job/<environment>-census-train",
                 "model/<environment>-census-model",
+                "model/<environment>-census-score",
+                "transform-job/<environment>-census-score",
+                "transform-job/<environment>-census-smoke",
             )
         },
         "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census-outer-loop/*]": "named by when they start",

@@ -21,7 +21,7 @@ def without_hashes(template: Template) -> dict[str, Any]:
 
 @pytest.mark.parametrize("environment", ["Least", "Most"])
 @pytest.mark.parametrize(
-    "stack", ["Foundation", "CensusRegistry", "CensusInnerLoop", "CensusOuterLoop", "CensusMonitoring"]
+    "stack", ["Foundation", "CensusRegistry", "CensusInnerLoop", "CensusOuterLoop", "CensusMonitoring", "Watch"]
 )
 def test_template(synthesis: Synthesis, snapshot: SnapshotAssertion, environment: str, stack: str) -> None:
     """A stack's template changes only when its infrastructure is meant to."""

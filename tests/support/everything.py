@@ -1,4 +1,4 @@
-"""The census project with every optional part of its pipeline switched on, and without any pipeline."""
+"""The census project with every optional part of its pipeline switched on, without any pipeline, and in batch."""
 
 from dataclasses import replace
 
@@ -27,3 +27,5 @@ ALONE = replace(
     hyperparameters={**CENSUS.hyperparameters, "num_round": 20},
     workflows=(Workflow(name="train-save", file="examples/train-and-save/workflow.json", step="alone"),),
 )
+
+IN_BATCH = replace(CENSUS, target="batch")

@@ -145,6 +145,11 @@ HAPPY: dict[str, Any] = {
     "AwaitRollBack": endpoint("config-old"),
     "ReadGoldenRows": body(GOLDEN),
     "SmokeTest": {"Body": '{"predictions": [0.25, 0.7500001]}'},
+    "FindRecords": {"Contents": [{"Key": "batch/people.csv", "Size": 9}]},
+    "SmokeScore": {"TransformJobStatus": "Completed"},
+    "ReadAnswers": {"Body": '{"predictions": [0.25, 0.7500001]}'},
+    "ScoreRecords": {"TransformJobStatus": "Completed"},
+    "StopScoring": {},
     "SetAlarms": {},
     "Quarantine": {},
     "RemoveQuarantined": {},
@@ -177,8 +182,12 @@ def _in_turn(answers: list[dict[str, Any]]) -> dict[str, Any]:
     return {str(turn): answer for turn, answer in enumerate(given[:-1])} | {f"{len(given) - 1}-1000": given[-1]}
 
 
-def setting(name: str, *, approval: Approval | None = None, inner_loop: bool = True, **limits: Any) -> Setting:
+def setting(
+    name: str, *, approval: Approval | None = None, inner_loop: bool = True, in_batch: bool = False, **limits: Any
+) -> Setting:
     project = replace(CENSUS, name=name, limits=Limits(**limits), approval=approval or CENSUS.approval)
+    if in_batch:
+        project = replace(project, target="batch")
     if not inner_loop:
         project = replace(project, inner_loop=False, tuning=None)
     return Setting(
@@ -228,8 +237,8 @@ class World:
     """The server with its ledger, topic, and one machine per scenario: its name, and what differs from a release.
 
     An answer may be a list: one for each call, the last one for ever. `limits` are those of a scenario's project,
-    `approval` its policy, projects of `alone` have no inner loop, `reaper` the answers that the reaper's test case
-    `Test` gets; in its test case `Reaping` the lock is the real one.
+    `approval` its policy, projects of `alone` have no inner loop, those of `in_batch` score in batch, `reaper` the answers
+    that the reaper's test case `Test` gets; in its test case `Reaping` the lock is the real one.
     """
 
     def __init__(
@@ -241,6 +250,7 @@ class World:
         approval: Mapping[str, Approval] | None = None,
         reaper: Mapping[str, Any] | None = None,
         alone: Collection[str] = (),
+        in_batch: Collection[str] = (),
     ) -> None:
         config = folder / "mock.json"
         config.write_text(json.dumps(mock_config(scenarios, reaper=reaper or {})))
@@ -276,7 +286,8 @@ class World:
         for name in scenarios:
             own = (limits or {}).get(name, {})
             policy = (approval or {}).get(name)
-            definition = outer_loop_definition(setting(name, approval=policy, inner_loop=name not in alone, **own))
+            made = setting(name, approval=policy, inner_loop=name not in alone, in_batch=name in in_batch, **own)
+            definition = outer_loop_definition(made)
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
         self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
 

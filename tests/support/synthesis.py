@@ -1,7 +1,8 @@
 """One synthesis of every environment, shared by all tests that read templates.
 
 Beside the shipped environments stand `Least`, which configures nothing that has a default, and `Most`, which switches
-everything on. `Alone` serves a project without an inner loop, with a workflow of its own.
+everything on. `Alone` serves a project without an inner loop, with a workflow of its own; `Batch` one whose models
+score in batch.
 """
 
 import json
@@ -19,14 +20,17 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from dual_pipeline.environment import Environment, VpcConfig
-from dual_pipeline.model_project import Approval, Rollout
+from dual_pipeline.model_project import Approval, Rollout, Watch
 from environments import ENVIRONMENTS
-from everything import ALONE, EVERYTHING
+from everything import ALONE, EVERYTHING, IN_BATCH
 from pipeline_code.census.project import CENSUS
 from stacks.stage import ROOT, EnvironmentStage
 
 LEAST = Environment(name="least", region="eu-west-1", projects=(CENSUS,))
-WITHOUT_INNER_LOOP = Environment(name="alone", region="eu-west-1", projects=(ALONE,))
+WITHOUT_INNER_LOOP = Environment(
+    name="alone", region="eu-west-1", projects=(ALONE,), monthly_budget_usd=50, over_budget="warn"
+)
+BATCH = Environment(name="batch", region="eu-west-1", projects=(IN_BATCH,))
 MOST = Environment(
     name="most",
     region="us-east-1",
@@ -43,11 +47,13 @@ MOST = Environment(
                 canary_percent=10,
                 wait=timedelta(minutes=10),
             ),
+            watch=Watch(quiet_endpoint=timedelta(hours=1), quiet_loop=None),
         ),
         replace(EVERYTHING, name="census-two", rollout=Rollout(strategy="linear", instance_count=4)),
     ),
     notification_email="ml-team@example.com",
     monthly_budget_usd=100,
+    over_budget="ask",
     vpc=VpcConfig(
         vpc_id="vpc-0123456789abcdef0",
         subnet_ids=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
@@ -111,7 +117,7 @@ def two_projects(root: Path) -> Path:
 def synthesize(folder: Path) -> Synthesis:
     """Synthesize every environment into `folder` with cdk-nag's AwsSolutions attached."""
     app = cdk.App(outdir=str(folder), context=context())
-    for environment in (*ENVIRONMENTS, LEAST, WITHOUT_INNER_LOOP):
+    for environment in (*ENVIRONMENTS, LEAST, WITHOUT_INNER_LOOP, BATCH):
         EnvironmentStage(app, environment.name.capitalize(), environment=environment)
     EnvironmentStage(app, "Most", environment=MOST, root=two_projects(folder.with_name("code")))
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

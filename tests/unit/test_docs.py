@@ -30,6 +30,7 @@ from dual_pipeline.model_project import (
     SmokeTraining,
     Training,
     Tuning,
+    Watch,
 )
 from dual_pipeline.ruleset import Anomaly, Rule, Ruleset
 from dual_pipeline.workflow import Workflow
@@ -56,6 +57,7 @@ SETTINGS = (
     Approval,
     Rollout,
     Drift,
+    Watch,
     Limits,
     Workflow,
     DataContract,
@@ -112,7 +114,7 @@ def test_every_alarm_has_a_section() -> None:
     sources = [*(ROOT / "stacks").glob("*.py"), *(ROOT / "constructs").rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources)
     used = set(re.findall(r'runbook="([^"{]+)"', text)) | set(re.findall(r"section '([^'{]+)'", text))
-    used |= set(re.findall(r'^    \("[\w-]+", ".+", "(.+)"\),$', text, flags=re.MULTILINE))
+    used |= set(re.findall(r'^    \("[\w-]+", (?:True, |False, )?".+", "(.+)"\),$', text, flags=re.MULTILINE))
     assert used
     assert used == set(_headings(ROOT / "docs" / "runbook.md")) - {"Runbook"}
 

@@ -7,6 +7,7 @@ from dual_pipeline.asl import Fragment, State, Statement
 from dual_pipeline.await_status import wait_statement
 from dual_pipeline.outer_loop.admission import admission
 from dual_pipeline.outer_loop.approval import approval
+from dual_pipeline.outer_loop.batch_release import batch_release
 from dual_pipeline.outer_loop.finish import finish, key_statement
 from dual_pipeline.outer_loop.ingest import ingest
 from dual_pipeline.outer_loop.release import release
@@ -24,9 +25,10 @@ Phase: TypeAlias = Callable[[Setting], Fragment]
 
 def phases(setting: Setting) -> tuple[Phase, ...]:
     """From the input to the tail; without an inner loop a model is trained in one job and saved, not released."""
-    rest: tuple[Phase, ...] = (
-        (rollback, training, approval, release_turn, rollout, release) if setting.project.inner_loop else (train_alone,)
+    released: tuple[Phase, ...] = (
+        (batch_release,) if setting.project.scores_in_batch else (rollback, release_turn, rollout, release)
     )
+    rest: tuple[Phase, ...] = (training, approval, *released) if setting.project.inner_loop else (train_alone,)
     return (run_input, admission, ingest, *((smoke_train,) if setting.project.smoke_training else ()), *rest, finish)
 
 

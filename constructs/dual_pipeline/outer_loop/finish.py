@@ -1,5 +1,6 @@
 """The one tail of every path: locks freed, the trailing run started, the outcome recorded, counted and told."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,15 @@ from dual_pipeline.asl import (
     retry,
     task,
 )
-from dual_pipeline.loop_contract import METRIC_NAMESPACE, OUTCOME_METRIC, REASON_TRAILING
+from dual_pipeline.loop_contract import (
+    METRIC_NAMESPACE,
+    MODEL_METRIC,
+    OUTCOME_METRIC,
+    OUTCOME_SUPPRESSED,
+    REASON_TRAILING,
+    REFUSED_MODEL_METRIC,
+    UP_TO_DATE_METRIC,
+)
 from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
 from dual_pipeline.outer_loop.scaling import resume_scaling
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
@@ -25,6 +34,10 @@ from dual_pipeline.outer_loop.setting import LEDGER, Setting
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
 CLOUDWATCH_RETRY = [retry(CLOUDWATCH_ERRORS, attempts=4)]
+# What ends before ingest has a snapshot refuses the trigger; after it, the same data was judged before.
+UP_TO_DATE = f"$outcome = 'released' or $outcome = {quote(OUTCOME_SUPPRESSED)} and $snapshotUri != ''"
+# A request takes a thousand: the report of a project that measures more is still counted.
+MOST_MEASURED = 20
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
 _OUTPUT: State = {
     "outcome": jsonata("$outcome"),
@@ -46,7 +59,7 @@ def finish(setting: Setting) -> Fragment:
     scaled = setting.project.rollout.max_instance_count is not None
     to_release = (
         ("$outcome = ''", setting.approval_state),
-        ("$orphan", "DeleteEndpointConfig"),
+        ("$orphan", "DeleteEndpointConfig" if setting.project.deploys_endpoint else "DeleteModel"),
         *((("$scalingHeld", "ResumeScaling"),) if scaled else ()),
         ("$mayHoldRelease", "FreeReleaseLock"),
     )
@@ -168,9 +181,7 @@ def finish(setting: Setting) -> Fragment:
             catches=[catch(next_="CountOutcome", assign={"trouble": "the outcome is not in the ledger"})],
             next_="CountOutcome",
         ),
-        "CountOutcome": count_outcome(
-            setting.environment.name, setting.project.name, "$outcome", next_="IsAnybodyTold"
-        ),
+        "CountOutcome": count_end(setting.environment.name, setting.project.name, next_="IsAnybodyTold"),
         # Two hundred duplicates are no two hundred messages.
         "IsAnybodyTold": {
             "Type": "Choice",
@@ -186,7 +197,7 @@ def finish(setting: Setting) -> Fragment:
         "Failed": {"Type": "Fail", "Error": "DualPipeline.Failed", "Cause": jsonata(REASON)},
     }
     if setting.project.inner_loop:
-        states |= {**_clean_up(), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
+        states |= {**_clean_up(setting), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
         states["FreeReleaseLock"] = free_lock(
             setting.table_name,
             setting.item_key(f"LOCK#release#{setting.prefix}"),
@@ -208,9 +219,9 @@ def finish(setting: Setting) -> Fragment:
     )
 
 
-def _clean_up() -> dict[str, State]:
+def _clean_up(setting: Setting) -> dict[str, State]:
     """Remove what a refused release made; what it was made of, the package, stays in the registry."""
-    return {
+    config = {
         "DeleteEndpointConfig": task(
             "aws-sdk:sagemaker:deleteEndpointConfig",
             arguments={"EndpointConfigName": jsonata("$configName")},
@@ -218,7 +229,10 @@ def _clean_up() -> dict[str, State]:
             retries=[retry(SAGEMAKER_ERRORS, attempts=3)],
             catches=[catch(next_="DeleteModel")],
             next_="DeleteModel",
-        ),
+        )
+    }
+    return {
+        **(config if setting.project.deploys_endpoint else {}),
         "DeleteModel": task(
             "aws-sdk:sagemaker:deleteModel",
             arguments={"ModelName": jsonata("$modelName")},
@@ -241,7 +255,12 @@ def _clean_up() -> dict[str, State]:
 
 def _tell(setting: Setting, *, output: State, next_: str) -> State:
     project = setting.project
-    teller = Teller(environment=setting.environment.name, project=quote(project.name), deploys=project.inner_loop)
+    teller = Teller(
+        environment=setting.environment.name,
+        project=quote(project.name),
+        deploys=project.inner_loop,
+        in_batch=project.scores_in_batch,
+    )
     return publish(
         setting.topic_arn,
         subject=teller.outcome_subject(),
@@ -390,11 +409,51 @@ def count_outcome(environment: str, project: str, outcome: str, *, next_: str) -
     return put_metrics([counted], next_=next_)
 
 
-def put_metrics(data: Sequence[State], *, next_: str) -> State:
-    """Publish metrics in our namespace; a run does not fail for them."""
+def count_end(environment: str, project: str, *, next_: str) -> State:
+    """Publish the run's outcome, whether its data is up to date, and what the evaluation measured, in one request.
+
+    A name or a value that CloudWatch would not take is left out, for it would lose the outcome with it.
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+    """
+    keys = json.dumps([{"Name": "Environment", "Value": environment}, {"Name": "Project", "Value": project}])
+    return put_metrics(
+        jsonata(
+            f"""(
+  $keys := {keys};
+  $measures := $outcome in ['released', 'below-gate'] and $type($evaluation.metrics) = 'object';
+  $measured := $outcome = 'released' ? {quote(MODEL_METRIC)} : {quote(REFUSED_MODEL_METRIC)};
+  $append([
+    {{
+      'MetricName': {quote(OUTCOME_METRIC)},
+      'Dimensions': $append($keys, [{{'Name': 'Outcome', 'Value': $outcome}}]),
+      'Value': 1,
+      'Unit': 'Count'
+    }},
+    {{
+      'MetricName': {quote(UP_TO_DATE_METRIC)},
+      'Dimensions': $keys,
+      'Value': {UP_TO_DATE} ? 1 : 0,
+      'Unit': 'Count'
+    }}
+  ], $measures ? $each($evaluation.metrics, function($m, $name) {{
+    $contains($name, /^[A-Za-z0-9_]{{1,64}}$/) and $type($m.value) = 'number' ? {{
+      'MetricName': $measured,
+      'Dimensions': $append($keys, [{{'Name': 'Metric', 'Value': $name}}]),
+      'Value': $m.value,
+      'Unit': 'None'
+    }}
+  }})[[0..{MOST_MEASURED - 1}]])
+)"""
+        ),
+        next_=next_,
+    )
+
+
+def put_metrics(data: Sequence[State] | str, *, next_: str) -> State:
+    """Publish metrics in our namespace, given as they are or as JSONata; a run does not fail for them."""
     return task(
         "aws-sdk:cloudwatch:putMetricData",
-        arguments={"Namespace": METRIC_NAMESPACE, "MetricData": list(data)},
+        arguments={"Namespace": METRIC_NAMESPACE, "MetricData": data if isinstance(data, str) else list(data)},
         timeout_s=60,
         retries=CLOUDWATCH_RETRY,
         catches=[catch(next_=next_)],

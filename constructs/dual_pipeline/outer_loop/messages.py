@@ -27,6 +27,7 @@ class Outcome:
 
 _CHAMPION = ", and the champion serves on"
 SAVED = "a new model is saved, and none is deployed"
+IN_BATCH = "a new model is the champion and scores in batch"
 OUTCOMES = {
     "released": Outcome(happened="a new model serves and is the champion", remedy="nothing"),
     "suppressed": Outcome(
@@ -63,6 +64,17 @@ OUTCOMES = {
 }
 
 
+def happened(*, deploys: bool = True, in_batch: bool = False) -> dict[str, str]:
+    """What happened, by outcome, in the words for where a project's models go."""
+    told = {name: row.happened for name, row in OUTCOMES.items()}
+    if not deploys:
+        return {name: text.removesuffix(_CHAMPION) for name, text in told.items()} | {"released": SAVED}
+    if in_batch:
+        stays = {name: text.replace(_CHAMPION, ", and the champion stays") for name, text in told.items()}
+        return stays | {"released": IN_BATCH}
+    return told
+
+
 def advice(reason: str = "$reason", outcome: str = "$outcome") -> str:
     """JSONata for {kind, whose, cause, remedy, runbook}: of a failure by its words, of another outcome by name."""
     told = ", ".join(
@@ -78,12 +90,14 @@ def advice(reason: str = "$reason", outcome: str = "$outcome") -> str:
 class Teller:
     """The texts of one project in one environment; `project` is a JSONata expression.
 
-    What a project saves without deploying it has no champion beside it.
+    What a project saves without deploying it has no champion beside it; one that scores `in_batch` has a champion that
+    serves nobody.
     """
 
     environment: str
     project: str
     deploys: bool = True
+    in_batch: bool = False
 
     @property
     def _name(self) -> str:
@@ -99,12 +113,10 @@ class Teller:
 
     def outcome(self, *, outcome: str = "$outcome", reason: str = REASON, started: str = "") -> str:
         """What became of a run, why, and what to do; `$advice` and `$runId` are set. `started` tells of the trigger."""
-        told = {name: row.happened for name, row in OUTCOMES.items()}
-        if not self.deploys:
-            told = {name: text.removesuffix(_CHAMPION) for name, text in told.items()} | {"released": SAVED}
-        happened = ", ".join(f"{quote(name)}: {quote(text)}" for name, text in told.items())
+        told = happened(deploys=self.deploys, in_batch=self.in_batch)
+        texts = ", ".join(f"{quote(name)}: {quote(text)}" for name, text in told.items())
         return _lines(
-            f"{self._name} & ': ' & $lookup({{{happened}}}, {outcome}) & '.'",
+            f"{self._name} & ': ' & $lookup({{{texts}}}, {outcome}) & '.'",
             "''",
             f"'Why: ' & $substring({reason}, 0, {_LONGEST})",
             "($advice.kind != ''"

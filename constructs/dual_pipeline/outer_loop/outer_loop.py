@@ -88,10 +88,14 @@ class OuterLoop(Construct):
             statements=outer_loop_statements(setting),
             key=key,
         )
-        if project.inner_loop:
+        # The machines that a release asks, by what they do.
+        self.helpers: dict[str, Machine] = {}
+        if project.deploys_endpoint:
             self._add_helpers(setting, key)
         self._add_schedules(setting, starter_role)
         starter = Starter(self, "NewData", machine=self.machine, dead_letters=self.dead_letters)
+        # Whoever starts runs without a person: new data, schedules, and a run that another one trails.
+        self.starters: tuple[iam.IRole, ...] = (starter.role, starter_role, self.machine.role)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
         starter.add_rule(
             "Rule",
@@ -132,6 +136,7 @@ class OuterLoop(Construct):
                 key=key,
                 express=express,
             )
+            self.helpers[name] = helper
             self.machine.node.add_dependency(helper)
 
     def _add_schedules(self, setting: Setting, role: iam.IRole) -> None:

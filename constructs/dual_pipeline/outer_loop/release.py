@@ -1,11 +1,13 @@
 """Asks the live endpoint the questions its evaluation answered, makes the model the champion, and watches it."""
 
-from dual_pipeline.asl import DYNAMODB_ERRORS, Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
+from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
 from dual_pipeline.failures import runbook_link
 from dual_pipeline.loop_contract import GOLDEN_INFERENCE_ID, LIVE_AUC_METRIC, METRIC_NAMESPACE, REASON_ROLLBACK
+from dual_pipeline.outer_loop.commit import commit_release
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
+from dual_pipeline.outer_loop.golden_rows import wrong_answers
 from dual_pipeline.outer_loop.scaling import scale, scaling_statements
-from dual_pipeline.outer_loop.setting import CAUSE, LEDGER, Setting, decoded
+from dual_pipeline.outer_loop.setting import CAUSE, Setting
 
 # After the endpoint has moved, what fails must not leave a model serving that is not the champion.
 GO_BACK = catch(next_="ChooseWayBack", assign={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")})
@@ -16,23 +18,6 @@ RUNTIME_ERRORS = (
     "SageMakerRuntime.SdkClientException",
     "SageMakerRuntime.ServiceUnavailableException",
 )
-# Every answer is a number within the tolerance of what the evaluation got for the same row, and there is one per row.
-_WRONG = """(
-  $answers := [{answers}.predictions];
-  $rows := $count($golden.expected);
-  $off := $filter([0..$rows - 1], function($i) {
-    $not($type($answers[$i]) = 'number' and $abs($answers[$i] - $golden.expected[$i]) <= $golden.tolerance)
-  });
-  $rows = 0 ? 'SmokeTest: there are no golden rows'
-  : $count($answers) != $rows
-    ? 'SmokeTest: the endpoint gave ' & $count($answers) & ' answers to ' & $rows & ' golden rows'
-  : $count($off) > 0
-    ? 'SmokeTest: ' & $count($off) & ' of ' & $rows & ' golden rows are answered wrongly, the first with '
-      & $string($answers[$off[0]]) & ' instead of ' & $string($golden.expected[$off[0]])
-  : ''
-)"""
-
-
 _ANSWERS = "'the model answers its golden rows on the endpoint; package ' & $packageArn"
 _RELEASED = (
     f"{_ANSWERS} & ', approved' & ($approval.by != '' ? ' by ' & $approval.by : '')"
@@ -63,7 +48,10 @@ def release(setting: Setting) -> Fragment:
             retries=[retry(RUNTIME_ERRORS, attempts=4)],
             catches=[GO_BACK],
             assign={
-                "wrong": jsonata(_WRONG.replace("{answers}", decoded("$states.result.Body"))),
+                "wrong": jsonata(
+                    f"($wrong := {wrong_answers('$states.result.Body', who='the endpoint')};"
+                    " $wrong = '' ? '' : 'SmokeTest: ' & $wrong)"
+                ),
                 "wrongState": "SmokeTest",
                 # Fixed here, for a transaction is repeated with the same items only.
                 "releasedAt": jsonata("$now()"),
@@ -71,70 +59,15 @@ def release(setting: Setting) -> Fragment:
             next_="JudgeAnswers",
         ),
         "JudgeAnswers": choice(("$wrong = ''", "CommitRelease"), default="ChooseWayBack"),
-        "CommitRelease": task(
-            "aws-sdk:dynamodb:transactWriteItems",
-            arguments={
-                "ClientRequestToken": jsonata("$substring($hash($me, 'SHA-256'), 0, 36)"),
-                "TransactItems": [
-                    {
-                        "ConditionCheck": {
-                            "TableName": setting.table_name,
-                            "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
-                            "ConditionExpression": "#owner = :me",
-                            "ExpressionAttributeNames": {"#owner": "owner"},
-                            "ExpressionAttributeValues": {":me": {"S": jsonata("$me")}},
-                        }
-                    },
-                    {
-                        "Put": {
-                            "TableName": setting.table_name,
-                            "Item": {
-                                **setting.champion_key,
-                                "model_package_arn": {"S": jsonata("$packageArn")},
-                                "model_uri": {"S": jsonata("$approval.model")},
-                                "snapshot_uri": {"S": jsonata("$snapshotUri")},
-                                "pipeline_execution_arn": {"S": jsonata("$pipelineExecutionArn")},
-                                "definition_hash": {"S": jsonata("$approval.definition")},
-                                "endpoint_config": {"S": jsonata("$configName")},
-                                "model_name": {"S": jsonata("$modelName")},
-                                "run_id": {"S": jsonata("$runId")},
-                                "evaluation_uri": {
-                                    "S": jsonata(
-                                        f"'s3://{setting.artifact_bucket}/' & $evaluation.folder & 'evaluation.json'"
-                                    )
-                                },
-                                "released_at": {"S": jsonata("$releasedAt")},
-                            },
-                        }
-                    },
-                ],
-            },
-            timeout_s=60,
-            # A cancelled transaction hides whether it was a conflict; the token makes a repetition the same one.
-            retries=[
-                retry((*DYNAMODB_ERRORS, "DynamoDb.TransactionInProgressException")),
-                retry(("DynamoDb.TransactionCanceledException",), attempts=2),
-            ],
-            catches=[
-                catch(
-                    next_="ReadBack",
-                    assign={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")},
-                )
-            ],
-            assign=released,
+        **commit_release(
+            setting,
+            item={"endpoint_config": {"S": jsonata("$configName")}},
+            released=released,
+            unsure={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")},
+            failed=GO_BACK,
+            refused="ChooseWayBack",
             next_="SetAlarms",
         ),
-        # An answer may be lost after the write; the pointer itself tells.
-        "ReadBack": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[GO_BACK],
-            assign={"committedRun": jsonata("$states.result.Item.run_id.S & ''")},
-            next_="IsCommitted",
-        ),
-        "IsCommitted": choice(("$committedRun = $runId", "SetAlarms", released), default="ChooseWayBack"),
         # From here on the release stands, whatever fails.
         "SetAlarms": task(
             "aws-sdk:cloudwatch:putMetricAlarm",

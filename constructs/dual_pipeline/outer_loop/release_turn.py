@@ -3,17 +3,16 @@
 import math
 
 from dual_pipeline.asl import CONDITION_FAILED, Fragment, State, choice, jsonata, quote, retry, task
-from dual_pipeline.loop_contract import GOLDEN_ROWS_FILE, REASON_ROLLBACK
+from dual_pipeline.loop_contract import REASON_ROLLBACK
 from dual_pipeline.outer_loop.approval import read_approval
 from dual_pipeline.outer_loop.endpoint_wait import await_endpoint
+from dual_pipeline.outer_loop.golden_rows import read_golden_rows
 from dual_pipeline.outer_loop.preflight import CONTAINER, preflight
-from dual_pipeline.outer_loop.quality import S3_RETRY
 from dual_pipeline.outer_loop.setting import (
     FAILED_AFTER_APPROVAL,
     LEDGER,
     NOW_S,
     Setting,
-    decoded,
     in_seconds,
 )
 from dual_pipeline.outer_loop.training import read_champion
@@ -31,12 +30,11 @@ _WITHDRAWN: State = {
 }
 
 
-def release_turn(setting: Setting) -> Fragment:
-    """Take the release lock, look at everything once more, and read what the model has to answer."""
+def stand_in_line(setting: Setting, *, next_: str) -> dict[str, State]:
+    """Take the release lock and go on with what is still approved, compared with today's champion, and the newest."""
     me: State = {"S": jsonata("$me")}
-    checks = preflight(setting, next_="CanRelease")
-    states: dict[str, State] = {
-        # One release at a time per endpoint; the next one stands in line.
+    return {
+        # One release at a time; the next one stands in line.
         "TakeReleaseLock": task(
             "aws-sdk:dynamodb:updateItem",
             arguments={
@@ -90,7 +88,7 @@ def release_turn(setting: Setting) -> Fragment:
             # Who goes back says so after all that has happened.
             (
                 f"$trigger.reason = {quote(REASON_ROLLBACK)} or $serving.package = $champion.package and $newer = ''",
-                "Preflight",
+                next_,
             ),
             default="RejectPackage",
             otherwise={
@@ -102,6 +100,14 @@ def release_turn(setting: Setting) -> Fragment:
                 ),
             },
         ),
+    }
+
+
+def release_turn(setting: Setting) -> Fragment:
+    """Stand in line, look at everything once more, and read what the model has to answer."""
+    checks = preflight(setting, next_="CanRelease")
+    states: dict[str, State] = {
+        **stand_in_line(setting, next_="Preflight"),
         **checks.states,
         "CanRelease": choice(
             (
@@ -123,23 +129,6 @@ def release_turn(setting: Setting) -> Fragment:
         ),
         # It moves for somebody else, or for a run that was aborted, and rests soon.
         **await_endpoint(setting, name="AwaitRest", next_="Preflight", unseen=FAILED_AFTER_APPROVAL),
-        "ReadGoldenRows": task(
-            "aws-sdk:s3:getObject",
-            arguments={
-                "Bucket": setting.artifact_bucket,
-                "Key": jsonata(f"$evaluation.folder & '{GOLDEN_ROWS_FILE}'"),
-            },
-            timeout_s=60,
-            retries=S3_RETRY,
-            catches=[FAILED_AFTER_APPROVAL],
-            assign={
-                "golden": jsonata(
-                    f"($g := {decoded('$states.result.Body')};"
-                    " {'content_type': $g.content_type, 'accept': $g.accept, 'body': $g.body,"
-                    " 'expected': [$g.expected], 'tolerance': $g.tolerance})"
-                )
-            },
-            next_="CreateModel",
-        ),
+        **read_golden_rows(setting, next_="CreateModel"),
     }
     return Fragment(states=states, statements=checks.statements)

@@ -15,7 +15,7 @@ def quote_list(values: tuple[str, ...]) -> str:
 
 
 def _problem(setting: Setting) -> str:
-    known = tuple(reason for reason in REASONS if setting.project.inner_loop or reason != REASON_ROLLBACK)
+    known = tuple(reason for reason in REASONS if setting.project.deploys_endpoint or reason != REASON_ROLLBACK)
     reasons = ", ".join(known)
     place = f"{setting.data_bucket}/{setting.raw_prefix}"
     package = rf"/^arn:[^ ]+:model-package\/{setting.prefix}\/[0-9]+$/"
@@ -130,7 +130,7 @@ def run_input(setting: Setting) -> Fragment:
             ),
             *(
                 [(f"$states.input.reason = {quote(REASON_ROLLBACK)}", "ReadPackage", {**_KNOWN, **_ROLLBACK})]
-                if setting.project.inner_loop
+                if setting.project.deploys_endpoint
                 else []
             ),
             (

@@ -7,10 +7,19 @@ from datetime import timedelta
 
 from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, quote, retry
 from dual_pipeline.environment import Environment
-from dual_pipeline.loop_contract import TAG_COST_CENTER, TAG_ENVIRONMENT, TAG_PROJECT, TAG_RUN, outer_loop_name
+from dual_pipeline.loop_contract import (
+    RECORDS,
+    TAG_COST_CENTER,
+    TAG_ENVIRONMENT,
+    TAG_PROJECT,
+    TAG_RUN,
+    outer_loop_name,
+)
 from dual_pipeline.model_project import STARTING, ModelProject
 
 STARTING_S = int(STARTING.total_seconds())
+# How long a model's transform of its few golden rows may take.
+CHECK_S = 900
 # The name of the failed state and what it said; a job's own message where the error is a job's whole description.
 # JSONata trips over a backslash before a bracket, so it is \x5c there.
 CAUSE_TEXT = r"""(
@@ -91,7 +100,6 @@ class Setting:
     dead_letters_arn: str
     repository_arn: str = ""
     training_code: TrainingCode | None = None
-    runbook: str = "docs/runbook.md"
     slice_s: int = 900
 
     @property
@@ -118,6 +126,11 @@ class Setting:
     def raw_prefix(self) -> str:
         """Where raw files arrive in the data bucket."""
         return f"{self.project.name}/raw/"
+
+    @property
+    def records(self) -> str:
+        """Where records that a released model scores in batch lie in the data bucket."""
+        return f"{self.project.name}/{RECORDS}/"
 
     @property
     def snapshots(self) -> str:
@@ -159,7 +172,9 @@ class Setting:
 
     @property
     def release_lease_s(self) -> int:
-        """Longer than a rollout and the way back together."""
+        """Longer than a rollout and the way back together; in batch, than the transform jobs of a release."""
+        if self.project.scores_in_batch:
+            return seconds(self.project.batch.max_time) + CHECK_S + 2 * STARTING_S + 2 * 3600
         return 2 * (seconds(self.project.rollout.deadline) + self.slice_s) + 2 * 3600
 
     def arn(self, service: str, resource: str) -> str:

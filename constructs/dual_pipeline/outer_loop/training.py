@@ -187,7 +187,11 @@ def training(setting: Setting) -> Fragment:
         ),
         "GateModel": choice(
             # A rollback's model passed its gate long ago.
-            (f"$trigger.reason = {quote(REASON_ROLLBACK)}", "TakeReleaseLock", {"mayHoldRelease": True}),
+            *(
+                [(f"$trigger.reason = {quote(REASON_ROLLBACK)}", "TakeReleaseLock", {"mayHoldRelease": True})]
+                if setting.project.deploys_endpoint
+                else []
+            ),
             # The outcome is still open: freeing the training lock comes back to the approval.
             ("$packageArn != ''", "FreeTrainingLock", {"judged": True}),
             (

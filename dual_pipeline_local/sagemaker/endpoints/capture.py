@@ -20,6 +20,8 @@ from dual_pipeline_local import staging
 from dual_pipeline_local.errors import ApiError
 from dual_pipeline_local.sagemaker.api import Record
 from dual_pipeline_local.sagemaker.cloud import Cloud
+from dual_pipeline_local.sagemaker.endpoints.invocation import Invocation
+from dual_pipeline_local.sagemaker.model_server import Answer
 
 _BATCH_S = 1.0
 _MODES: Mapping[str, tuple[str, ...]] = {
@@ -54,14 +56,14 @@ class Capture:
         endpoint: str,
         variant: str,
         role: str,
-        sent: tuple[bytes, str],
-        answered: tuple[bytes, str],
+        request: Invocation,
+        answer: Answer,
     ) -> None:
-        """Capture one exchange (body and content type of request and answer), if it falls into the sample."""
+        """Capture one exchange, if it falls into the sample."""
         if not config.get("EnableCapture", True) or random.random() * 100 >= config["InitialSamplingPercentage"]:  # noqa: S311
             return
         place = Place(staging.join(config["DestinationS3Uri"], endpoint, variant), role, config.get("KmsKeyId", ""))
-        line = captured(config, sent, answered)
+        line = captured(config, request, answer)
         with self._lock:
             self._lines[place].append(line)
             if self._writer is None:
@@ -92,17 +94,23 @@ class Capture:
             print(f"captured data could not be written to s3://{bucket}/{key}: {error}", flush=True)
 
 
-def captured(config: Record, sent: tuple[bytes, str], answered: tuple[bytes, str]) -> str:
+def captured(config: Record, request: Invocation, answer: Answer) -> str:
     """One exchange as a line of JSON."""
     modes = {mode for option in config["CaptureOptions"] for mode in _MODES[option["CaptureMode"]]}
     headers = config.get("CaptureContentTypeHeader", {})
     data = {}
+    sent, answered = (request.body, request.content_type), (answer.body, answer.content_type)
     for mode, name, (body, content_type) in (("INPUT", "endpointInput", sent), ("OUTPUT", "endpointOutput", answered)):
         if mode in modes:
             encoding = _encoding(headers, content_type)
             text = base64.b64encode(body).decode() if encoding == "BASE64" else body.decode()
             data[name] = {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding}
-    event = {"eventId": str(uuid.uuid4()), "inferenceTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    event = {
+        "eventId": str(uuid.uuid4()),
+        **({"inferenceId": request.inference_id} if request.inference_id else {}),
+        **({"customAttributes": [request.custom_attributes]} if request.custom_attributes else {}),
+        "inferenceTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
     return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + "\n"
 
 

@@ -3,15 +3,30 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dual_pipeline_local.aws_time import AwsTime
 from dual_pipeline_local.sagemaker.api import Record, invalid, not_modelled
 
 _SIZE = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
 _MOST_PERCENT = 50
 _LEAST_LINEAR_PERCENT = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a deployment: the share of traffic that the new fleet then has, on how many instances, and how long.
+
+    `wait_s` is in seconds of AWS.
+    """
+
+    share: float
+    instances: int
+    wait_s: int
 
 
 @dataclass(frozen=True)
@@ -38,10 +53,11 @@ class Deployment:
             _check_size(routing[_SIZE[routing["Type"]]], routing["Type"], instances)
         deployment = cls(config)
         longest = policy.get("MaximumExecutionTimeoutInSeconds")
-        if longest is not None and longest <= deployment.wait_s:
+        waits_s = max(deployment.wait_s(count) for count in instances)
+        if longest is not None and longest <= waits_s:
             raise invalid(
                 f"MaximumExecutionTimeoutInSeconds {longest} must be greater than the deployment's waiting times "
-                f"together, {deployment.wait_s} seconds"
+                f"together, {waits_s} seconds"
             )
         return deployment
 
@@ -57,14 +73,56 @@ class Deployment:
         return "BlueGreenUpdatePolicy" in self.config
 
     @property
-    def wait_s(self) -> int:
-        """Seconds that the deployment waits in all: between its steps and before the old fleet ends."""
+    def longest_s(self) -> float:
+        """Seconds after which the deployment is rolled back."""
+        policy = self.config.get("BlueGreenUpdatePolicy", {})
+        return float(policy.get("MaximumExecutionTimeoutInSeconds", math.inf))
+
+    def steps(self, instances: int) -> list[Step]:
+        """The steps in which traffic moves to a new fleet of so many instances; the last one moves all of it.
+
+        After a canary or linear step comes WaitIntervalInSeconds, in which alarms are watched, after the last one the
+        final baking period TerminationWaitInSeconds; a last step that is not a canary's rest also has its own interval.
+        """
         policy = self.config.get("BlueGreenUpdatePolicy", {})
         routing = policy.get("TrafficRoutingConfiguration", {})
-        size = routing.get("LinearStepSize", {})
-        percent = size.get("Value", 100) if size.get("Type") == "CAPACITY_PERCENT" else 100
-        waits: int = routing.get("WaitIntervalInSeconds", 0) * -(-100 // percent)
-        return waits + int(policy.get("TerminationWaitInSeconds", 0))
+        wait_s, final_s = routing.get("WaitIntervalInSeconds", 0), policy.get("TerminationWaitInSeconds", 0)
+        kind = routing.get("Type")
+        if kind not in _SIZE:
+            return [Step(1.0, instances, wait_s + final_s)]
+        size = routing[_SIZE[kind]]
+        share = size["Value"] / (100 if size["Type"] == "CAPACITY_PERCENT" else instances)
+        if kind == "CANARY":
+            return [Step(share, max(1, round(share * instances)), wait_s), Step(1.0, instances, final_s)]
+        count = math.ceil(round(1 / share, 9))
+        shares = [min(share * number, 1.0) for number in range(1, count + 1)]
+        return [
+            Step(each, max(1, round(each * instances)), wait_s + (final_s if number == count else 0))
+            for number, each in enumerate(shares, 1)
+        ]
+
+    def wait_s(self, instances: int) -> int:
+        """Seconds that the deployment waits in all: between its steps and before the old fleet ends."""
+        return sum(step.wait_s for step in self.steps(instances))
+
+
+class DeploymentClock:
+    """How long a deployment took: its waits in seconds of AWS, everything else in real ones."""
+
+    def __init__(self, aws_time: AwsTime, *, longest_s: float) -> None:
+        self._aws_time = aws_time
+        self._longest_s = longest_s
+        self._started = time.monotonic()
+        self._waited_s = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Count a wait of so many seconds of AWS, which has just ended."""
+        self._waited_s += seconds
+
+    def is_over(self) -> bool:
+        """Whether the deployment took longer than it may."""
+        elsewhere_s = time.monotonic() - self._started - self._aws_time.real_s(self._waited_s)
+        return elsewhere_s + self._waited_s > self._longest_s
 
 
 def alarms_in_alarm(cloudwatch: Any, names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from botocore.exceptions import ClientError
@@ -22,8 +22,15 @@ from dual_pipeline_local.sagemaker.api import Record, invalid
 from dual_pipeline_local.sagemaker.control import Control, Operations, arn
 from dual_pipeline_local.sagemaker.endpoints.capture import Capture
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
-from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment, alarms_in_alarm
+from dual_pipeline_local.sagemaker.endpoints.deployment import (
+    Deployment,
+    DeploymentClock,
+    alarms_in_alarm,
+)
 from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet, UnhealthyFleet
+from dual_pipeline_local.sagemaker.endpoints.invocation import CUSTOM_ATTRIBUTES, Invocation
+from dual_pipeline_local.sagemaker.endpoints.metrics import publish_request, publish_usage
+from dual_pipeline_local.sagemaker.endpoints.traffic import Traffic
 from dual_pipeline_local.sagemaker.listing import Listing
 from dual_pipeline_local.sagemaker.model_server import ModelServer
 from dual_pipeline_local.sagemaker.models import Models
@@ -38,11 +45,11 @@ class RolledBack(Exception):
 
 @dataclass
 class Endpoint:
-    """An endpoint: its record as Describe answers it, and the fleet that takes its traffic."""
+    """An endpoint: its record as Describe answers it, and where its traffic goes."""
 
     record: Record
     caller: Caller
-    fleet: Fleet | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def name(self) -> str:
@@ -63,6 +70,7 @@ class Endpoints:
         self._fleets: set[Fleet] = set()
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
+        self._usage: threading.Thread | None = None
         self._capture = Capture(control.cloud)
         self.operations: Operations = {
             "CreateEndpoint": self._create,
@@ -73,31 +81,32 @@ class Endpoints:
             "DeleteEndpoint": self._delete,
         }
 
-    def invoke(
-        self, name: str, body: bytes, *, content_type: str | None, accept: str | None, caller: Caller
-    ) -> tuple[int, bytes, dict[str, str]]:
+    def invoke(self, name: str, request: Invocation, caller: Caller) -> tuple[int, bytes, dict[str, str]]:
         """See SageMaker.invoke_endpoint."""
-        headers = {"Content-Type": content_type or "application/octet-stream", "Accept": accept or "*/*"}
-        with self._control.changed:
-            endpoint = self._endpoints.get(name)
-            fleet = endpoint.fleet if endpoint else None
-            if endpoint is None or fleet is None:
-                raise ApiError("ValidationError", f"Endpoint {name} of account {caller.account} not found.")
-            weights = {v["VariantName"]: v["CurrentWeight"] for v in endpoint.record["ProductionVariants"]}
-            fleet.enter()
+        started = time.perf_counter()
+        endpoint = self._endpoints.get(name)
+        fleet = endpoint.traffic.enter() if endpoint else None
+        if endpoint is None or fleet is None:
+            raise ApiError("ValidationError", f"Endpoint {name} of account {caller.account} not found.")
+        headers = {"Content-Type": request.content_type, "Accept": request.accept}
+        if request.custom_attributes is not None:
+            headers[CUSTOM_ATTRIBUTES] = request.custom_attributes
         try:
-            variant, answer = fleet.invoke(weights, body, headers)
-        except OSError as error:
-            raise ApiError("ServiceUnavailable", f"The endpoint's server broke off: {error}", 503) from error
+            exchange = fleet.invoke(request.body, headers)
         finally:
             fleet.leave()
-        if answer.status < HTTPStatus.BAD_REQUEST:
-            if fleet.capture:
-                exchange = (body, headers["Content-Type"]), (answer.body, answer.content_type)
-                self._capture.note(fleet.capture, name, variant, fleet.role, *exchange)
-            answered = {"Content-Type": answer.content_type, VARIANT_HEADER: variant}
-            return answer.status, answer.body, answered
-        return _model_error(endpoint, answer.status, answer.body.decode(errors="replace"))
+        answer = exchange.answer
+        if answer is not None and answer.status < HTTPStatus.BAD_REQUEST and fleet.capture:
+            self._capture.note(fleet.capture, name, exchange.variant, fleet.role, request, answer)
+        publish_request(self._control.cloud, name, exchange, total_s=time.perf_counter() - started)
+        if answer is None:
+            return _model_error(endpoint, 0, exchange.trouble)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            return _model_error(endpoint, answer.status, answer.body.decode(errors="replace"))
+        answered = {"Content-Type": answer.content_type, VARIANT_HEADER: exchange.variant}
+        if CUSTOM_ATTRIBUTES in answer.headers:
+            answered[CUSTOM_ATTRIBUTES] = answer.headers[CUSTOM_ATTRIBUTES]
+        return answer.status, answer.body, answered
 
     def stop_all(self) -> None:
         """End every fleet, whatever state it is in."""
@@ -133,11 +142,13 @@ class Endpoints:
     def _bring_up(self, endpoint: Endpoint, config: Record) -> None:
         self._move(endpoint, "Creating")
         try:
-            endpoint.fleet = self._launch(endpoint, config)
+            fleet = self._launch(endpoint, config)
         except Exception as error:  # whatever keeps a fleet from coming up is the endpoint's reason
             self._move(endpoint, "Failed", FailureReason=str(error)[:1024])
         else:
-            self._move(endpoint, "InService", **_running(config, endpoint.fleet))
+            endpoint.traffic.settle(fleet)
+            self._move(endpoint, "InService", **_running(config, fleet))
+            self._watch_usage()
 
     def _update(self, request: Record, caller: Caller) -> Record:
         endpoint = self._find(request["EndpointName"], caller)
@@ -154,42 +165,60 @@ class Endpoints:
         return {"EndpointArn": endpoint.record["EndpointArn"]}
 
     def _deploy(self, endpoint: Endpoint, config: Record, deployment: Deployment) -> None:
-        """Blue/green: a new fleet beside the old one, traffic moved when it is healthy, and back if alarms ring."""
+        """Blue/green: a new fleet beside the old one, traffic moved step by step, and back if alarms ring."""
         self._move(endpoint, "Updating", LastDeploymentConfig=deployment.config or None, FailureReason=None)
-        old, before, green = endpoint.fleet, dict(endpoint.record), None
+        before = dict(endpoint.record)
+        clock = DeploymentClock(self._aws_time, longest_s=deployment.longest_s)
         try:
-            self._show_pending(endpoint, config, deployment, "Creating", "Launching {} instance(s).")
+            count = config["ProductionVariants"][0]["InitialInstanceCount"]
+            self._show_pending(endpoint, config, deployment, "Creating", f"Launching {count} instance(s).", 0)
             green = self._launch(endpoint, config)
-            self._check_alarms(green, deployment)
-            self._show_pending(
-                endpoint, config, deployment, "ActivatingTraffic", "Activating traffic on {} instance(s)."
-            )
-            with self._control.changed:
-                endpoint.fleet = green
-            self._show_pending(endpoint, config, deployment, "Baking", "Baking with traffic enabled on {} instance(s).")
-            self._bake(green, deployment)
+            endpoint.traffic.shift(green, 0.0)
+            self._check(green, deployment, clock)
+            for step in deployment.steps(count):
+                what = f"{'canary' if step.share < 1 else 'full'} capacity of {step.instances} instance(s)."
+                activating = f"Activating traffic on {what}"
+                self._show_pending(endpoint, config, deployment, "ActivatingTraffic", activating, step.instances)
+                endpoint.traffic.shift(green, step.share)
+                baking = f"Baking for {step.wait_s} seconds with traffic enabled on {what}"
+                self._show_pending(endpoint, config, deployment, "Baking", baking, step.instances)
+                self._bake(green, deployment, clock, step.wait_s)
         except Exception as error:  # as above: the old fleet stays whatever happens to the new one
-            self._move(endpoint, "RollingBack", PendingDeploymentSummary=None)
-            with self._control.changed:
-                endpoint.fleet = old
-            if green is not None:
-                self._retire(green)
-            kept = {name: before.get(name) for name in _SHOWN}
-            self._move(endpoint, "InService", FailureReason=str(error)[:1024], **kept)
+            self._roll_back(endpoint, before, str(error))
             return
-        if old is not None:
-            self._retire(old)
+        for fleet in endpoint.traffic.settle(green):
+            self._retire(fleet)
         self._move(endpoint, "InService", PendingDeploymentSummary=None, **_running(config, green))
 
-    def _bake(self, fleet: Fleet, deployment: Deployment) -> None:
-        deadline = time.monotonic() + self._aws_time.real_s(deployment.wait_s)
-        self._check_alarms(fleet, deployment)
-        while time.monotonic() < deadline:
-            if self._closing.wait(min(_ALARM_POLL_S, max(0.0, deadline - time.monotonic()))):
-                raise RolledBack("The emulator is stopping.")
-            self._check_alarms(fleet, deployment)
+    def _roll_back(self, endpoint: Endpoint, before: Record, reason: str) -> None:
+        """Send all traffic back to the old fleet; if that is dead, the endpoint keeps what it has and says so."""
+        self._move(endpoint, "RollingBack", PendingDeploymentSummary=None)
+        blue = endpoint.traffic.blue
+        kept = {name: before.get(name) for name in _SHOWN}
+        try:
+            if blue is not None:
+                blue.check_health()
+        except UnhealthyFleet as error:
+            failed = f"The rollback failed: on the old fleet {error}. It was started for this reason: {reason}"
+            self._move(endpoint, "UpdateRollbackFailed", FailureReason=failed[:1024], **kept)
+            return
+        for fleet in endpoint.traffic.settle(blue):
+            self._retire(fleet)
+        self._move(endpoint, "InService", FailureReason=reason[:1024], **kept)
 
-    def _check_alarms(self, fleet: Fleet, deployment: Deployment) -> None:
+    def _bake(self, fleet: Fleet, deployment: Deployment, clock: DeploymentClock, wait_s: float) -> None:
+        """Wait so many seconds of AWS and look at the alarms all the time."""
+        deadline = time.monotonic() + self._aws_time.real_s(wait_s)
+        self._check(fleet, deployment, clock)
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._closing.wait(min(_ALARM_POLL_S, left_s)):
+                raise RolledBack("The emulator is stopping.")
+            self._check(fleet, deployment, clock)
+        clock.waited(wait_s)
+
+    def _check(self, fleet: Fleet, deployment: Deployment, clock: DeploymentClock) -> None:
+        if clock.is_over():
+            raise RolledBack(f"The deployment was rolled back: it took longer than {deployment.longest_s:g} seconds.")
         if not deployment.alarms:
             return
         cloudwatch = self._control.cloud.client(fleet.role, "cloudwatch")
@@ -235,6 +264,10 @@ class Endpoints:
 
         def scale() -> None:
             self._move(endpoint, "Updating")
+            for fleet in endpoint.traffic.fleets():
+                for variant in shown:
+                    weight, count = variant["CurrentWeight"], variant["CurrentInstanceCount"]
+                    fleet.scale(variant["VariantName"], weight=weight, instances=count)
             self._move(endpoint, "InService", ProductionVariants=shown)
 
         self._begin(endpoint, "Updating")
@@ -250,18 +283,17 @@ class Endpoints:
     def _delete(self, request: Record, caller: Caller) -> Record:
         endpoint = self._find(request["EndpointName"], caller)
         with self._control.changed:
-            if endpoint.record["EndpointStatus"] not in ("InService", "Failed"):
+            if endpoint.record["EndpointStatus"] not in _DELETABLE:
                 raise invalid(f'Cannot update in-progress endpoint "{endpoint.record["EndpointArn"]}".')
             endpoint.record["EndpointStatus"] = "Deleting"
 
         def remove() -> None:
             self._move(endpoint, "Deleting")
             with self._control.changed:
-                fleet, endpoint.fleet = endpoint.fleet, None
                 del self._endpoints[endpoint.name]
                 self._control.tags.pop(endpoint.record["EndpointArn"], None)
                 self._control.changed.notify_all()
-            if fleet is not None:
+            for fleet in endpoint.traffic.settle(None):
                 self._retire(fleet)
 
         self._control.start(remove, name=f"endpoint-{endpoint.name}")
@@ -276,7 +308,9 @@ class Endpoints:
         try:
             for variant in config["ProductionVariants"]:
                 model = self._models.container(variant["ModelName"], endpoint.caller)
-                fleet.add(variant["VariantName"], self._server(endpoint, variant["VariantName"], model))
+                server = self._server(endpoint, variant["VariantName"], model)
+                weight, count = variant["InitialVariantWeight"], variant["InitialInstanceCount"]
+                fleet.add(variant["VariantName"], server, weight=weight, instances=count)
             fleet.wait_until_healthy()
         except BaseException:
             fleet.stop()
@@ -296,6 +330,20 @@ class Endpoints:
     def _retire(self, fleet: Fleet) -> None:
         fleet.drain_and_stop()
         self._fleets.discard(fleet)
+
+    def _watch_usage(self) -> None:
+        """Publish every minute of AWS, but not more often than each second, what the serving processes use."""
+        with self._control.changed:
+            if self._usage is not None:
+                return
+            self._usage = threading.Thread(target=self._publish_usage, name="endpoint-usage", daemon=True)
+            self._usage.start()
+
+    def _publish_usage(self) -> None:
+        while not self._closing.wait(max(self._aws_time.real_s(60), 1.0)):
+            for endpoint in list(self._endpoints.values()):
+                for fleet in endpoint.traffic.fleets():
+                    publish_usage(self._control.cloud, endpoint.name, fleet)
 
     def _role(self, config: Record, caller: Caller) -> str:
         first = config["ProductionVariants"][0]["ModelName"]
@@ -323,13 +371,13 @@ class Endpoints:
         self._emit(endpoint, "SageMaker Endpoint State Change")
 
     def _show_pending(
-        self, endpoint: Endpoint, config: Record, deployment: Deployment, status: str, message: str
+        self, endpoint: Endpoint, config: Record, deployment: Deployment, status: str, message: str, instances: int
     ) -> None:
         now = api.now()
         variants = _running(config)["ProductionVariants"]
         for variant in variants:
-            told = message.format(variant["DesiredInstanceCount"])
-            variant["VariantStatus"] = [{"Status": status, "StatusMessage": told, "StartTime": now}]
+            variant["CurrentInstanceCount"] = min(instances, variant["DesiredInstanceCount"])
+            variant["VariantStatus"] = [{"Status": status, "StatusMessage": message, "StartTime": now}]
         with self._control.changed:
             endpoint.record["PendingDeploymentSummary"] = {
                 "EndpointConfigName": config["EndpointConfigName"],
@@ -349,6 +397,7 @@ class Endpoints:
         self._control.cloud.emit(detail_type, detail, [record["EndpointArn"]])
 
 
+_DELETABLE = ("InService", "Failed", "UpdateRollbackFailed")
 _SHOWN = ("EndpointConfigName", "ProductionVariants", "DataCaptureConfig")
 _EVENT = (*_SHOWN[:2], "EndpointName", "EndpointArn", "FailureReason", "PendingDeploymentSummary")
 
@@ -409,14 +458,15 @@ def _retain(endpoint: Endpoint, config: Record, excluded: list[str]) -> Record:
         for variant in config["ProductionVariants"]
     ]
     retained = config | {"ProductionVariants": variants}
-    if "DataCaptureConfig" not in excluded and endpoint.fleet and endpoint.fleet.capture:
-        retained["DataCaptureConfig"] = endpoint.fleet.capture
+    blue = endpoint.traffic.blue
+    if "DataCaptureConfig" not in excluded and blue and blue.capture:
+        retained["DataCaptureConfig"] = blue.capture
     return retained
 
 
 def _model_error(endpoint: Endpoint, status: int, reason: str) -> tuple[int, bytes, dict[str, str]]:
-    """An error of the model as sagemaker-runtime wraps it."""
-    kind = "client" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server"
+    """An error of the model as sagemaker-runtime wraps it; status 0 stands for no answer."""
+    kind = "client" if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR else "server"
     region, account = endpoint.caller.region, endpoint.caller.account
     group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
     error = {

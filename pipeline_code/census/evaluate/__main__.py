@@ -19,6 +19,7 @@ from ..contract import (
     DRIFT_BASELINE_FILE,
     EVALUATION_FILE,
     FEATURES,
+    GOLDEN_REQUEST_FILE,
     GOLDEN_ROWS_FILE,
     MODEL_ARCHIVE,
     REPORT_FILE,
@@ -103,6 +104,8 @@ def run(options: argparse.Namespace, load: Load) -> None:
     files = {
         EVALUATION_FILE: as_json(report),
         GOLDEN_ROWS_FILE: as_json(golden),
+        # What a transform job can be given.
+        GOLDEN_REQUEST_FILE: golden["body"].encode(),
         DRIFT_BASELINE_FILE: as_json(drift),
         SAMPLE_PAYLOAD_FILE: sample_payload(golden["body"]),
         REPORT_FILE: render(report, plots).encode(),

@@ -289,3 +289,31 @@ def test_a_composite_alarm_follows_its_children(watch: Any) -> None:
     publish(watch, {"Project": "census", "Outcome": "child"})
     assert until(lambda: parent() == "ALARM")
     assert until(lambda: parent() == "OK")
+
+
+def test_services_publish_their_own_metrics(emulator: Any, watch: Any) -> None:
+    """A failed execution and a message that waits ring the alarms on them, and on nothing else."""
+    role = emulator.role("failing", "states.amazonaws.com")
+    states = {"Break": {"Type": "Fail", "Error": "Test"}}
+    machine = emulator.machine("failing", role, {"StartAt": "Break", "States": states})
+    names = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionsStarted")
+    for name in names:
+        own = [{"Name": "StateMachineArn", "Value": machine}]
+        watch.put_metric_alarm(**alarm(name, Namespace="AWS/States", MetricName=name, Dimensions=own, Unit="Count"))
+    sqs = emulator.client("sqs")
+    for name in ("full", "empty"):
+        queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+        depth = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible", "Statistic": "Maximum"}
+        own = [{"Name": "QueueName", "Value": name}]
+        watch.put_metric_alarm(**alarm(name, Dimensions=own, **depth))
+        if name == "full":
+            sqs.send_message(QueueUrl=queue, MessageBody="lost")
+    rung: set[str] = set()
+
+    def all_rung() -> bool:
+        rung.update(name for name in (*names, "full", "empty") if state(watch, name) == "ALARM")
+        return {"ExecutionsFailed", "ExecutionsStarted", "full"} <= rung
+
+    assert "FAILED" == emulator.execute(machine)["status"]
+    assert until(all_rung)
+    assert {"ExecutionsFailed", "ExecutionsStarted", "full"} == rung

@@ -13,6 +13,7 @@ from dual_pipeline.code_bundle import write_platform_bundle
 from dual_pipeline.drift_machine import DriftSetting, drift_definition, drift_statements
 from dual_pipeline.environment import Environment
 from dual_pipeline.model_project import Drift
+from dual_pipeline.triggers import Loop, triggers_definition
 from pipeline_code.census.project import CENSUS
 from waiting import until
 
@@ -24,6 +25,7 @@ DATA, ARTIFACTS = "drift-data", "drift-artifacts"
 EVALUATION = "census/executions/1/evaluate/evaluation/"
 CAPTURE = "census/capture/dev-census/AllTraffic/"
 IMAGE = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0"
+DIMENSIONS = [{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "census"}]
 IDLE = {"QueryLanguage": "JSONata", "StartAt": "End", "States": {"End": {"Type": "Succeed"}}}
 INFERENCE = """
 import json
@@ -61,6 +63,15 @@ class World:
         self.topic = sns.create_topic(Name="drift-people")["TopicArn"]
         self.queue = sqs.create_queue(QueueName="drift-people")["QueueUrl"]
         queue_arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:drift-people"
+        may_send = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [may_send]})
+        sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": policy})
         sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=queue_arn)
         key = emulator.client("kms").create_key()["KeyMetadata"]["Arn"]
         self.job_role = emulator.role("drift-job", "sagemaker.amazonaws.com", *_job_statements())
@@ -83,6 +94,57 @@ class World:
         statements = [_policy(statement) for statement in drift_statements(self.setting)]
         role = emulator.role("drift-machine", "states.amazonaws.com", *statements)
         self.machine = emulator.machine("dev-census-drift", role, drift_definition(self.setting))
+        self.loop = emulator.machine("dev-census-outer-loop", emulator.role("drift-idle", "states.amazonaws.com"), IDLE)
+        self._listen()
+
+    def _listen(self) -> None:
+        """The machine and the rule that start the outer loop when a drift alarm rings, as foundation has them."""
+        loop = Loop(project="census", machine_arn=self.loop, alarm="dev-census-drift")
+        runner = self.emulator.role(
+            "drift-triggers",
+            "states.amazonaws.com",
+            {"Effect": "Allow", "Action": "states:StartExecution", "Resource": self.loop},
+            {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"},
+        )
+        triggers = self.emulator.machine("dev-triggers", runner, triggers_definition(loops=[loop], table_name="drift"))
+        starter = self.emulator.role(
+            "drift-starter",
+            "events.amazonaws.com",
+            {"Effect": "Allow", "Action": "states:StartExecution", "Resource": triggers},
+        )
+        pattern = {
+            "source": ["aws.cloudwatch"],
+            "detail-type": ["CloudWatch Alarm State Change"],
+            "detail": {"alarmName": ["dev-census-drift"], "state": {"value": ["ALARM"]}},
+        }
+        events = self.emulator.client("events")
+        events.put_rule(Name="drift-alarms", EventPattern=json.dumps(pattern))
+        transformer = {"InputPathsMap": {}, "InputTemplate": '{"kind": "drift"}'}
+        target = {"Id": "1", "Arn": triggers, "RoleArn": starter, "InputTransformer": transformer}
+        events.put_targets(Rule="drift-alarms", Targets=[target])
+
+    def watch(self) -> None:
+        """The alarm as the template has it."""
+        self.emulator.client("cloudwatch").put_metric_alarm(
+            AlarmName="dev-census-drift",
+            Namespace="DualPipeline",
+            MetricName="DriftFindings",
+            Dimensions=DIMENSIONS,
+            Statistic="Maximum",
+            Period=3600,
+            EvaluationPeriods=25,
+            DatapointsToAlarm=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+
+    def started(self) -> list[dict[str, Any]]:
+        """What the outer loop was started with."""
+        states = self.emulator.client("stepfunctions")
+        found = states.list_executions(stateMachineArn=self.loop)["executions"]
+        inputs = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
+        return [json.loads(each) for each in inputs]
 
     def release(self, *, at: datetime) -> None:
         """Make a model the champion, with the baseline that its evaluation left."""
@@ -125,7 +187,7 @@ class World:
         found = self.emulator.client("cloudwatch").get_metric_statistics(
             Namespace="DualPipeline",
             MetricName=name,
-            Dimensions=[{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "census"}],
+            Dimensions=DIMENSIONS,
             StartTime=now - timedelta(hours=2),
             EndTime=now + timedelta(hours=1),
             Period=3600,
@@ -190,6 +252,8 @@ def test_drifted_traffic_is_found_told_and_starts_a_run(world: World) -> None:
     """Report, metrics, one message with the feature's numbers and a proposal; the alarm's event starts the outer loop."""
     hour = datetime.now(UTC) - timedelta(hours=1)
     world.capture(captured(rows(600, older=8), at=hour), at=hour, name="a")
+    world.watch()
+    assert [] == world.started()
     ended = world.measure()
     assert "SUCCEEDED" == ended["status"], ended
     output = json.loads(ended["output"])
@@ -204,6 +268,10 @@ def test_drifted_traffic_is_found_told_and_starts_a_run(world: World) -> None:
     assert "Drift of dev-census: retrain" == told["Subject"]
     assert "  age: PSI 0." in told["Message"]
     assert f"Report: {output['report_uri']}" in told["Message"]
+    until(world.started, seconds=60)
+    (started, *_) = world.started()
+    assert "drift" == started["reason"]
+    assert started["detail"].startswith("the alarm dev-census-drift rings: ")
 
 
 def test_a_new_champion_is_not_judged_by_what_its_predecessor_was_asked(world: World) -> None:

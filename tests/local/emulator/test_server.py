@@ -179,6 +179,61 @@ def test_added_types_are_created_updated_and_deleted(emulator: Any) -> None:
     assert until(lambda: groups()["ModelPackageGroupSummaryList"] == [])
 
 
+def test_a_budgets_action_follows_its_stack(emulator: Any) -> None:
+    """It is taken with the policy and the roles that it names, updated in place, and refused where a role is missing."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "budgets.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    deny = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}
+    limit = {"BudgetLimit": {"Amount": 100, "Unit": "USD"}, "TimeUnit": "MONTHLY", "BudgetType": "COST"}
+    roles: list[Any] = [{"Ref": "Role"}]
+    action: dict[str, Any] = {
+        "BudgetName": {"Ref": "Budget"},
+        "ActionType": "APPLY_IAM_POLICY",
+        "NotificationType": "ACTUAL",
+        "ActionThreshold": {"Type": "PERCENTAGE", "Value": 100},
+        "ApprovalModel": "AUTOMATIC",
+        "ExecutionRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Definition": {"IamActionDefinition": {"PolicyArn": {"Ref": "Deny"}, "Roles": roles}},
+        "Subscribers": [{"Type": "EMAIL", "Address": "people@example.com"}],
+    }
+    resources: dict[str, Any] = {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]}},
+        },
+        "Deny": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {"PolicyDocument": {"Version": "2012-10-17", "Statement": [deny]}},
+        },
+        "Budget": {"Type": "AWS::Budgets::Budget", "Properties": {"Budget": {"BudgetName": "spent", **limit}}},
+        "Action": {"Type": "AWS::Budgets::BudgetsAction", "Properties": action},
+    }
+    outputs = {"Action": {"Value": {"Fn::GetAtt": ["Action", "ActionId"]}}}
+    stacks = emulator.client("cloudformation")
+
+    def deployed() -> dict[str, Any]:
+        found: dict[str, Any] = stacks.describe_stacks(StackName="spending")["Stacks"][0]
+        return found
+
+    def body() -> str:
+        return json.dumps({**json.loads(template(**resources)), "Outputs": outputs})
+
+    stacks.create_stack(StackName="spending", TemplateBody=body(), Capabilities=["CAPABILITY_IAM"])
+    assert until(lambda: deployed()["StackStatus"] == "CREATE_COMPLETE"), stacks.describe_stack_events(
+        StackName="spending"
+    )
+    made = deployed()["Outputs"]
+    action["ApprovalModel"] = "MANUAL"
+    stacks.update_stack(StackName="spending", TemplateBody=body(), Capabilities=["CAPABILITY_IAM"])
+    assert until(lambda: deployed()["StackStatus"] == "UPDATE_COMPLETE"), deployed()
+    assert made == deployed()["Outputs"]
+    roles.append("nobody")
+    stacks.update_stack(StackName="spending", TemplateBody=body(), Capabilities=["CAPABILITY_IAM"])
+    assert until(lambda: deployed()["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"), deployed()
+    events = stacks.describe_stack_events(StackName="spending")["StackEvents"]
+    assert any("GetRole" in event.get("ResourceStatusReason", "") for event in events)
+    stacks.delete_stack(StackName="spending")
+
+
 def test_pass_role_is_checked(emulator: Any) -> None:
     """A task that hands a role to SageMaker needs iam:PassRole for that role and service."""
     model_role = emulator.role(

@@ -14,6 +14,7 @@ BUCKET = "corner"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/any:1"
 INFERENCE = """
 import json, os
+from sagemaker_inference.errors import GenericInferenceToolkitError
 
 def model_fn(model_dir):
     with open(os.path.join(model_dir, "model.json")) as file:
@@ -21,7 +22,7 @@ def model_fn(model_dir):
 
 def input_fn(body, content_type):
     if content_type != "text/csv":
-        raise ValueError("cannot read " + content_type)
+        raise GenericInferenceToolkitError(415, "cannot read " + content_type)
     return [float(line) for line in body.splitlines()]
 
 def predict_fn(data, model):
@@ -180,7 +181,7 @@ class Corner:
         """Wait until an endpoint is in no transition and describe it."""
         return self.wait_until(
             lambda: self.sagemaker.describe_endpoint(EndpointName=endpoint),
-            lambda found: found["EndpointStatus"] in ("InService", "Failed"),
+            lambda found: found["EndpointStatus"] in ("InService", "Failed", "UpdateRollbackFailed"),
         )
 
     def predict(self, endpoint: str, body: str, content_type: str = "text/csv") -> Any:

@@ -85,13 +85,13 @@ def test_a_body_beyond_the_limit_is_refused(corner: Any, endpoint: str) -> None:
 
 
 def test_a_bad_request_is_a_model_error_and_kills_nothing(corner: Any, endpoint: str) -> None:
-    """What input_fn raises comes back as a client error of the model with its reason."""
+    """What input_fn refuses comes back as a client error of the model with its status and reason."""
     with pytest.raises(ClientError) as refusal:
         corner.predict(endpoint, "x", content_type="text/plain")
     error: Any = refusal.value.response
     assert "ModelError" == error["Error"]["Code"]
     assert 424 == error["ResponseMetadata"]["HTTPStatusCode"]
-    assert (400, "ValueError: cannot read text/plain") == (error["OriginalStatusCode"], error["OriginalMessage"])
+    assert (415, "cannot read text/plain") == (error["OriginalStatusCode"], error["OriginalMessage"])
     assert {"predictions": [2.0]} == corner.predict(endpoint, "1")
 
 

@@ -1,6 +1,7 @@
 """What happened to a run, why, and what holds up the next one, from ledger items of any age."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,35 @@ def test_a_failure_recorded_without_its_kind_is_understood() -> None:
         "do": "start a run later, or choose another instance type",
         "runbook": "docs/runbook.md#quota-or-capacity",
     } == told["failure"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "record", "happened"),
+    [
+        ({}, {"outcome": "released", "model_package_arn": GROUP}, "a new model serves and is the champion"),
+        ({}, {"outcome": "released"}, "a new model is saved, and none is deployed"),
+        (
+            {"ScoresUri": "s3://scores/"},
+            {"outcome": "released", "model_package_arn": GROUP},
+            "a new model is the champion and scores in batch",
+        ),
+        (
+            {"ScoresUri": "s3://scores/"},
+            {"outcome": "expired"},
+            "nobody decided on the model in time, and the champion stays",
+        ),
+        ({}, {"outcome": "of another day"}, None),
+    ],
+)
+def test_what_happened_is_told_for_where_models_go(
+    outputs: dict[str, str], record: dict[str, str], happened: str | None
+) -> None:
+    """To an endpoint, to batch, or nowhere."""
+    aws = OperatorAws()
+    aws.items["RUN#run-1"] = record
+    client = operator(aws)
+    told = explain(replace(client, outputs={**client.outputs, **outputs}), "run-1").sections["run"]
+    assert happened == told.get("what happened")
 
 
 def test_the_ledger_s_own_words_come_first() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dual_pipeline_cli.environment import EnvironmentClient, EnvironmentTrouble
-from dual_pipeline_cli.lineage import Change, Recipe, changes, trace
+from dual_pipeline_cli.lineage import Change, Recipe, changes, released, trace
 
 EXECUTION = "arn:aws:sagemaker:eu-west-1:1:pipeline/dev-census/execution/abc"
 PACKAGE = "arn:aws:sagemaker:eu-west-1:1:model-package/dev-census/3"
@@ -194,3 +195,13 @@ def test_what_has_no_lineage_is_told(name: str, answers: dict[str, Any], sentenc
     """A model that is not there, or came from elsewhere, is one sentence."""
     with pytest.raises(EnvironmentTrouble, match=sentence):
         trace(_environment(**answers), name)
+
+
+def test_a_released_model_is_found_without_an_endpoint() -> None:
+    """By the endpoint's name, or by the champion where models score in batch; before a release a sentence says so."""
+    assert "dev-census" == released(_environment())
+    outputs = {"LedgerTableName": "ledger", "ScoresUri": "s3://artifacts/census/scores/"}
+    champion = {"Item": {"model_package_arn": {"S": PACKAGE}, "run_id": {"S": "run-1"}}}
+    assert PACKAGE == released(replace(_environment(get_item=champion), outputs=outputs))
+    with pytest.raises(EnvironmentTrouble, match="census in dev has no champion yet: name a package's ARN or version"):
+        released(replace(_environment(get_item={}), outputs=outputs))

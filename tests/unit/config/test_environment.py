@@ -44,6 +44,7 @@ def test_shipped_environments_are_dev_staging_and_prod() -> None:
         ("cost_center", "", "Environment.cost_center must be 1 to 256 letters, digits, spaces and _.:/=+-@, got ''"),
         ("notification_email", "me", "Environment.notification_email must be an e-mail address, got 'me'"),
         ("monthly_budget_usd", 0, "Environment.monthly_budget_usd must be a number from 1 to 1e+07, got 0"),
+        ("over_budget", "halt", "Environment.over_budget must be one of ask, stop, warn, got 'halt'"),
         ("permissions_boundary", "a b", "Environment.permissions_boundary must be the name of a managed policy of the account, got 'a b'"),
         ("existing_key_arn", "alias/x", "Environment.existing_key_arn must be the ARN of a KMS key in eu-west-1, got 'alias/x'"),
         ("existing_key_arn", FAR_KEY, f"Environment.existing_key_arn must be the ARN of a KMS key in eu-west-1, got '{FAR_KEY}'"),

@@ -2,7 +2,16 @@
 
 import pytest
 
-from dual_pipeline.instance_types import SHAPES, Use, has_gpu, instance_class, is_offered, same_class, takes_volume_key
+from dual_pipeline.instance_types import (
+    SHAPES,
+    Use,
+    has_gpu,
+    instance_class,
+    is_offered,
+    same_class,
+    takes_volume_key,
+    virtual_cpus,
+)
 from pipeline_code.request_check import enumeration
 
 
@@ -41,3 +50,20 @@ def test_disks_and_gpus_follow_from_the_class(instance_type: str, key: bool, gpu
 def test_the_class_is_what_stands_before_the_size() -> None:
     """The size is the last word."""
     assert "ml.p6-b200" == instance_class("ml.p6-b200.48xlarge")
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "cpus"),
+    [
+        ("ml.m5.large", 2),
+        ("ml.m5.xlarge", 4),
+        ("ml.c5.9xlarge", 36),
+        ("ml.c4.8xlarge", 36),
+        ("ml.t2.medium", 2),
+        ("ml.m8g.medium", 1),
+        ("ml.p5.48xlarge", 192),
+    ],
+)
+def test_processors_follow_from_the_size(instance_type: str, cpus: int) -> None:
+    """Four to each xlarge, but for what older classes have."""
+    assert cpus == virtual_cpus(instance_type)

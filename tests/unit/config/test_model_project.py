@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from dual_pipeline.errors import ConfigError
 from dual_pipeline.model_project import (
     Approval,
+    BatchInference,
     BatchScoring,
+    Drift,
     ExternalCheck,
     Gates,
     Ingest,
@@ -24,6 +26,7 @@ from dual_pipeline.model_project import (
     Schedule,
     SmokeTraining,
     Training,
+    Watch,
 )
 from dual_pipeline.ruleset import Rule, Ruleset
 from pipeline_code.census.project import CENSUS
@@ -54,9 +57,22 @@ from pipeline_code.census.project import CENSUS
         (Instances, "volume_gib", 0, "Instances.volume_gib must be a whole number from 1 to 16384, got 0"),
         (Ingest, "worker_type", "Standard", "Ingest.worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'Standard'"),
         (Ingest, "workers", 1, "Ingest.workers must be a whole number from 2 to 299, got 1"),
+        (Drift, "every", timedelta(minutes=90), "Drift.every must be a timedelta of whole hours from 1:00:00 to 6 days, got datetime.timedelta(seconds=5400)"),
+        (Drift, "every", timedelta(days=7), "Drift.every must be a timedelta of whole hours from 1:00:00 to 6 days, got datetime.timedelta(days=7)"),
+        (Drift, "label_window", timedelta(hours=1), "Drift.label_window must be a timedelta of whole seconds from 1 day, 0:00:00 to 90 days, 0:00:00, got datetime.timedelta(seconds=3600)"),
+        (Drift, "min_rows", 1, "Drift.min_rows must be a whole number from 30 to 10000000, got 1"),
+        (Drift, "alpha", 0.5, "Drift.alpha must be a number from 1e-06 to 0.2, got 0.5"),
+        (Drift, "max_psi", 0, "Drift.max_psi must be a number from 0.01 to 10, got 0"),
+        (Drift, "instance", "m5.large", "Drift.instance must be an instance type that SageMaker offers for processing, such as ml.m5.large, got 'm5.large'"),
         (Approval, "mode", "never", "Approval.mode must be one of auto, one, two, got 'never'"),
         (Rollout, "canary_percent", 60, "Rollout.canary_percent must be a whole number from 1 to 50, got 60"),
         (Rollout, "strategy", "big-bang", "Rollout.strategy must be one of all-at-once, canary, linear, got 'big-bang'"),
+        (Watch, "max_4xx_percent", 100, "Watch.max_4xx_percent must be a number from 0 to 99, got 100"),
+        (Watch, "max_p99_overhead_ms", 0, "Watch.max_p99_overhead_ms must be a number from 1 to 60000, got 0"),
+        (Watch, "max_cpu_percent", -1, "Watch.max_cpu_percent must be a number from 0 to 99, got -1"),
+        (Watch, "quiet_endpoint", 420, "Watch.quiet_endpoint must be a timedelta of a multiple of five minutes up to a day, or None, got 420"),
+        (Watch, "quiet_endpoint", timedelta(minutes=7), "Watch.quiet_endpoint must be a timedelta of a multiple of five minutes up to a day, or None, got datetime.timedelta(seconds=420)"),
+        (Watch, "quiet_loop", timedelta(days=8), "Watch.quiet_loop must be a timedelta of 1 to 7 whole days, or None, got datetime.timedelta(days=8)"),
         (Rollout, "max_instance_count", 0, "Rollout.max_instance_count must be a whole number from 1 to 1000, got 0"),
         (Limits, "runs_per_day", 0, "Limits.runs_per_day must be a whole number from 1 to 1000, got 0"),
         (Limits, "parallel_steps", 0, "Limits.parallel_steps must be a whole number from 1 to 50, got 0"),
@@ -79,6 +95,20 @@ def test_canary_alarm_can_fire() -> None:
     """An error threshold above the canary's traffic share is refused: the alarm could never fire."""
     with pytest.raises(ConfigError, match=r"^Rollout\.max_error_percent must be below canary_percent \(5\), got 8$"):
         Rollout(strategy="canary", instance_count=2, canary_percent=5, max_error_percent=8)
+
+
+@pytest.mark.parametrize("strategy", ["canary", "linear"])
+def test_alarms_on_errors_can_fire_at_the_first_step(strategy: Any) -> None:
+    """The same threshold is refused for linear steps, of which the first is the least share that a bad model answers."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.max_error_percent must be below canary_percent \(10\), got 10$"):
+        Rollout(strategy=strategy, instance_count=2, canary_percent=10, max_error_percent=10)
+    Rollout(strategy="all-at-once", canary_percent=10, max_error_percent=10)
+
+
+def test_the_slowest_answers_can_be_the_canarys() -> None:
+    """A canary of 1 % is refused: it cannot move the p99 of all answers."""
+    with pytest.raises(ConfigError, match=r"^Rollout\.canary_percent must be a whole number from 2 to 50, got 1$"):
+        Rollout(strategy="canary", instance_count=2, canary_percent=1, max_error_percent=0.5)
 
 
 def test_linear_steps_are_what_sagemaker_takes() -> None:
@@ -275,6 +305,80 @@ def test_training_outside_the_inner_loop_is_checked(changes: dict[str, Any], mes
     assert message == str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"target": "serverless"},
+            "ModelProject.target 'serverless' is not supported, for a serverless endpoint has neither network isolation"
+            " nor a VPC, no data capture to watch for drift, and no instances of which a canary could be a part: choose"
+            " one of endpoint, batch",
+        ),
+        (
+            {"target": "asynchronous"},
+            "ModelProject.target 'asynchronous' is not supported, for an asynchronous endpoint puts its answers into S3"
+            " some time later, so that a release cannot ask it its golden rows, and rollback alarms hear of errors when"
+            " the bake may be over: choose one of endpoint, batch",
+        ),
+        ({"target": "edge"}, "ModelProject.target must be one of batch, endpoint, got 'edge'"),
+        ({"target": None}, "ModelProject.target must be one of batch, endpoint, got None"),
+        (
+            {"target": "batch", "inner_loop": False, "tuning": None},
+            "ModelProject.target is where models go that the inner loop registers, got 'batch' with inner_loop=False:"
+            " leave it out, or keep the inner loop",
+        ),
+        (
+            {"batch": BatchInference(max_payload_mb=1)},
+            "ModelProject.batch is read with target 'batch' only, got BatchInference(instance='ml.m5.large',"
+            " instance_count=1, max_time=datetime.timedelta(seconds=7200), max_payload_mb=1, strategy='multi-record')"
+            " with target 'endpoint': set the target to 'batch', or leave it out",
+        ),
+        ({"batch": True}, "ModelProject.batch must be a BatchInference, got True"),
+    ],
+)
+def test_a_target_is_one_that_a_release_can_guard(changes: dict[str, Any], message: str) -> None:
+    """Endpoint or batch; other kinds of endpoints are refused by name with what a release would lose."""
+    with pytest.raises(ConfigError) as error:
+        replace(CENSUS, **changes)
+    assert message == str(error.value)
+
+
+def test_a_rollout_is_no_part_of_batch() -> None:
+    """What is said of an endpoint's rollout would go unheard."""
+    with pytest.raises(ConfigError, match=r"^ModelProject\.rollout is for target 'endpoint', got Rollout\("):
+        replace(CENSUS, target="batch", rollout=Rollout(strategy="canary", instance_count=2))
+
+
+def test_where_models_go_decides_what_is_made() -> None:
+    """An endpoint, a batch, or neither without an inner loop."""
+    found = [
+        (project.deploys_endpoint, project.scores_in_batch)
+        for project in (
+            CENSUS,
+            replace(CENSUS, target="batch"),
+            replace(CENSUS, inner_loop=False, tuning=None),
+        )
+    ]
+    assert [(True, False), (False, True), (False, False)] == found
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("instance", "ml.huge", "BatchInference.instance must be an instance type that SageMaker offers for transform"),
+        ("instance_count", 0, "BatchInference.instance_count must be a whole number from 1 to 100, got 0"),
+        ("max_time", timedelta(seconds=1), "BatchInference.max_time must be a timedelta of whole seconds from 0:01:00"),
+        ("max_payload_mb", 0, "BatchInference.max_payload_mb must be a whole number from 1 to 100, got 0"),
+        ("strategy", "all", "BatchInference.strategy must be one of multi-record, single-record, got 'all'"),
+    ],
+)
+def test_batch_inference_is_checked(field: str, value: Any, message: str) -> None:
+    """What SageMaker would refuse, or what nobody could pay, is refused by name."""
+    with pytest.raises(ConfigError) as error:
+        BatchInference(**{field: value})
+    assert str(error.value).startswith(message)
+
+
 def test_what_shapes_the_inner_loop_needs_one() -> None:
     """A project without an inner loop that configures its tuning is refused; without it, it is one."""
     with pytest.raises(ConfigError, match=r"^ModelProject\.tuning is a part of the inner loop, got Tuning\("):
@@ -287,3 +391,19 @@ def test_one_training_job_may_fill_the_time_but_for_its_start() -> None:
     limits = Limits(job=timedelta(hours=2), training=timedelta(hours=2, minutes=30))
     assert not replace(CENSUS, inner_loop=False, tuning=None, limits=limits).inner_loop
     assert replace(CENSUS, limits=replace(limits, training=limits.job)).inner_loop
+
+
+def test_drift_is_watched_where_something_is_captured() -> None:
+    """By default; not without an inner loop, which has no endpoint, nor without capture, nor where it is left out."""
+    assert Drift() == CENSUS.watched
+    assert replace(CENSUS, rollout=Rollout(capture_percent=0)).watched is None
+    assert replace(CENSUS, drift=None).watched is None
+    assert replace(CENSUS, inner_loop=False, tuning=None).watched is None
+
+
+def test_drift_is_refused_without_an_inner_loop() -> None:
+    """What is asked for and could never happen is a mistake."""
+    with pytest.raises(ConfigError, match=r"ModelProject.drift is a part of the inner loop, got Drift\("):
+        replace(CENSUS, inner_loop=False, tuning=None, drift=Drift(min_rows=500))
+    with pytest.raises(ConfigError, match=r"ModelProject.drift must be a Drift, got 'daily'"):
+        replace(CENSUS, drift="daily")  # type: ignore[arg-type]

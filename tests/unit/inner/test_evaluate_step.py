@@ -159,7 +159,7 @@ def test_it_writes_report_memory_and_the_model_it_judged(evaluate: Step, work: P
     """All files of its two outputs, byte-identical when it is run again."""
     report = evaluate(work, tuned=True)
     plots = {f"plots/{name}.svg" for name in ("roc", "precision_recall", "calibration", "confusion", "importance")}
-    files = "evaluation.json golden_rows.json drift_baseline.json sample_payload.tar.gz report.html"
+    files = "evaluation.json golden_rows.json golden_rows.csv drift_baseline.json sample_payload.tar.gz report.html"
     assert {*files.split(), *plots} == digests(work / "evaluation").keys()
     assert ("tuned", True) == (report["challenger"]["source"], report["gate"]["passed"])
     judged = (work / "judged" / "model.tar.gz").read_bytes()
@@ -188,6 +188,7 @@ def test_the_memory_belongs_to_the_model(evaluate: Step, work: Path) -> None:
     """Golden rows answered by the packed code itself; features of the train split, labels of the holdout."""
     evaluate(work)
     golden = json.loads((work / "evaluation" / "golden_rows.json").read_text())
+    assert golden["body"] == (work / "evaluation" / "golden_rows.csv").read_text()
     model = PackedModel(work / "model" / "model.tar.gz", folder=work / "golden", name="model")
     assert golden["expected"] == model.answer(golden["body"], golden["content_type"])
     drift = json.loads((work / "evaluation" / "drift_baseline.json").read_text())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dual_pipeline.environment import Environment, VpcConfig
-from dual_pipeline.model_project import Approval, Rollout, Training
+from dual_pipeline.model_project import Approval, BatchInference, Rollout, Training
 from dual_pipeline.outer_loop.definition import outer_loop_definition
 from dual_pipeline.outer_loop.setting import Setting, TrainingCode
 from pipeline_code.census.project import CENSUS
@@ -66,6 +66,14 @@ def alone_setting() -> Setting:
 
 
 @pytest.fixture(scope="session")
+def batch_setting() -> Setting:
+    """A project whose models score records in batch, on an instance with a disk of its own."""
+    batch = BatchInference(instance="ml.g4dn.xlarge", instance_count=2, max_payload_mb=1)
+    project = replace(CENSUS, target="batch", batch=batch)
+    return make_setting(Environment(name="dev", region="eu-west-1", projects=(project,)))
+
+
+@pytest.fixture(scope="session")
 def definition(setting: Setting) -> Any:
     """The whole machine as JSON."""
     return json.loads(json.dumps(outer_loop_definition(setting)))
@@ -88,6 +96,12 @@ def guarded_definition(setting: Setting) -> Any:
 def alone_definition(alone_setting: Setting) -> Any:
     """The whole machine of a project without an inner loop."""
     return json.loads(json.dumps(outer_loop_definition(alone_setting)))
+
+
+@pytest.fixture(scope="session")
+def batch_definition(batch_setting: Setting) -> Any:
+    """The whole machine of a project that scores in batch."""
+    return json.loads(json.dumps(outer_loop_definition(batch_setting)))
 
 
 @pytest.fixture(scope="session")

@@ -598,3 +598,75 @@ def test_no_cause_takes_long(evaluate: Any, words: str) -> None:
     cause = '{"FailureReason": "' + words
     told = evaluate(jsonata(CAUSE_TEXT), error={"Error": "E", "Cause": cause}, context={"State": {"Name": "S"}})
     assert told.startswith("S failed with E")
+
+
+METRICS = {"auc": {"value": 0.92, "standard_deviation": 0.002}, "log_loss": {"value": 0.3}}
+KEYS = [{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "census"}]
+
+
+def counted(definition: Definition, evaluate: Any, **variables: Any) -> list[dict[str, Any]]:
+    known = {"outcome": "released", "snapshotUri": "", "evaluation": {}, **variables}
+    request = definition["States"]["CountOutcome"]["Arguments"]
+    data: list[dict[str, Any]] = evaluate(request, variables=known)["MetricData"]
+    assert "DualPipeline" == request["Namespace"]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("outcome", "name"), [("released", "ModelMetric"), ("below-gate", "RefusedModelMetric"), ("rejected", "")]
+)
+def test_what_is_counted(definition: Definition, evaluate: Any, outcome: str, name: str) -> None:
+    """One request holds the outcome, and what the evaluation measured under a name that says whether it serves."""
+    data = counted(definition, evaluate, outcome=outcome, evaluation={"metrics": METRICS})
+    assert {
+        "MetricName": "Outcome",
+        "Dimensions": [*KEYS, {"Name": "Outcome", "Value": outcome}],
+        "Value": 1,
+        "Unit": "Count",
+    } == data[0]
+    measured = [
+        {"MetricName": name, "Dimensions": [*KEYS, {"Name": "Metric", "Value": metric}], "Value": value, "Unit": "None"}
+        for metric, value in (("auc", 0.92), ("log_loss", 0.3))
+    ]
+    assert (measured if name else []) == data[2:]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "snapshot", "value"),
+    [
+        ("released", "s3://data-bucket/census/snapshots/1/", 1),
+        ("suppressed", "s3://data-bucket/census/snapshots/1/", 1),
+        ("suppressed", "", 0),
+        ("below-gate", "s3://data-bucket/census/snapshots/1/", 0),
+        ("failed", "s3://data-bucket/census/snapshots/1/", 0),
+    ],
+)
+def test_what_is_up_to_date(definition: Definition, evaluate: Any, outcome: str, snapshot: str, value: int) -> None:
+    """Only a release, and a run that read the data and found nothing new, leave nothing waiting."""
+    data = counted(definition, evaluate, outcome=outcome, snapshotUri=snapshot)
+    assert {"MetricName": "UpToDate", "Dimensions": KEYS, "Value": value, "Unit": "Count"} == data[1]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        ({}, []),
+        ({"auc": {"value": 0.9}}, ["auc"]),
+        ({"auc": {"value": "high"}, "größe": {"value": 1}, "a b": {"value": 1}, "f1": {"value": 1}}, ["f1"]),
+        ({f"m{number:02}": {"value": number} for number in range(30)}, [f"m{number:02}" for number in range(20)]),
+    ],
+)
+def test_odd_measurements_lose_no_outcome(
+    definition: Definition, evaluate: Any, metrics: Any, names: list[str]
+) -> None:
+    """What CloudWatch would refuse the whole request for is left out, and so are more than twenty."""
+    data = counted(definition, evaluate, evaluation={"metrics": metrics})
+    assert ["Outcome", "UpToDate", *["ModelMetric"] * len(names)] == [each["MetricName"] for each in data]
+    assert names == [each["Dimensions"][-1]["Value"] for each in data[2:]]
+
+
+def test_a_run_without_evaluation_is_counted(alone_definition: Definition, evaluate: Any) -> None:
+    """Neither a missing evaluation nor one without metrics keeps the outcome from being counted."""
+    for evaluation in ({}, {"metrics": None}):
+        data = counted(alone_definition, evaluate, evaluation=evaluation)
+        assert ["Outcome", "UpToDate"] == [each["MetricName"] for each in data]

@@ -31,6 +31,7 @@ TEXTS = st.lists(
         ("Preflight: the endpoint dev-census is Updating and takes no new model; bring it", "endpoint-stuck"),
         ("AwaitRollout: the endpoint x is Failed after at most 5400 s; it needs a person, see the runbook", "endpoint-stuck"),
         ("GateModel: the evaluation passed its gate but no step registered a model", "gate"),
+        ("SmokeScore: the model gave 1 answers to 2 golden rows; nothing was scored", "answers"),
         ("the execution ended as FAILED: States.DataLimitExceeded too large", "machine"),
         ("step Train: AlgorithmError: , exit code: 137", "memory"),
         ("IngestData failed with States.TaskFailed: java.lang.OutOfMemoryError: Java heap space", "memory"),

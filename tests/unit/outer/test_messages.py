@@ -148,6 +148,23 @@ def test_the_longest_message_is_short(definition: Definition, evaluate: Any) -> 
     assert "Why: because (trouble: the lock waits)" in sent["Message"]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "happened"),
+    [
+        ("released", "a new model is the champion and scores in batch"),
+        ("rejected", "the model was rejected, and the champion stays"),
+        ("suppressed", "this trigger started no training"),
+    ],
+)
+def test_a_champion_of_batch_serves_nobody(
+    batch_definition: Definition, evaluate: Any, outcome: str, happened: str
+) -> None:
+    """Where no endpoint serves, no message says that one does."""
+    sent = told(batch_definition, evaluate, outcome=outcome, reason="because")
+    assert sent["Message"].startswith(f"census in dev: {happened}.\n")
+    assert "serves" not in sent["Message"]
+
+
 STOPPED = " and its training was stopped"
 
 
@@ -181,6 +198,18 @@ If it had asked for an approval, its package still waits with no run behind it. 
   aws sagemaker list-model-packages --model-package-group-name dev-census --model-approval-status PendingManualApproval
   dual-pipeline reject PACKAGE --env dev --project census --because "its run has ended\""""
     assert (left if waits else "The run did not end by itself: its locks were freed.") == sent.partition(more)[2]
+
+
+def test_a_scoring_that_died_may_go_on(evaluate: Any) -> None:
+    """Of a project that scores in batch no rollout is told, but how to find its job."""
+    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", in_batch=("scorer",))
+    message = machine["States"]["Notify"]["Arguments"]["Message"]
+    advice = {"kind": "", "whose": "", "cause": "", "remedy": "see below", "runbook": ""}
+    known = {"training": "", "status": "ABORTED", "why": "", "runId": "lost", "advice": advice}
+    job = "A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"
+    sent = evaluate(message, variables=known | {"project": "scorer"})
+    assert f"{job} --status-equals InProgress --name-contains dev-scorer\n" in sent
+    assert "A rollout that it had begun goes on." in evaluate(message, variables=known | {"project": "census"})
 
 
 def test_a_training_that_goes_on_is_not_called_stopped() -> None:

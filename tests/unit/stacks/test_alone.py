@@ -17,9 +17,9 @@ pytestmark = pytest.mark.xdist_group("synthesis")
 
 
 def test_no_stack_of_the_inner_loop(synthesis: Synthesis) -> None:
-    """Foundation, outer loop, workflows and monitoring; no pipeline, package group, endpoint or rollback alarm."""
+    """Foundation, outer loop, workflows, monitoring and watch; no pipeline, package group, endpoint or rollback alarm."""
     names = {path.removeprefix("Alone/") for path in synthesis.templates if path.startswith("Alone/")}
-    assert {"Foundation", "CensusOuterLoop", "CensusWorkflows", "CensusMonitoring"} == names
+    assert {"Foundation", "CensusOuterLoop", "CensusWorkflows", "CensusMonitoring", "Watch"} == names
     kinds = {
         resource["Type"]
         for path, template in synthesis.templates.items()
@@ -41,19 +41,22 @@ def test_no_trigger_waits_for_an_inner_loop(synthesis: Synthesis) -> None:
 
 
 def test_the_workflow_is_the_file_filled(synthesis: Synthesis) -> None:
-    """The machine has the pinned name and a definition in which no placeholder is left, and three alarms watch it."""
+    """The machine has the pinned name and a definition in which no placeholder is left, and four alarms watch it."""
     (machine,) = synthesis.resources("AWS::StepFunctions::StateMachine", stack="Alone/CensusWorkflows").values()
     assert "alone-census-train-save" == machine["Properties"]["StateMachineName"]
     definition = json.dumps(machine["Properties"]["DefinitionString"])
     assert "${" not in definition
     assert "alone-census-train-save-{}" in definition
     alarms = synthesis.resources("AWS::CloudWatch::Alarm", stack="Alone/CensusWorkflows").values()
-    assert {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"} == {
+    assert {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"} == {
         alarm["Properties"]["MetricName"] for alarm in alarms
     }
     for alarm in alarms:
         assert alarm["Properties"]["AlarmActions"]
-        assert "section 'Own workflow failed'" in alarm["Properties"]["AlarmDescription"]
+        section = (
+            "Runs throttled" if alarm["Properties"]["MetricName"] == "ExecutionThrottled" else "Own workflow failed"
+        )
+        assert f"section '{section}'" in alarm["Properties"]["AlarmDescription"]
 
 
 @pytest.mark.parametrize(

@@ -168,5 +168,6 @@ def test_nothing_expires_before_the_cache(synthesis: Synthesis) -> None:
         "Prod": smoke,
         "Least": smoke,
         "Alone": smoke,
+        "Batch": smoke,
         "Most": {"census-two/checkpoints/": 8, "census-two/executions/smoke/": 7, **smoke},
     } == found

@@ -63,8 +63,8 @@ def problems(document: object, workflow: Workflow = EXAMPLE) -> list[str]:
     [
         ({"name": "Train"}, "Workflow.name must be lower-case letters, digits and hyphens, a letter first, at most 16 characters, got 'Train'"),
         ({"name": "a-b-c-d-e-f-g-h-i-j"}, "Workflow.name must be at most 16 characters, got 'a-b-c-d-e-f-g-h-i-j'"),
-        ({"name": "smoke"}, "Workflow.name must be another name than drift, ingest, invocations, model, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'smoke'"),
-        ({"name": "x-outer-loop"}, "Workflow.name must be another name than drift, ingest, invocations, model, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'x-outer-loop'"),
+        ({"name": "smoke"}, "Workflow.name must be another name than drift, ingest, invocations, model, outcome, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'smoke'"),
+        ({"name": "x-outer-loop"}, "Workflow.name must be another name than drift, ingest, invocations, model, outcome, outer-loop, p99-latency, quality, smoke, train, which the platform uses, and end in none of them, got 'x-outer-loop'"),
         ({"file": "../x.json"}, "Workflow.file must be the path of a .json file below the repository's root, such as workflows/train.json, got '../x.json'"),
         ({"file": "/x.json"}, "Workflow.file must be the path of a .json file below the repository's root, such as workflows/train.json, got '/x.json'"),
         ({"timeout": timedelta(days=60)}, "Workflow.timeout must be a timedelta of whole seconds from 0:01:00 to 30 days, 0:00:00, got datetime.timedelta(days=60)"),

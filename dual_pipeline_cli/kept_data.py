@@ -1,0 +1,174 @@
+"""What stays of an environment when its stacks are gone: how much it is, what it costs, and how a person removes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from dual_pipeline_local.deployment import Clients
+
+from .price_table import Amount, PriceTable
+from .stacks import BUCKET, KEY, PACKAGE_GROUP, TABLE, Resource
+
+# A bucket of more versions than this is counted no further: 1,000 a page.
+_MOST_PAGES = 100
+_GONE = ("404", "NoSuchBucket", "ResourceNotFoundException", "NotFoundException", "ResourceNotFound")
+_GIB = 1024**3
+_LOG_GROUPS = (
+    "/aws/sagemaker/ProcessingJobs",
+    "/aws/sagemaker/TrainingJobs",
+    "/aws/sagemaker/TransformJobs",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptResource:
+    """One thing that stays; `cost` is what it costs in a month, None if no price is known."""
+
+    resource: Resource
+    size: str
+    cost: Amount | None
+    how: str
+
+
+def measure(aws: Clients, resources: Iterable[Resource], *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
+    """What of `resources` still exists, with its size and price a month."""
+    for resource in resources:
+        try:
+            match resource.type:
+                case "AWS::S3::Bucket":
+                    yield _bucket(aws, resource, prices, region)
+                case "AWS::DynamoDB::Table":
+                    yield _table(aws, resource, prices, region)
+                case "AWS::KMS::Key":
+                    if (key := _key(aws, resource, prices, region)) is not None:
+                        yield key
+                case "AWS::SageMaker::ModelPackageGroup":
+                    yield _package_group(aws, resource)
+                case _:
+                    yield KeptResource(resource=resource, size="", cost=None, how="delete it in the console")
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            if code in _GONE or "does not exist" in error.response["Error"].get("Message", ""):
+                continue
+            raise
+
+
+def job_logs(aws: Clients, name: str, *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
+    """Log groups that SageMaker made: those of jobs hold every project's logs, so nobody removes them for one."""
+    logs = aws.client("logs")
+    wanted = (*_LOG_GROUPS, f"/aws/sagemaker/Endpoints/{name}")
+    for group in wanted:
+        for found in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            if found["logGroupName"] == group:
+                size = found.get("storedBytes", 0)
+                shared = "" if group.endswith(name) else "of every project in the account: "
+                yield KeptResource(
+                    resource=Resource(stack="", logical_id="", type="AWS::Logs::LogGroup", id=group),
+                    size=_bytes(size),
+                    cost=prices.amount("logs-storage-gb-month", region, size / _GIB),
+                    how=f"{shared}aws logs delete-log-group --log-group-name {group}",
+                )
+
+
+def _bucket(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource:
+    size = versions = 0
+    pages = aws.client("s3").get_paginator("list_object_versions").paginate(Bucket=resource.id)
+    more = ""
+    for number, page in enumerate(pages):
+        for version in page.get("Versions", []):
+            size, versions = size + version["Size"], versions + 1
+        if number + 1 == _MOST_PAGES and page.get("IsTruncated"):
+            more = "more than "
+            break
+    return KeptResource(
+        resource=resource,
+        size=f"{more}{_bytes(size)} in {versions:,} versions",
+        cost=prices.amount("s3-standard-gb-month", region, size / _GIB),
+        how=f"empty it with all versions in the console, then aws s3api delete-bucket --bucket {resource.id}",
+    )
+
+
+def _table(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource:
+    table = aws.client("dynamodb").describe_table(TableName=resource.id)["Table"]
+    size = table.get("TableSizeBytes", 0)
+    return KeptResource(
+        resource=resource,
+        size=f"{_bytes(size)} in {table.get('ItemCount', 0):,} items",
+        cost=prices.amount("dynamodb-storage-gb-month", region, size / _GIB),
+        how=(
+            f"aws dynamodb update-table --table-name {resource.id} --no-deletion-protection-enabled, then aws dynamodb"
+            f" delete-table --table-name {resource.id}"
+        ),
+    )
+
+
+def _key(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource | None:
+    state = aws.client("kms").describe_key(KeyId=resource.id)["KeyMetadata"]["KeyState"]
+    if state == "PendingDeletion":
+        return None
+    return KeptResource(
+        resource=resource,
+        size=state.lower(),
+        cost=prices.amount("kms-key-month", region, 1),
+        how=(
+            "last, for all that it encrypted is lost with it: aws kms schedule-key-deletion --key-id"
+            f" {resource.id} --pending-window-in-days 30"
+        ),
+    )
+
+
+def _package_group(aws: Clients, resource: Resource) -> KeptResource:
+    name = resource.id.rpartition("/")[2]
+    sagemaker = aws.client("sagemaker")
+    sagemaker.describe_model_package_group(ModelPackageGroupName=name)
+    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
+    count = sum(len(page["ModelPackageSummaryList"]) for page in pages)
+    return KeptResource(
+        resource=resource,
+        size=f"{count:,} model packages",
+        cost=Amount.nothing(),
+        how=(
+            "delete its versions (aws sagemaker delete-model-package), then aws sagemaker delete-model-package-group"
+            f" --model-package-group-name {name}"
+        ),
+    )
+
+
+def empty(aws: Clients, resource: Resource) -> None:
+    """Delete what a bucket or a package group holds, which CloudFormation deletes empty only."""
+    if resource.type == BUCKET:
+        _empty_bucket(aws.client("s3"), resource.id)
+    elif resource.type == PACKAGE_GROUP:
+        sagemaker = aws.client("sagemaker")
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=resource.id.rpartition("/")[2]
+        )
+        for package in [each for page in pages for each in page["ModelPackageSummaryList"]]:
+            sagemaker.delete_model_package(ModelPackageName=package["ModelPackageArn"])
+
+
+def holds_data(resource: Resource) -> bool:
+    """Whether a resource is of the kinds that an environment's data lies in."""
+    return resource.type in (BUCKET, TABLE, KEY, PACKAGE_GROUP)
+
+
+def _empty_bucket(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        ]
+        if found:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
