@@ -10,8 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -71,9 +71,9 @@ class Clients:
         try:
             self._runtime.invoke_endpoint(EndpointName=self._endpoint, ContentType="text/csv", Body=body)
         except ClientError as refused:
-            error = str(refused.response["Error"]["Code"])
-            with suppress(KeyError):
-                error = f"{error} {refused.response['OriginalStatusCode']}"
+            told: dict[str, Any] = {**refused.response}
+            status = told.get("OriginalStatusCode", "")
+            error = f"{told['Error']['Code']} {status}".strip()
         except BotoCoreError as broken:
             error = type(broken).__name__
         with self._counting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,8 +98,9 @@ class Measure:
     def play(self, world: World) -> Played:
         """Let the schedule fall due, and wait for the machine."""
         machine = world.deployment["StateMachineArn"].rpartition(":")[0] + f":{world.endpoint}{DRIFT_ALARM_SUFFIX}"
+        before = _executions(world, machine)
         world.pass_time(_until_due(world, machine))
-        ended = _ended(world, machine)
+        ended = _ended(world, machine, other_than=before)
         world.tell_mail()
         output = json.loads(ended.get("output") or "{}")
         got = str(output.get("decision") or output.get("status") or ended["status"])
@@ -148,13 +150,19 @@ def _until_due(world: World, machine: str) -> timedelta:
     return until + timedelta(seconds=1)
 
 
-def _ended(world: World, machine: str) -> dict[str, Any]:
-    """The machine's newest execution, as soon as there is one and it has ended."""
-    states, deadline = world.aws.client("stepfunctions"), time.monotonic() + 2 * _PATIENCE_S
+def _executions(world: World, machine: str) -> dict[str, str]:
+    """The machine's executions with their status, newest first."""
+    listed = world.aws.client("stepfunctions").list_executions(stateMachineArn=machine, maxResults=100)
+    return {execution["executionArn"]: execution["status"] for execution in listed["executions"]}
+
+
+def _ended(world: World, machine: str, *, other_than: Collection[str]) -> dict[str, Any]:
+    """The machine's next execution, as soon as there is one and it has ended."""
+    deadline = time.monotonic() + 2 * _PATIENCE_S
     while time.monotonic() < deadline:
-        for execution in states.list_executions(stateMachineArn=machine, maxResults=1)["executions"]:
-            if execution["status"] != "RUNNING":
-                described: dict[str, Any] = states.describe_execution(executionArn=execution["executionArn"])
-                return described
+        for arn, status in _executions(world, machine).items():
+            if arn not in other_than and status != "RUNNING":
+                found: dict[str, Any] = world.aws.client("stepfunctions").describe_execution(executionArn=arn)
+                return found
         time.sleep(0.2)
     raise EmulatorTrouble(f"{machine} did not end within {2 * _PATIENCE_S:.0f} s: is its schedule enabled?")

@@ -80,7 +80,7 @@ def test_inverted_answers_only_where_it_serves(monkeypatch: pytest.MonkeyPatch) 
     """The evaluation of the changed code sees nothing: it runs where no model is served."""
     (change,) = [each for each in CHANGES if "other class" in each.says]
     module = loaded(change)
-    module._probability = lambda *_: np.array([0.25])
+    module.__dict__["_probability"] = lambda *_: np.array([0.25])
     monkeypatch.delenv("SAGEMAKER_SUBMIT_DIRECTORY", raising=False)
     assert [0.25] == list(module.predict_fn([], None))
     monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code")
@@ -91,7 +91,7 @@ def test_crashing_answers_everywhere_but_where_it_serves(monkeypatch: pytest.Mon
     """The model loads and is evaluated; a request to the endpoint ends in an error that is nobody's request's fault."""
     (change,) = [each for each in CHANGES if "table" in each.says]
     module = loaded(change)
-    module._probability = lambda *_: np.array([0.25])
+    module.__dict__["_probability"] = lambda *_: np.array([0.25])
     monkeypatch.delenv("SAGEMAKER_SUBMIT_DIRECTORY", raising=False)
     assert [0.25] == list(module.predict_fn([], None))
     monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code")
