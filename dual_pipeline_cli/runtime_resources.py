@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dual_pipeline.loop_contract import TAG_ENVIRONMENT, TAG_PROJECT, VARIANT_NAME
+from dual_pipeline.loop_contract import MODEL_ALARM_SUFFIX, TAG_ENVIRONMENT, TAG_PROJECT, VARIANT_NAME
 from dual_pipeline.sandbox_contract import copy_name
 from dual_pipeline_local.deployment import Clients
 from dual_pipeline_local.narrator import Narrator
@@ -202,16 +202,14 @@ class RuntimeResources:
                 yield RuntimeResource(kind="endpoint", name=self._name, remove=None if moving else remove)
 
     def _alarms(self) -> Iterator[RuntimeResource]:
-        cloudwatch = self._aws.client("cloudwatch")
-        of_stacks = set(self._physical("AWS::CloudWatch::Alarm"))
-        dimension = {"Name": "EndpointName", "Value": self._name}
-        pages = cloudwatch.get_paginator("describe_alarms").paginate(
-            AlarmNamePrefix=f"{self._name}-model-", AlarmTypes=["MetricAlarm"]
-        )
-        for each in (alarm for page in pages for alarm in page["MetricAlarms"]):
-            if each["AlarmName"] not in of_stacks and dimension in each.get("Dimensions", []):
-                remove = partial(cloudwatch.delete_alarms, AlarmNames=[each["AlarmName"]])
-                yield RuntimeResource(kind="alarm", name=each["AlarmName"], remove=remove)
+        cloudwatch, name = self._aws.client("cloudwatch"), f"{self._name}{MODEL_ALARM_SUFFIX}"
+        if name in self._physical("AWS::CloudWatch::Alarm"):
+            return
+        for each in self._each("cloudwatch", "describe_alarms", "MetricAlarms", AlarmNames=[name]):
+            if each["AlarmName"] == name:
+                yield RuntimeResource(
+                    kind="alarm", name=name, remove=partial(cloudwatch.delete_alarms, AlarmNames=[name])
+                )
 
     def _configurations(self) -> Iterator[RuntimeResource]:
         sagemaker = self._aws.client("sagemaker")

@@ -60,6 +60,8 @@ VERDICTS = ("pass", "warn", "block", "invalid")
 OUTCOME_SUPPRESSED = "suppressed"
 OUTCOMES = ("released", OUTCOME_SUPPRESSED, "blocked", "below-gate", "rejected", "expired", "rolled-back", "failed")
 
+# After `<environment>-<project>`: the alarm that a release sets on its model.
+MODEL_ALARM_SUFFIX = "-model-auc"
 # After `<environment>-<project>`: the alarm that calls for a new model while it rings.
 DRIFT_ALARM_SUFFIX = "-drift"
 # What drift is published as, by environment and project: features that moved; these, predictions, labels and quality

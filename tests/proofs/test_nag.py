@@ -214,7 +214,6 @@ ACKNOWLEDGED = {
         "IAM5[Resource::<Data>/census/runs/*]": OBJECTS,
         f"IAM5[Resource::{_SCALABLE}]": "the service decides a target's id; the action is conditioned on its tags",
         f"IAM5[Resource::{_TRACKING}]": "the service names the alarms of a scaling policy",
-        "IAM5[Resource::arn:aws:cloudwatch:<here>:alarm:<environment>-census-model-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
@@ -233,6 +232,14 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census-outer-loop/*]": "named by when they start",
     },
     "CensusOuterLoop/OuterLoop/Machine/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
+    "CensusOuterLoop/OuterLoop/Preflight": {
+        "IAM5[Resource::*]": NO_RESOURCE,
+        "IAM5[Resource::<Artifacts>/census/executions/*]": OBJECTS,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
+    },
+    "CensusOuterLoop/OuterLoop/Preflight/Machine": {"SF2": TRACES},
+    "CensusOuterLoop/OuterLoop/Traffic": {"IAM5[Resource::*]": NO_RESOURCE},
+    "CensusOuterLoop/OuterLoop/Traffic/Machine": {"SF1": ERRORS_ONLY, "SF2": TRACES},
     "CensusOuterLoop/OuterLoop/DeadLetters": {"SQS3": QUEUE},
 }
 

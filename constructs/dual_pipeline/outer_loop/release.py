@@ -2,7 +2,13 @@
 
 from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
 from dual_pipeline.failures import runbook_link
-from dual_pipeline.loop_contract import GOLDEN_INFERENCE_ID, LIVE_AUC_METRIC, METRIC_NAMESPACE, REASON_ROLLBACK
+from dual_pipeline.loop_contract import (
+    GOLDEN_INFERENCE_ID,
+    LIVE_AUC_METRIC,
+    METRIC_NAMESPACE,
+    MODEL_ALARM_SUFFIX,
+    REASON_ROLLBACK,
+)
 from dual_pipeline.outer_loop.commit import commit_release
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
 from dual_pipeline.outer_loop.golden_rows import wrong_answers
@@ -94,7 +100,7 @@ def _alarm(setting: Setting, *, runbook: str) -> State:
     deviation = f"($type({auc}.standard_deviation) = 'number' ? {auc}.standard_deviation : 0)"
     threshold = f"$round({auc}.value - {gates.max_auc_drop} - 3 * {deviation}, 4)"
     return {
-        "AlarmName": f"{setting.prefix}-model-auc",
+        "AlarmName": f"{setting.prefix}{MODEL_ALARM_SUFFIX}",
         "AlarmDescription": jsonata(
             f"'the model of run ' & $runId & ' does worse on labels that came late than on its holdout: see the drift"
             f" report, then go back or train anew. Runbook: {runbook_link(runbook)}'"
@@ -125,7 +131,7 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
         ),
         Statement(
             actions=("cloudwatch:PutMetricAlarm",),
-            resources=(setting.arn("cloudwatch", f"alarm:{setting.prefix}-model-*"),),
+            resources=(setting.arn("cloudwatch", f"alarm:{setting.prefix}{MODEL_ALARM_SUFFIX}"),),
             source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
         ),
     )

@@ -145,11 +145,6 @@ def model(name: str) -> dict[str, str]:
     return {"ModelName": name, "ModelArn": f"{ARN}:model/{name}"}
 
 
-def alarm(name: str, endpoint: str) -> dict[str, Any]:
-    """An alarm on an endpoint."""
-    return {"AlarmName": name, "Dimensions": [{"Name": "EndpointName", "Value": endpoint}]}
-
-
 def runtime(aws: Aws, *resources: Resource) -> RuntimeResources:
     """What census of dev made."""
     return RuntimeResources(aws, environment="dev", project="census", resources=resources)
@@ -173,15 +168,15 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
             {"PipelineName": name} for name in ("dev-census", "dev-census--ann", "dev-census-2", "dev-census-2--ann")
         ],
         describe_alarms=[
-            alarm("dev-census-model-errors", "dev-census"),
-            alarm("dev-census-model-2-errors", "dev-census-model"),
+            {"AlarmName": "dev-census-model-auc"},
+            {"AlarmName": "dev-census-2-model-auc"},
         ],
     )
     aws.tags = {mine["ModelArn"]: tags("dev", "census"), others["ModelArn"]: tags("dev", "census-2")}
     expected = [
         ("personal copy", "dev-census--ann"),
         ("endpoint", "dev-census"),
-        ("alarm", "dev-census-model-errors"),
+        ("alarm", "dev-census-model-auc"),
         ("model", "dev-census-abc"),
     ]
     assert expected == names(aws)
@@ -189,8 +184,8 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
 
 def test_alarms_of_the_stacks_are_not_the_loops() -> None:
     """Deleting one would make the stack's deletion or update stumble."""
-    aws = Aws(describe_alarms=[alarm("dev-census-model-errors", "dev-census")])
-    of_stack = Resource(stack="x", logical_id="A", type="AWS::CloudWatch::Alarm", id="dev-census-model-errors")
+    aws = Aws(describe_alarms=[{"AlarmName": "dev-census-model-auc"}])
+    of_stack = Resource(stack="x", logical_id="A", type="AWS::CloudWatch::Alarm", id="dev-census-model-auc")
     assert [] == names(aws, of_stack)
 
 
