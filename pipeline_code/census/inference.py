@@ -49,7 +49,7 @@ class Model(NamedTuple):
     encoding: Encoding
 
 
-class RequestError(BaseInferenceToolkitError):
+class RequestError(BaseInferenceToolkitError):  # type: ignore[misc]
     """A request that does not fit the model: 400, with a sentence for the client."""
 
     def __init__(self, sentence: str) -> None:

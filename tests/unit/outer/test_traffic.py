@@ -79,7 +79,8 @@ def test_it_ends_with_the_rollout(
     setting: Setting, evaluate: Any, seen: str, left: int, bakes: bool, next_: str
 ) -> None:
     """No rollout, or no round left: it is done."""
-    state: Any = traffic_definition(setting)["States"]["GoesOn"]
+    states: Any = traffic_definition(setting)["States"]
+    state = states["GoesOn"]
     variables = {"seen": seen, "left": left, "bakes": bakes}
     held = [rule["Next"] for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables)]
     assert next_ == (held or [state["Default"]])[0]
