@@ -97,8 +97,14 @@ class Shell:
         )
 
     def told(self, *arguments: str) -> str:
-        """What `dual-pipeline ...` prints in the folder of the checkout."""
-        ended = subprocess.run(
+        """What `dual-pipeline ...` prints when it succeeds."""
+        ended = self.tell(*arguments)
+        assert 0 == ended.returncode, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def tell(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Call `dual-pipeline ...` in the folder of the checkout."""
+        return subprocess.run(
             [sys.executable, "-m", "dual_pipeline_cli", *arguments],
             cwd=self.checkout,
             env=self.environment,
@@ -107,8 +113,6 @@ class Shell:
             text=True,
             check=False,
         )
-        assert 0 == ended.returncode, ended.stdout + ended.stderr
-        return ended.stdout
 
     def release(
         self, data: Path = CENSUS, *, force: bool = False

@@ -1,5 +1,7 @@
 """Asks the live endpoint the questions its evaluation answered, makes the model the champion, and watches it."""
 
+from datetime import timedelta
+
 from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, retry, task
 from dual_pipeline.failures import runbook_link
 from dual_pipeline.loop_contract import (
@@ -9,6 +11,7 @@ from dual_pipeline.loop_contract import (
     MODEL_ALARM_SUFFIX,
     REASON_ROLLBACK,
 )
+from dual_pipeline.model_project import Drift
 from dual_pipeline.outer_loop.commit import commit_release
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
 from dual_pipeline.outer_loop.golden_rows import wrong_answers
@@ -35,6 +38,7 @@ _ROLLED_BACK = f"{_ANSWERS} & ', to which the endpoint was brought back: ' & $tr
 def release(setting: Setting) -> Fragment:
     """What fails before the commit goes the way back: what serves is the champion, or on its way to be it again."""
     scaled = setting.project.rollout.max_instance_count is not None
+    drift = setting.project.watched
     watched = "RegisterScaling" if scaled else "FreeReleaseLock"
     released: State = {
         "outcome": "released",
@@ -72,29 +76,38 @@ def release(setting: Setting) -> Fragment:
             unsure={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")},
             failed=GO_BACK,
             refused="ChooseWayBack",
-            next_="SetAlarms",
+            next_="SetAlarms" if drift else watched,
         ),
         # From here on the release stands, whatever fails.
-        "SetAlarms": task(
-            "aws-sdk:cloudwatch:putMetricAlarm",
-            arguments=_alarm(setting, runbook="Model quality"),
-            timeout_s=60,
-            retries=CLOUDWATCH_RETRY,
-            catches=[
-                catch(
-                    next_=watched,
-                    assign={"trouble": jsonata("'no alarm watches the model: ' & $states.errorOutput.Error")},
-                )
-            ],
-            next_=watched,
-        ),
+        **(_set_alarms(setting, drift, next_=watched) if drift else {}),
         **(scale(setting, next_="FreeReleaseLock") if scaled else {}),
     }
     return Fragment(states=states, statements=(*_statements(setting), *(scaling_statements(setting) if scaled else ())))
 
 
-def _alarm(setting: Setting, *, runbook: str) -> State:
-    """Rings where the AUC on labels that came late lies below the holdout's by more than the gate and chance allow."""
+def _set_alarms(setting: Setting, drift: Drift, *, next_: str) -> dict[str, State]:
+    return {
+        "SetAlarms": task(
+            "aws-sdk:cloudwatch:putMetricAlarm",
+            arguments=_alarm(setting, hours=drift.every // timedelta(hours=1) + 1, runbook="Model quality"),
+            timeout_s=60,
+            retries=CLOUDWATCH_RETRY,
+            catches=[
+                catch(
+                    next_=next_,
+                    assign={"trouble": jsonata("'no alarm watches the model: ' & $states.errorOutput.Error")},
+                )
+            ],
+            next_=next_,
+        )
+    }
+
+
+def _alarm(setting: Setting, *, hours: int, runbook: str) -> State:
+    """Rings where the AUC on labels that came late lies below the holdout's by more than the gate and chance allow.
+
+    It looks back from one measurement to the next, `hours`, so that it rings until one is better.
+    """
     gates = setting.project.gates
     auc = "$evaluation.metrics.auc"
     deviation = f"($type({auc}.standard_deviation) = 'number' ? {auc}.standard_deviation : 0)"
@@ -113,7 +126,8 @@ def _alarm(setting: Setting, *, runbook: str) -> State:
         ],
         "Statistic": "Minimum",
         "Period": 3600,
-        "EvaluationPeriods": 1,
+        "EvaluationPeriods": hours,
+        "DatapointsToAlarm": 1,
         # Without an AUC there is nothing to fall short of.
         "Threshold": jsonata(f"$type({auc}.value) = 'number' ? {threshold} : 0"),
         "ComparisonOperator": "LessThanThreshold",
@@ -123,15 +137,16 @@ def _alarm(setting: Setting, *, runbook: str) -> State:
 
 
 def _statements(setting: Setting) -> tuple[Statement, ...]:
+    alarm = Statement(
+        actions=("cloudwatch:PutMetricAlarm",),
+        resources=(setting.arn("cloudwatch", f"alarm:{setting.prefix}{MODEL_ALARM_SUFFIX}"),),
+        source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
+    )
     return (
         Statement(
             actions=("sagemaker:InvokeEndpoint",),
             resources=(setting.arn("sagemaker", f"endpoint/{setting.prefix}"),),
             source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
         ),
-        Statement(
-            actions=("cloudwatch:PutMetricAlarm",),
-            resources=(setting.arn("cloudwatch", f"alarm:{setting.prefix}{MODEL_ALARM_SUFFIX}"),),
-            source="https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
-        ),
+        *((alarm,) if setting.project.watched else ()),
     )
