@@ -49,7 +49,7 @@ class Model(NamedTuple):
     encoding: Encoding
 
 
-class RequestError(BaseInferenceToolkitError):
+class RequestError(BaseInferenceToolkitError):  # type: ignore[misc]
     """A request that does not fit the model: 400, with a sentence for the client."""
 
     def __init__(self, sentence: str) -> None:
@@ -143,7 +143,7 @@ def _text(body: str | bytes) -> str:
 
 def _records(text: str) -> list[Row]:
     try:
-        rows = list(csv.reader(io.StringIO(text)))
+        rows: list[Row] = list(csv.reader(io.StringIO(text)))
     except csv.Error as error:
         raise RequestError(f"the body must be CSV, got {error}") from None
     # Skipped, it would put every later answer of a batch on the wrong line.

@@ -36,7 +36,7 @@ def release(setting: Setting) -> Fragment:
     """What fails before the commit goes the way back: what serves is the champion, or on its way to be it again."""
     scaled = setting.project.rollout.max_instance_count is not None
     watched = "RegisterScaling" if scaled else "FreeReleaseLock"
-    released = {
+    released: State = {
         "outcome": "released",
         "reason": jsonata(f"$trigger.reason = {quote(REASON_ROLLBACK)} ? {_ROLLED_BACK} : {_RELEASED}"),
     }

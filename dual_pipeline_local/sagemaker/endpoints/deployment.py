@@ -95,7 +95,7 @@ class Deployment:
         if kind == "CANARY":
             return [Step(share, max(1, round(share * instances)), wait_s), Step(1.0, instances, final_s)]
         count = math.ceil(round(1 / share, 9))
-        shares = [min(share * number, 1.0) for number in range(1, count + 1)]
+        shares = [min(round(share * number, 9), 1.0) for number in range(1, count + 1)]
         return [
             Step(each, max(1, round(each * instances)), wait_s + (final_s if number == count else 0))
             for number, each in enumerate(shares, 1)

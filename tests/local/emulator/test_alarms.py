@@ -196,7 +196,10 @@ def test_an_alarm_on_an_expression(emulator: Any, watch: Any) -> None:
     def deployed(name: str, expression: str) -> str:
         resource = {"Type": "AWS::CloudWatch::Alarm", "Properties": math_alarm(name, expression)}
         stacks.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Alarm": resource}}))
-        status = lambda: str(stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])  # noqa: E731
+
+        def status() -> str:
+            return str(stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+
         assert until(lambda: not status().endswith("_IN_PROGRESS"))
         return status()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,12 @@ def test_a_rollback_to_a_dead_fleet_fails(corner: Any, endpoint: str) -> None:
     folder = Path(next(word for word in old.cmdline() if word.endswith("/model")))
     update(corner, endpoint, "triple", guarded("CANARY", alarm, wait_s=1200))
     assert until(lambda: len(servers(corner, endpoint)) == 2)
-    summary = lambda: corner.sagemaker.describe_endpoint(EndpointName=endpoint)["PendingDeploymentSummary"]  # noqa: E731
-    assert until(lambda: summary()["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking")
+
+    def stage() -> str:
+        summary = corner.sagemaker.describe_endpoint(EndpointName=endpoint)["PendingDeploymentSummary"]
+        return str(summary["ProductionVariants"][0]["VariantStatus"][0]["Status"])
+
+    assert until(lambda: stage() == "Baking")
     shutil.rmtree(folder)
     old.kill()
     data = {"MetricName": "Wrong", "Dimensions": dimensions, "Value": 1.0}
@@ -284,7 +289,6 @@ def test_requests_and_instances_are_measured(corner: Any, endpoint: str) -> None
         assert ("Microseconds", 5.0) == (latency["Unit"], latency["SampleCount"])
         assert 1 < latency["Minimum"] < 10_000_000
     for name in ("CPUUtilization", "MemoryUtilization", "DiskUtilization"):
-        look = lambda name=name: statistics(corner, endpoint, name, "Maximum", namespace="/aws/sagemaker/Endpoints")  # noqa: E731
-        found = until(look)
+        found = until(partial(statistics, corner, endpoint, name, "Maximum", namespace="/aws/sagemaker/Endpoints"))
         assert found["Unit"] == "Percent"
         assert 0 <= found["Maximum"] <= 100 * (psutil.cpu_count() or 1)

@@ -452,7 +452,8 @@ def test_a_release_never_shrinks_an_endpoint(
     states = scaled_definition["States"]
     answer = {"EndpointConfigName": "old", "EndpointStatus": "InService"}
     answer |= {} if variants is None else {"ProductionVariants": variants}
-    branches = preflight_definition(scaled_setting)["States"]["CheckAll"]["Branches"]
+    preflight: Any = preflight_definition(scaled_setting)
+    branches = preflight["States"]["CheckAll"]["Branches"]
     read = evaluate(branches[-1]["States"]["ReadEndpoint"]["Output"], given={"champion": ""}, result=answer)
     read = evaluate(states["CanRelease"]["Choices"][1]["Assign"], variables={"preflight": read})
     (variant,) = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]

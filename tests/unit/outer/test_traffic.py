@@ -60,7 +60,7 @@ def test_it_never_outgrows_its_history(deadline_s: int, wait_s: int, strategy: A
 def test_it_asks_only_while_traffic_shifts(setting: Setting, evaluate: Any, variants: Any, bakes: bool) -> None:
     """While the new fleet comes up golden rows would ask the old model."""
     states: Any = traffic_definition(setting)["States"]
-    endpoint = {"EndpointStatus": "Updating"}
+    endpoint: dict[str, Any] = {"EndpointStatus": "Updating"}
     endpoint |= {} if variants is None else {"PendingDeploymentSummary": {"ProductionVariants": variants}}
     assert {"seen": "Updating", "bakes": bakes} == evaluate(states["LookAtEndpoint"]["Assign"], result=endpoint)
 
@@ -79,7 +79,8 @@ def test_it_ends_with_the_rollout(
     setting: Setting, evaluate: Any, seen: str, left: int, bakes: bool, next_: str
 ) -> None:
     """No rollout, or no round left: it is done."""
-    state: Any = traffic_definition(setting)["States"]["GoesOn"]
+    states: Any = traffic_definition(setting)["States"]
+    state = states["GoesOn"]
     variables = {"seen": seen, "left": left, "bakes": bakes}
     held = [rule["Next"] for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables)]
     assert next_ == (held or [state["Default"]])[0]
@@ -88,7 +89,7 @@ def test_it_ends_with_the_rollout(
 def test_its_requests_are_known(setting: Setting, evaluate: Any) -> None:
     """What is captured of them counts for nothing, so each names itself; a failing answer is the alarms' business."""
     states: Any = traffic_definition(setting)["States"]
-    inner = states["AskGoldenRows"]["ItemProcessor"]["States"]
+    inner: Any = states["AskGoldenRows"]["ItemProcessor"]["States"]
     asked = evaluate(
         inner["AskEndpoint"]["Arguments"],
         given=3,

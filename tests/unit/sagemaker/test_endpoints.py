@@ -139,7 +139,7 @@ def test_traffic_moves_in_steps() -> None:
     assert [
         [Step(1.0, 4, 110)],
         [Step(0.25, 1, 100), Step(1.0, 4, 10)],
-        [Step(0.3, 1, 100), Step(0.6, 2, 100), Step(pytest.approx(0.9), 4, 100), Step(1.0, 4, 110)],
+        [Step(0.3, 1, 100), Step(0.6, 2, 100), Step(0.9, 4, 100), Step(1.0, 4, 110)],
         [Step(0.25, 1, 100), Step(0.5, 2, 100), Step(0.75, 3, 100), Step(1.0, 4, 110)],
     ] == [
         Deployment.checked(deployment(100, 10, 600, **routing), instances=[4]).steps(4)
