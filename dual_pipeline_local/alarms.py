@@ -190,6 +190,8 @@ def act(alarm: Mapping[str, Any], old_state: str, new_state: str, reason: str) -
     if not alarm.get("ActionsEnabled", True):
         return
     now, service, sns = settings.current(), _service(), ministack.load("services.sns")
+    # CloudWatch speaks TLS, which the policies of topics ask for; on a thread of ours nobody has said so.
+    ministack.load("app").pin_request_origin("127.0.0.1", True)
     message = json.dumps(_message(alarm, old_state, new_state, reason))
     subject = f'{new_state}: "{alarm["AlarmName"]}" in {now.region}'[:100]
     for topic in alarm.get(_ACTIONS[new_state]) or []:

@@ -109,8 +109,17 @@ def test_actions_go_to_topics_that_let_cloudwatch_in(emulator: Any, watch: Any) 
         "Action": "sns:Publish",
         "Resource": topics[1],
     }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [only_events]})
-    sns.set_topic_attributes(TopicArn=topics[1], AttributeName="Policy", AttributeValue=policy)
+    everybody = {"Principal": "*", "Action": "sns:Publish", "Resource": topics[0]}
+    only_tls = {**everybody, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    own_alarms = {
+        **everybody,
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Condition": {"StringEquals": {"aws:SourceAccount": emulator.settings.account}},
+    }
+    for topic, statements in ((topics[0], [only_tls, own_alarms]), (topics[1], [only_events])):
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
     watch.put_metric_alarm(
         **alarm("acting", AlarmActions=topics, OKActions=topics[:1], AlarmDescription="see the runbook")
     )
