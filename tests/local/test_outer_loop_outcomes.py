@@ -112,6 +112,24 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "too-few": live() | {"AwaitRollout": endpoint("config-new", ProductionVariants=[])},
     "uncaptured": live() | {"AwaitRollout": endpoint("config-new", DataCaptureConfig={"EnableCapture": False})},
     "no-config": live() | {"CreateEndpointConfig": throw("SageMaker.SageMakerException", "no such instance")},
+    "unseen": live() | {"AwaitRollout": [throw("SageMaker.AccessDeniedException", "no"), endpoint("config-new")]},
+    "never-seen": live() | {"AwaitRollout": throw("SageMaker.AccessDeniedException", "no")},
+    "unheard-way-back": live()
+    | {
+        "SmokeTest": {"Body": "{}"},
+        "RollBack": throw("SageMaker.ResourceNotFoundException", "in progress"),
+        "AwaitRollBack": endpoint("config-old"),
+    },
+    "lost-lock": {
+        "CommitRelease": throw("DynamoDb.TransactionCanceledException", "ConditionalCheckFailed"),
+        "ReadReleaseLock": {"Item": {"owner": {"S": "another"}}},
+    },
+    "unread-pointer": {
+        "CommitRelease": throw("DynamoDb.ResourceNotFoundException", "no"),
+        "ReadBack": throw("DynamoDb.ResourceNotFoundException", "no"),
+    },
+    "uncommitted": live() | {"CommitRelease": throw("DynamoDb.ResourceNotFoundException", "no")},
+    "many": {"Preflight": checked(status="InService", count=4), "AwaitRollout": endpoint("config-new", count=4)},
     "still-there": live()
     | {"AwaitRollout": endpoint("config-old"), "DeleteModel": throw("SageMaker.SageMakerException", "denied")},
     "no-traffic": live() | {"StartTraffic": throw("StepFunctions.StateMachineDoesNotExistException", "gone")},
@@ -140,7 +158,11 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "model-error": live() | {"SmokeTest": throw("SageMakerRuntime.ModelErrorException", "500 from model")},
     "alarm-denied": live() | {"SetAlarms": throw("CloudWatch.CloudWatchException", "AccessDenied")},
     "way-back-fails": live()
-    | {"SmokeTest": {"Body": "{}"}, "RollBack": throw("SageMaker.SageMakerException", "throttled")},
+    | {
+        "SmokeTest": {"Body": "{}"},
+        "RollBack": throw("SageMaker.SageMakerException", "throttled"),
+        "AwaitRollBack": endpoint("config-new"),
+    },
     "wrong-first": {"SmokeTest": {"Body": '{"predictions": [1, 1]}'}},
 }
 
@@ -224,6 +246,28 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("unchecked", "failed", "Preflight: the checks ended as TIMED_OUT States.Timeout"),
         ("too-few", "rolled-back", "is not as asked: it has 0 instances where 1 were asked for; the endpoint is back"),
         ("uncaptured", "rolled-back", "it captures 0 % of its requests where 20 % were asked for; the endpoint is"),
+        ("unseen", "released", "the model answers its golden rows on the endpoint"),
+        (
+            "never-seen",
+            "rolled-back",
+            "AwaitRollout failed with SageMaker.AccessDeniedException: no; the endpoint is back",
+        ),
+        (
+            "unheard-way-back",
+            "rolled-back",
+            "UpdateEndpoint said SageMaker.ResourceNotFoundException; the endpoint is back",
+        ),
+        ("lost-lock", "failed", "the release lock belongs to another by now, so nothing more was touched"),
+        (
+            "unread-pointer",
+            "failed",
+            "whether the release stands could not be read (DynamoDb.ResourceNotFoundException)",
+        ),
+        (
+            "uncommitted",
+            "rolled-back",
+            "CommitRelease failed with DynamoDb.ResourceNotFoundException: no; the endpoint is",
+        ),
         ("no-config", "failed", "CreateEndpointConfig failed with SageMaker.SageMakerException: no such instance"),
         ("alarm-rang", "rolled-back", "SageMaker rolled the endpoint dev-alarm-rang back to config-old"),
         ("unheard-update", "released", "the model answers its golden rows on the endpoint"),
@@ -238,7 +282,11 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
             "the endpoint gave 1 answers to 2 golden rows; the endpoint is back on config-old",
         ),
         ("model-error", "rolled-back", "SmokeTest failed with SageMakerRuntime.ModelErrorException: 500 from model"),
-        ("way-back-fails", "failed", "the way back failed with SageMaker.SageMakerException"),
+        (
+            "way-back-fails",
+            "failed",
+            "UpdateEndpoint said SageMaker.SageMakerException; and the way back failed: the endpoint",
+        ),
         (
             "wrong-first",
             "failed",
@@ -260,6 +308,7 @@ def test_outcome(runs: dict[str, dict[str, Any]], name: str, outcome: str, reaso
     [
         ("alarm-denied", "released", "no alarm watches the model: CloudWatch.CloudWatchException"),
         ("no-traffic", "released", "no golden rows were asked during the bake: StepFunctions.StateMachineDoesNotExist"),
+        ("many", "released", "4 instances serve where 1 are configured, and a release keeps them"),
         ("still-there", "rolled-back", "the model model-new could not be deleted and serves nobody"),
     ],
 )
@@ -315,7 +364,17 @@ def test_no_lock_survives_its_run(world: World, runs: dict[str, dict[str, Any]])
 def test_only_a_release_moves_the_champion(world: World, runs: dict[str, dict[str, Any]]) -> None:
     """The champion pointer names the released run and package, and nothing else sets it."""
     champions = {name: world.item(name, f"CHAMPION#dev-{name}") for name in runs}
-    released = {"first", "update", "unheard-update", "unheard-create", "rests", "alarm-denied", "no-traffic"}
+    released = {
+        "first",
+        "update",
+        "unheard-update",
+        "unheard-create",
+        "rests",
+        "alarm-denied",
+        "no-traffic",
+        "unseen",
+        "many",
+    }
     assert {name for name, item in champions.items() if item} == released
     assert champions["update"]["model_package_arn"] == PACKAGE
     assert champions["update"]["endpoint_config"] == "config-new"
@@ -341,7 +400,13 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("scoring-fails", ["CheckTraining", "IsRegistered", "RejectPackage", "FreeLocks"]),
         ("updating", ["Preflight", "CanRelease", "RejectPackage", "FreeLocks"]),
         ("never-up", ["CheckRollout", "RejectPackage", "FreeLocks"]),
-        ("no-create", ["LookAtEndpoint", "RejectPackage", "FreeLocks"]),
+        (
+            "no-create",
+            ["LookAtEndpoint", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks", "DeleteEndpointConfig"],
+        ),
+        ("unseen", ["MayLookAgain", "PauseRollout", "AwaitRollout"]),
+        ("lost-lock", ["IsLockOurs", "RejectPackage", "FreeLocks"]),
+        ("unread-pointer", ["ReadBack", "FreeLocks"]),
         (
             "no-update",
             ["DoesItMove", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks", "DeleteEndpointConfig"],

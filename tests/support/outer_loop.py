@@ -67,19 +67,19 @@ def approval(status: str, **more: object) -> dict[str, Any]:
     return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status, **times, **registered, **more}
 
 
-def endpoint(config: str, status: str = "InService", **more: object) -> dict[str, Any]:
+def endpoint(config: str, status: str = "InService", *, count: int = 1, **more: object) -> dict[str, Any]:
     arn = f"{ARN}:endpoint/dev-census"
     serving = {
-        "ProductionVariants": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}],
+        "ProductionVariants": [{"VariantName": "AllTraffic", "DesiredInstanceCount": count}],
         "DataCaptureConfig": {"EnableCapture": True, "CurrentSamplingPercentage": 20},
     }
     return {"EndpointArn": arn, "EndpointStatus": status, "EndpointConfigName": config, **serving, **more}
 
 
-def checked(*problems: str, status: str = "", ringing: tuple[str, ...] = ()) -> dict[str, Any]:
+def checked(*problems: str, status: str = "", ringing: tuple[str, ...] = (), count: int = 1) -> dict[str, Any]:
     """What the preflight machine answers of an endpoint in `status`, which serves `config-old` if it is there."""
-    config, count = ("config-old", 1) if status else ("", 0)
-    found = {"problems": problems, "ringing": ringing, "status": status, "config": config, "count": count}
+    serving = {"config": "config-old", "count": count} if status else {"config": "", "count": 0}
+    found = {"problems": problems, "ringing": ringing, "status": status, **serving}
     return {"Status": "SUCCEEDED", "Output": json.dumps(found)}
 
 

@@ -146,7 +146,6 @@ def batch_release(setting: Setting) -> Fragment:
             item={"scores_uri": {"S": jsonata("$scoresUri")}},
             released=released,
             unsure={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE},
-            failed=FAILED_AFTER_APPROVAL,
             refused="RejectPackage",
             refused_values={"outcome": "failed"},
             next_="FreeReleaseLock",

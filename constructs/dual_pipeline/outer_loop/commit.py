@@ -3,6 +3,19 @@
 from dual_pipeline.asl import DYNAMODB_ERRORS, State, catch, choice, jsonata, retry, task
 from dual_pipeline.outer_loop.setting import LEDGER, Setting
 
+# What may be the champion is neither sent back nor rejected.
+_UNKNOWN = catch(
+    next_="FreeLocks",
+    assign={
+        "outcome": "failed",
+        "failedState": "CommitRelease",
+        "reason": jsonata(
+            "'CommitRelease: whether the release stands could not be read (' & $states.errorOutput.Error"
+            " & '): compare the endpoint with the ledger; it needs a person, see the runbook'"
+        ),
+    },
+)
+
 
 def commit_release(
     setting: Setting,
@@ -10,15 +23,14 @@ def commit_release(
     item: State,
     released: State,
     unsure: State,
-    failed: State,
     refused: str,
     refused_values: State | None = None,
     next_: str,
 ) -> dict[str, State]:
     """Write the champion with `item` beside what every champion has, if the run still owns the release lock.
 
-    `released` is set where it is written. Where no answer came `unsure` is set, and the pointer is read: `failed`
-    catches what hinders that, `refused` follows where it was not written.
+    `released` is set where it is written. Where no answer came `unsure` is set, and the pointer itself is read; where
+    it was not written `refused` follows. A run that lost its lock meanwhile touches nothing any more.
     """
     return {
         "CommitRelease": task(
@@ -54,11 +66,36 @@ def commit_release(
             arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
             timeout_s=60,
             retries=LEDGER,
-            catches=[failed],
+            catches=[_UNKNOWN],
             assign={"committedRun": jsonata("$states.result.Item.run_id.S & ''")},
             next_="IsCommitted",
         ),
-        "IsCommitted": choice(("$committedRun = $runId", next_, released), default=refused, otherwise=refused_values),
+        "IsCommitted": choice(("$committedRun = $runId", next_, released), default="ReadReleaseLock"),
+        "ReadReleaseLock": task(
+            "aws-sdk:dynamodb:getItem",
+            arguments={
+                "TableName": setting.table_name,
+                "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
+                "ConsistentRead": True,
+            },
+            timeout_s=60,
+            retries=LEDGER,
+            catches=[_UNKNOWN],
+            assign={"holder": jsonata("$states.result.Item.owner.S & ''")},
+            next_="IsLockOurs",
+        ),
+        "IsLockOurs": choice(
+            ("$holder = $me", refused, refused_values or {}),
+            default="RejectPackage",
+            otherwise={
+                "outcome": "failed",
+                "failedState": "CommitRelease",
+                "reason": jsonata(
+                    "'CommitRelease: the release lock belongs to ' & ($holder = '' ? 'nobody' : $holder)"
+                    " & ' by now, so nothing more was touched; what serves needs a person, see the runbook'"
+                ),
+            },
+        ),
     }
 
 

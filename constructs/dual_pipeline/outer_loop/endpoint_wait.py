@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dual_pipeline.asl import SAGEMAKER_ERRORS, State, quote
 from dual_pipeline.await_status import AwaitStatus
 from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.setting import Setting, seconds
+from dual_pipeline.outer_loop.setting import Setting
 
 _OVER = "$states.result.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed']"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
@@ -20,11 +20,6 @@ OBSERVE_ENDPOINT = f"""(
 )"""
 
 
-def deadline_s(setting: Setting) -> int:
-    """How long an endpoint may move: the rollout's own deadline, and half an hour for the way back."""
-    return seconds(setting.project.rollout.deadline) + 1800
-
-
 def await_endpoint(setting: Setting, *, name: str, next_: str, unseen: State) -> Mapping[str, State]:
     """Wait until the endpoint rests, whatever became of it; `unseen` catches what keeps it from being looked at."""
     wait = AwaitStatus(
@@ -36,7 +31,7 @@ def await_endpoint(setting: Setting, *, name: str, next_: str, unseen: State) ->
         done=_OVER,
         observe=OBSERVE_ENDPOINT,
         observed="endpoint",
-        deadline_s=deadline_s(setting),
+        deadline_s=setting.endpoint_deadline_s,
         slice_s=setting.slice_s,
         table_name=setting.table_name,
         next_=next_,

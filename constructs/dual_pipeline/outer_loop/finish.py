@@ -23,6 +23,7 @@ from dual_pipeline.loop_contract import (
     MODEL_METRIC,
     OUTCOME_METRIC,
     OUTCOME_SUPPRESSED,
+    REASON_ROLLBACK,
     REASON_TRAILING,
     REFUSED_MODEL_METRIC,
     UP_TO_DATE_METRIC,
@@ -35,7 +36,11 @@ TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
 CLOUDWATCH_RETRY = [retry(CLOUDWATCH_ERRORS, attempts=4)]
 # What ends before ingest has a snapshot refuses the trigger; after it, the same data was judged before.
-UP_TO_DATE = f"$outcome = 'released' or $outcome = {quote(OUTCOME_SUPPRESSED)} and $snapshotUri != ''"
+# A rollback is no news: what it brings back was news once.
+UP_TO_DATE = (
+    f"$outcome = 'released' and $trigger.reason != {quote(REASON_ROLLBACK)}"
+    f" or $outcome = {quote(OUTCOME_SUPPRESSED)} and $snapshotUri != ''"
+)
 # A request takes a thousand: the report of a project that measures more is still counted.
 MOST_MEASURED = 20
 PENDING_OF_FREE_LOCK = "$exists($states.result.Item.owner) ? '' : $states.result.Item.pending.S & ''"
@@ -227,7 +232,17 @@ def _clean_up(setting: Setting) -> dict[str, State]:
             arguments={"EndpointConfigName": jsonata("$configName")},
             timeout_s=60,
             retries=[retry(SAGEMAKER_ERRORS, attempts=3)],
-            catches=[catch(next_="DeleteModel")],
+            catches=[
+                catch(
+                    next_="DeleteModel",
+                    assign={
+                        "trouble": jsonata(
+                            "$contains($states.errorOutput.Cause & '', 'Could not find') ? $trouble"
+                            " : 'the endpoint configuration ' & $configName & ' could not be deleted and serves nobody'"
+                        )
+                    },
+                )
+            ],
             next_="DeleteModel",
         )
     }

@@ -240,6 +240,7 @@ def _endpoint(setting: Setting) -> State:
             f"($live := $states.result.ProductionVariants[VariantName = {quote(VARIANT_NAME)}];"
             " $config := $states.result.EndpointConfigName & '';"
             " {'status': $states.result.EndpointStatus, 'count': $sum([$live.DesiredInstanceCount]), 'problems': [],"
+            " 'live': $config,"
             # What serves may be another than the champion after a run that was aborted: the champion is the way back.
             " 'config': $states.input.champion != '' ? $states.input.champion : $config})"
         ),
@@ -256,7 +257,11 @@ def _endpoint(setting: Setting) -> State:
         " read: it must not be deleted while it serves'"
     )
     lost = catch(next_="CheckWayBackUnread") | {
-        "Output": jsonata(f"$merge([$states.input, {{'problems': [{gone} & {_ERROR}]}}])")
+        "Output": jsonata(
+            # What serves is a way back, too, if it is not the very configuration that is gone.
+            "$merge([$states.input, $states.input.live != $states.input.config ? {'config': $states.input.live}"
+            f" : {{'problems': [{gone} & {_ERROR}]}}])"
+        )
     }
     return {
         "StartAt": "FindEndpoint",

@@ -74,7 +74,6 @@ def release(setting: Setting) -> Fragment:
             item={"endpoint_config": {"S": jsonata("$configName")}},
             released=released,
             unsure={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")},
-            failed=GO_BACK,
             refused="ChooseWayBack",
             next_="SetAlarms" if drift else watched,
         ),

@@ -118,7 +118,11 @@ def release_turn(setting: Setting) -> Fragment:
             (
                 "$preflight.problem = ''",
                 "ReadGoldenRows",
-                {"previousConfig": jsonata("$preflight.config"), "liveCount": jsonata("$preflight.count")},
+                {
+                    "previousConfig": jsonata("$preflight.config"),
+                    "liveCount": jsonata("$preflight.count"),
+                    **_larger(setting),
+                },
             ),
             default="RejectPackage",
             otherwise={
@@ -132,3 +136,16 @@ def release_turn(setting: Setting) -> Fragment:
         **read_golden_rows(setting, next_="CreateModel"),
     }
     return Fragment(states=states, statements=checks.statements)
+
+
+def _larger(setting: Setting) -> State:
+    """A release never takes instances away; without autoscaling nobody else does, so people are told."""
+    rollout = setting.project.rollout
+    if rollout.max_instance_count is not None:
+        return {}
+    told = f"' instances serve where {rollout.instance_count} are configured, and a release keeps them'"
+    return {
+        "trouble": jsonata(
+            f"$preflight.count > {rollout.instance_count} ? $string($preflight.count) & {told} : $trouble"
+        )
+    }

@@ -2,9 +2,9 @@
 
 import json
 
-from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, task
-from dual_pipeline.loop_contract import VARIANT_NAME
-from dual_pipeline.outer_loop.endpoint_wait import OBSERVE_ENDPOINT, await_endpoint, deadline_s
+from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, task
+from dual_pipeline.loop_contract import REASON_ROLLBACK, VARIANT_NAME
+from dual_pipeline.outer_loop.endpoint_wait import OBSERVE_ENDPOINT, await_endpoint
 from dual_pipeline.outer_loop.scaling import hold_scaling
 from dual_pipeline.outer_loop.setting import (
     CAUSE,
@@ -21,7 +21,7 @@ from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 # What DescribeEndpoint says other than was asked for: fewer instances, or another share of captured requests.
 _DIFFERS = """(
-  $asked := $max([$liveCount, {count}]);
+  $asked := {asked};
   $endpoint.count < $asked
     ? 'it has ' & $string($endpoint.count) & ' instances where ' & $string($asked) & ' were asked for'
   : $endpoint.captured != {percent}
@@ -30,6 +30,7 @@ _DIFFERS = """(
 )"""
 
 _LEFT_BEHIND = FAILED_AFTER_APPROVAL | {"Assign": {**FAILED_ASSIGNED, "orphan": True}}
+_UNSEEN = catch(next_="MayLookAgain", assign={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")})
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
 _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE})
 
@@ -40,7 +41,9 @@ def rollout(setting: Setting) -> Fragment:
     scaled = rollout_.max_instance_count is not None
     name = jsonata(f"'{setting.prefix}-' & $id & '-' & {RETRY} & {REDRIVE}")
     traffic = start_traffic(setting, next_="AwaitRollout")
-    differs = _DIFFERS.format(count=rollout_.instance_count, percent=rollout_.capture_percent)
+    # Autoscaling may take instances away that its bounds allow.
+    asked = str(rollout_.instance_count) if scaled else f"$max([$liveCount, {rollout_.instance_count}])"
+    differs = _DIFFERS.format(asked=asked, percent=rollout_.capture_percent)
     model = setting.model(name=name, Containers=[{"ModelPackageName": jsonata("$packageArn")}])
     states: dict[str, State] = {
         "CreateModel": task(
@@ -121,7 +124,16 @@ def rollout(setting: Setting) -> Fragment:
             arguments={"EndpointName": setting.prefix},
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[catch(next_="RejectPackage", assign={"outcome": "failed"})],
+            catches=[
+                catch(
+                    next_="RejectPackage",
+                    # A first endpoint that was refused leaves what it was to serve.
+                    assign={
+                        "outcome": "failed",
+                        "orphan": jsonata("$contains($states.errorOutput.Cause & '', 'Could not find')"),
+                    },
+                )
+            ],
             assign={"endpoint": jsonata(OBSERVE_ENDPOINT)},
             next_="DoesItMove",
         ),
@@ -135,7 +147,16 @@ def rollout(setting: Setting) -> Fragment:
             default="RejectPackage",
             otherwise={"outcome": "failed", "orphan": True},
         ),
-        **await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=FAILED_AFTER_APPROVAL),
+        **await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=_UNSEEN),
+        # The rollout goes on whether it is seen or not: nothing may leave before the endpoint was asked.
+        "MayLookAgain": choice(("$unseen", "ChooseWayBack"), default="PauseRollout"),
+        "PauseRollout": {
+            "Type": "Wait",
+            "Seconds": 300,
+            "Assign": {"unseen": True},
+            "Output": {},
+            "Next": "AwaitRollout",
+        },
         "CheckRollout": choice(
             (f"$endpoint.status = 'InService' and $endpoint.config = $configName and {differs} = ''", "SmokeTest"),
             (
@@ -154,7 +175,7 @@ def rollout(setting: Setting) -> Fragment:
                     "orphan": True,
                     "reason": jsonata(
                         f"'SageMaker rolled the endpoint {setting.prefix} back to ' & $endpoint.config"
-                        " & ': a rollback alarm rang or the new fleet did not come up'"
+                        " & ': a rollback alarm rang, the new fleet did not come up, or somebody moved it meanwhile'"
                         " & ($endpoint.reason != '' ? '; ' & $endpoint.reason : '')"
                     ),
                 },
@@ -165,7 +186,7 @@ def rollout(setting: Setting) -> Fragment:
                 "failedState": "AwaitRollout",
                 "reason": jsonata(
                     f"'AwaitRollout: the endpoint {setting.prefix} is ' & $endpoint.status"
-                    f" & ' after at most {deadline_s(setting)} s'"
+                    f" & ' after at most {setting.endpoint_deadline_s} s'"
                     " & ($endpoint.reason != '' ? ': ' & $endpoint.reason : '')"
                     " & '; it needs a person, see the runbook'"
                 ),
@@ -190,12 +211,18 @@ def rollout(setting: Setting) -> Fragment:
             arguments=_update(
                 setting,
                 config="$previousConfig",
-                deployment={"BlueGreenUpdatePolicy": _policy(setting, "ALL_AT_ONCE")},
+                deployment=_at_once(setting),
                 not_retained=("DataCaptureConfig",),
             ),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
-            catches=[_stuck(setting)],
+            # It may have been heard all the same, so the endpoint itself is asked.
+            catches=[
+                catch(
+                    next_="AwaitRollBack",
+                    assign={"wrong": jsonata("$wrong & '; UpdateEndpoint said ' & $states.errorOutput.Error")},
+                )
+            ],
             next_="AwaitRollBack",
         ),
         **await_endpoint(setting, name="AwaitRollBack", next_="CheckRollBack", unseen=_stuck(setting)),
@@ -239,15 +266,19 @@ def _update(setting: Setting, *, config: str, deployment: State | str, not_retai
 
 
 def _guarded(setting: Setting) -> str:
-    """JSONata for a guarded deployment; what rings already is left out, for it is what a rollback is for."""
+    """JSONata for the deployment: by policy, under alarms; a rollback at once, for they ring for the one that goes."""
     strategy = setting.project.rollout.strategy.upper().replace("-", "_")
-    policy = json.dumps({"BlueGreenUpdatePolicy": _policy(setting, strategy)})
-    names = json.dumps(list(setting.rollback_alarms))
+    guarded = {
+        "BlueGreenUpdatePolicy": _policy(setting, strategy),
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in setting.rollback_alarms]},
+    }
     return jsonata(
-        f"($quiet := $filter({names}, function($name) {{ $not($name in $preflight.ringing) }});"
-        f" $merge([{policy}, $count($quiet) = 0 ? {{}}"
-        " : {'AutoRollbackConfiguration': {'Alarms': [$quiet.{'AlarmName': $}]}}]))"
+        f"$trigger.reason = {quote(REASON_ROLLBACK)} ? {json.dumps(_at_once(setting))} : {json.dumps(guarded)}"
     )
+
+
+def _at_once(setting: Setting) -> State:
+    return {"BlueGreenUpdatePolicy": _policy(setting, "ALL_AT_ONCE")}
 
 
 def _policy(setting: Setting, strategy: str) -> State:

@@ -96,6 +96,7 @@ _KNOWN: State = {
     "modelName": "",
     "configName": "",
     "waited": False,
+    "unseen": False,
     "orphan": False,
     "scalingHeld": False,
     "reminded": False,

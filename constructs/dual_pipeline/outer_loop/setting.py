@@ -172,10 +172,15 @@ class Setting:
 
     @property
     def release_lease_s(self) -> int:
-        """Longer than a rollout and the way back together; in batch, than the transform jobs of a release."""
+        """Longer than the endpoint may take to rest, to move, and to go back; in batch, than the transform jobs."""
         if self.project.scores_in_batch:
             return seconds(self.project.batch.max_time) + CHECK_S + 2 * STARTING_S + 2 * 3600
-        return 2 * (seconds(self.project.rollout.deadline) + self.slice_s) + 2 * 3600
+        return 3 * (self.endpoint_deadline_s + self.slice_s) + 2 * 3600
+
+    @property
+    def endpoint_deadline_s(self) -> int:
+        """How long an endpoint may move: the rollout's own deadline, and half an hour for SageMaker's way back."""
+        return seconds(self.project.rollout.deadline) + 1800
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of something of this account and region by its name."""

@@ -14,7 +14,7 @@ from dual_pipeline.outer_loop.setting import REDRIVE, RETRY, Setting, seconds
 _ROUND_S = 15
 # A history holds 25,000 events, a request and a round some ten each.
 _MOST_ROUNDS = 400
-_MOST_REQUESTS = 1500
+MOST_REQUESTS = 1500
 _MOST_AT_ONCE = 10
 
 
@@ -57,7 +57,13 @@ def traffic_definition(setting: Setting) -> State:
         "TimeoutSeconds": 2 * pace.rounds * pace.round_s + 600,
         "States": {
             "Begin": assign(
-                {"request": jsonata("$states.input"), "left": pace.rounds, "seen": "Updating", "bakes": False},
+                {
+                    "request": jsonata("$states.input"),
+                    "left": pace.rounds,
+                    "asked": 0,
+                    "seen": "Updating",
+                    "bakes": False,
+                },
                 next_="LookAtEndpoint",
             ),
             "LookAtEndpoint": task(
@@ -76,7 +82,9 @@ def traffic_definition(setting: Setting) -> State:
                 next_="GoesOn",
             ),
             "GoesOn": choice(
-                ("$seen != 'Updating' or $left <= 0", "Done"), ("$bakes", "AskGoldenRows"), default="Pause"
+                ("$seen != 'Updating' or $left <= 0", "Done"),
+                (f"$bakes and $asked < {MOST_REQUESTS}", "AskGoldenRows"),
+                default="Pause",
             ),
             "AskGoldenRows": {
                 "Type": "Map",
@@ -87,6 +95,7 @@ def traffic_definition(setting: Setting) -> State:
                     "StartAt": "AskEndpoint",
                     "States": {"AskEndpoint": _ask(setting), "Asked": {"Type": "Succeed"}},
                 },
+                "Assign": {"asked": jsonata(f"$asked + {pace.requests}")},
                 "Output": {},
                 "Next": "Pause",
             },
@@ -132,9 +141,10 @@ class Pace(NamedTuple):
         """As many requests as a history holds, over as long as a rollout may take."""
         deadline_s = seconds(rollout.deadline)
         round_s = max(_ROUND_S, -(-deadline_s // _MOST_ROUNDS))
-        steps = -(-100 // rollout.canary_percent) if rollout.strategy == "linear" else 1
+        # As many requests as the history holds, spread over the waits that are known.
+        steps = -(-100 // rollout.canary_percent) if rollout.strategy == "linear" else 2
         baking_rounds = max(1, steps * seconds(rollout.wait) // round_s)
-        return cls(round_s, -(-deadline_s // round_s), max(1, min(_MOST_AT_ONCE, _MOST_REQUESTS // baking_rounds)))
+        return cls(round_s, -(-deadline_s // round_s), max(1, min(_MOST_AT_ONCE, MOST_REQUESTS // baking_rounds)))
 
 
 def traffic_statements(setting: Setting) -> tuple[Statement, ...]:

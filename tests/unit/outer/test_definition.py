@@ -375,6 +375,13 @@ def test_the_lease_outlives_training(setting: Setting) -> None:
     assert setting.training_lease_s > jobs + STARTING_S
 
 
+def test_the_release_lease_outlives_every_wait(scaled_setting: Setting, scaled_definition: Definition) -> None:
+    """Nobody can take the release lock from a run whose endpoint rests, moves and goes back as late as it may."""
+    waits = [name for name in scaled_definition["States"] if name in ("AwaitRest", "AwaitRollout", "AwaitRollBack")]
+    assert 3 == len(waits)
+    assert scaled_setting.release_lease_s > 3 * (scaled_setting.endpoint_deadline_s + scaled_setting.slice_s)
+
+
 def test_names_of_jobs_fit(definition: Definition) -> None:
     """The longest names of environment and project leave room for hash, retry and redrive in 63 characters."""
     name = definition["States"]["SmokeTrain"]["Arguments"]["TrainingJobName"]

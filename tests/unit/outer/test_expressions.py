@@ -470,12 +470,16 @@ def test_a_new_endpoint_is_as_large_as_configured(scaled_definition: Definition,
 
 
 def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: Any) -> None:
-    """An update is guarded by the alarms; the way back is not, for they may ring for the model that goes."""
+    """An update is guarded by the alarms; a way back is not, for they may ring for the model that goes."""
     update = definition["States"]["UpdateEndpoint"]["Arguments"]
-    for ringing, guards in (([], ["errors", "latency"]), (["errors"], ["latency"]), (["errors", "latency"], [])):
-        found = evaluate(update["DeploymentConfig"], variables={"preflight": {"ringing": ringing}})
-        alarms = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in guards]}} if guards else {}
-        assert {"BlueGreenUpdatePolicy": found["BlueGreenUpdatePolicy"]} | alarms == found
+    guarded, back = (
+        evaluate(update["DeploymentConfig"], variables={"trigger": {"reason": reason}})
+        for reason in ("data", "rollback")
+    )
+    alarms = [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
+    assert {"Alarms": alarms} == guarded["AutoRollbackConfiguration"]
+    assert {"BlueGreenUpdatePolicy"} == set(back)
+    assert "ALL_AT_ONCE" == back["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"]
     assert update["RetainAllVariantProperties"] is True
     assert update["ExcludeRetainedVariantProperties"] == [
         {"VariantPropertyType": "DataCaptureConfig"},
@@ -606,7 +610,7 @@ KEYS = [{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "c
 
 
 def counted(definition: Definition, evaluate: Any, **variables: Any) -> list[dict[str, Any]]:
-    known = {"outcome": "released", "snapshotUri": "", "evaluation": {}, **variables}
+    known = {"outcome": "released", "snapshotUri": "", "evaluation": {}, "trigger": {"reason": "data"}, **variables}
     request = definition["States"]["CountOutcome"]["Arguments"]
     data: list[dict[str, Any]] = evaluate(request, variables=known)["MetricData"]
     assert "DualPipeline" == request["Namespace"]
@@ -646,6 +650,12 @@ def test_what_is_up_to_date(definition: Definition, evaluate: Any, outcome: str,
     """Only a release, and a run that read the data and found nothing new, leave nothing waiting."""
     data = counted(definition, evaluate, outcome=outcome, snapshotUri=snapshot)
     assert {"MetricName": "UpToDate", "Dimensions": KEYS, "Value": value, "Unit": "Count"} == data[1]
+
+
+def test_going_back_is_no_news(definition: Definition, evaluate: Any) -> None:
+    """A rollback must not keep the alarm on a quiet loop from ringing."""
+    data = counted(definition, evaluate, snapshotUri="s3://x/", trigger={"reason": "rollback"})
+    assert 0 == data[1]["Value"]
 
 
 @pytest.mark.parametrize(

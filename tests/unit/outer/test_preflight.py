@@ -105,9 +105,18 @@ def test_the_way_back_is_the_champion(states: dict[str, Any], evaluate: Any, cha
         "ProductionVariants": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}],
     }
     read = evaluate(states["ReadEndpoint"]["Output"], given=GIVEN | {"champion": champion}, result=endpoint)
-    assert {"status": "InService", "config": config, "count": 3, "problems": []} == read
+    assert {"status": "InService", "config": config, "live": "live", "count": 3, "problems": []} == read
+
+
+def test_what_serves_is_a_way_back_too(states: dict[str, Any], evaluate: Any) -> None:
+    """Where the champion's configuration is gone, the live one is the way back; where that is gone there is none."""
     (catcher,) = states["CheckWayBack"]["Catch"]
-    lost = evaluate(catcher["Output"], given=read, error={"Error": "SageMaker.SageMakerException", "Cause": "gone"})
+    error = {"Error": "SageMaker.SageMakerException", "Cause": "gone"}
+    found = {"status": "InService", "live": "live", "count": 3, "problems": []}
+    other = evaluate(catcher["Output"], given=found | {"config": "champion-config"}, error=error)
+    assert ("live", []) == (other["config"], other["problems"])
+    config, read = "live", found | {"config": "live"}
+    lost = evaluate(catcher["Output"], given=read, error=error)
     assert lost["problems"] == [
         f"the endpoint configuration {config}, to which a refused rollout goes back, cannot be read: it must not be"
         " deleted while it serves: SageMaker.SageMakerException gone"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dual_pipeline.model_project import Rollout
 from dual_pipeline.outer_loop.setting import Setting
-from dual_pipeline.outer_loop.traffic import Pace, traffic_definition
+from dual_pipeline.outer_loop.traffic import MOST_REQUESTS, Pace, traffic_definition
 from dual_pipeline_local import definitions
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -43,8 +43,7 @@ def test_it_never_outgrows_its_history(deadline_s: int, wait_s: int, strategy: A
     )
     pace = Pace.of(rollout)
     assert pace.rounds * pace.round_s >= deadline_s
-    asking = min(pace.rounds, -(-steps * wait_s // pace.round_s) + steps)
-    assert 20 * pace.rounds + 8 * pace.requests * asking < MOST_EVENTS
+    assert 20 * pace.rounds + 10 * (MOST_REQUESTS + pace.requests) < MOST_EVENTS
 
 
 @pytest.mark.parametrize(
@@ -66,22 +65,23 @@ def test_it_asks_only_while_traffic_shifts(setting: Setting, evaluate: Any, vari
 
 
 @pytest.mark.parametrize(
-    ("seen", "left", "bakes", "next_"),
+    ("seen", "left", "bakes", "asked", "next_"),
     [
-        ("Updating", 5, True, "AskGoldenRows"),
-        ("Updating", 5, False, "Pause"),
-        ("Updating", 0, True, "Done"),
-        ("InService", 5, False, "Done"),
-        ("RollingBack", 5, True, "Done"),
+        ("Updating", 5, True, 0, "AskGoldenRows"),
+        ("Updating", 5, True, MOST_REQUESTS, "Pause"),
+        ("Updating", 5, False, 0, "Pause"),
+        ("Updating", 0, True, 0, "Done"),
+        ("InService", 5, False, 0, "Done"),
+        ("RollingBack", 5, True, 0, "Done"),
     ],
 )
 def test_it_ends_with_the_rollout(
-    setting: Setting, evaluate: Any, seen: str, left: int, bakes: bool, next_: str
+    setting: Setting, evaluate: Any, seen: str, left: int, bakes: bool, asked: int, next_: str
 ) -> None:
     """No rollout, or no round left: it is done."""
     states: Any = traffic_definition(setting)["States"]
     state = states["GoesOn"]
-    variables = {"seen": seen, "left": left, "bakes": bakes}
+    variables = {"seen": seen, "left": left, "bakes": bakes, "asked": asked}
     held = [rule["Next"] for rule in state["Choices"] if evaluate(rule["Condition"], variables=variables)]
     assert next_ == (held or [state["Default"]])[0]
 

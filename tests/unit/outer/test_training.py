@@ -186,7 +186,7 @@ def test_what_fails_after_registration_is_rejected(definition: Definition) -> No
     states = definition["States"]
     assert "IsRegistered" == states["ReadEvaluation"]["Catch"][-1]["Next"]
     assert ["RejectPackage"] == [rule["Next"] for rule in states["IsRegistered"]["Choices"]]
-    way = ("TakeReleaseLock", "CheckChampion", "Preflight", "CreateModel", "CreateEndpointConfig", "AwaitRollout")
+    way = ("TakeReleaseLock", "CheckChampion", "Preflight", "CreateModel", "CreateEndpointConfig")
     assert {"RejectPackage"} == {states[name]["Catch"][-1]["Next"] for name in (*way, "AwaitApproval")}
     assert {"RejectPackage"} == {states[name]["Default"] for name in ("CanRelease", "DoesItMove", "CheckRollout")}
 
