@@ -241,7 +241,7 @@ def reaper_definition(
 
 def _left(teller: Teller, *, alone: Collection[str], in_batch: Collection[str]) -> str:
     """JSONata for what the reaper did, and for what such a run may leave to people."""
-    goes_on = quote(". A rollout that it had begun goes on.")
+    goes_on = quote(". A rollout that it had begun goes on, and scaling in may be suspended until the next release.")
     if in_batch:
         jobs = quote(
             ". A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"

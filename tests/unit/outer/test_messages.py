@@ -193,7 +193,7 @@ def test_what_a_run_that_died_leaves(
     sent = evaluate(machine["States"]["Notify"]["Arguments"]["Message"], variables=variables)
     more = f"More: dual-pipeline explain lost --env dev --project {project}\n"
     left = f"""\
-The run did not end by itself: its locks were freed{stopped}. A rollout that it had begun goes on.
+The run did not end by itself: its locks were freed{stopped}. A rollout that it had begun goes on, and scaling in may be suspended until the next release.
 If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy nothing, so reject it:
   aws sagemaker list-model-packages --model-package-group-name dev-census --model-approval-status PendingManualApproval
   dual-pipeline reject PACKAGE --env dev --project census --because "its run has ended\""""
@@ -209,7 +209,9 @@ def test_a_scoring_that_died_may_go_on(evaluate: Any) -> None:
     job = "A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"
     sent = evaluate(message, variables=known | {"project": "scorer"})
     assert f"{job} --status-equals InProgress --name-contains dev-scorer\n" in sent
-    assert "A rollout that it had begun goes on." in evaluate(message, variables=known | {"project": "census"})
+    assert "A rollout that it had begun goes on, and scaling in may be suspended until the next release." in evaluate(
+        message, variables=known | {"project": "census"}
+    )
 
 
 def test_a_training_that_goes_on_is_not_called_stopped() -> None:
