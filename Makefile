@@ -22,13 +22,18 @@ export PYTHON QUALITY_ENGINE
 # Without bytecode every job process would compile its libraries anew.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
+MEASURES := ingest preprocess quality drift
 GOALS := help local test test-all lint types compile synth bench docs clean
 
 ifneq ($(HERE),.)
 # Called from elsewhere with -f: go home first.
-.PHONY: $(GOALS)
-$(GOALS):
+.PHONY: $(GOALS) $(MEASURES)
+$(filter-out bench,$(GOALS)):
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@ $(if $(DATA),DATA='$(abspath $(DATA))')
+bench:
+	@$(MAKE) --no-print-directory -C '$(HERE)' $@ $(filter $(MEASURES),$(MAKECMDGOALS))
+$(MEASURES): bench
+	@:
 else
 
 .PHONY: $(GOALS) venv node preflight
@@ -41,7 +46,8 @@ help:
 	@echo 'make test-all              the same and the long tests'
 	@echo 'make synth [ENV=...]       cdk.out for every environment or one, without credentials'
 	@echo 'make compile               pipeline_code/*/definition.json from pipeline.py'
-	@echo 'make lint types bench docs clean'
+	@echo 'make bench [drift|ingest|preprocess|quality]   measure everything or what is named, see bench'
+	@echo 'make lint types docs clean'
 
 local: preflight node
 	@$(RUN) -m dual_pipeline_local.$(if $(SCENARIO),scenarios '$(SCENARIO)',run) $(if $(filter file,$(origin ENV)),,--environment '$(ENV)') $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)') --die-with-parent
@@ -67,8 +73,13 @@ compile: venv
 synth: node
 	@$(CDK) synth --quiet --context commit='$(COMMIT)' $(if $(filter file,$(origin ENV)),,--context environment='$(ENV)')
 
+# everything, or what is named beside it, as in `make bench drift`
 bench: node
-	@$(RUN) -m bench
+	@$(RUN) -m bench $(filter $(MEASURES),$(MAKECMDGOALS))
+
+.PHONY: $(MEASURES)
+$(MEASURES): bench
+	@:
 
 docs: venv
 	@$(RUN) -m typer dual_pipeline_cli.app utils docs --name dual-pipeline --title 'The dual-pipeline command' --output docs/cli.md

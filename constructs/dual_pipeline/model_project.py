@@ -61,6 +61,8 @@ PARALLEL_JOBS_RANGE = (1, 100)
 _MOST_TUNED = 30
 # A job's own limit begins with its training; finding an instance and pulling the image come before.
 STARTING = timedelta(minutes=30)
+# The rollback alarms ring on two of three minutes, which must fit between two shifts of traffic.
+_SHORTEST_BAKE = timedelta(minutes=3)
 # What an alarm on a quiet endpoint counts requests by.
 QUIET_ENDPOINT_STEP = timedelta(minutes=5)
 
@@ -264,7 +266,10 @@ class Rollout:
         # An answer in a hundred must be able to come from the canary alone, or the alarm on the p99 is blind to it.
         least = {"canary": 2, "linear": 10}.get(self.strategy, 1)
         check_whole(owner=self, field="canary_percent", low=least, high=50)
-        check_duration(owner=self, field="wait", low=timedelta(0), high=timedelta(hours=1))
+        shifts = self.strategy != "all-at-once"
+        check_duration(
+            owner=self, field="wait", low=_SHORTEST_BAKE if shifts else timedelta(0), high=timedelta(hours=1)
+        )
         check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
         waits = -(-100 // self.canary_percent) if self.strategy == "linear" else 1
         check(
@@ -279,7 +284,8 @@ class Rollout:
         check_whole(owner=self, field="capture_percent", low=0, high=100)
         check_number(owner=self, field="max_p99_latency_ms", low=1, high=60_000)
         check_number(owner=self, field="max_error_percent", low=0, high=99)
-        if self.strategy != "all-at-once":
+        if shifts:
+            self._check_first_share()
             # The alarms see all of the endpoint's traffic: one that needs more errors than the first share of it can
             # hold would never fire.
             check(
@@ -288,6 +294,17 @@ class Rollout:
                 allowed=f"below canary_percent ({self.canary_percent})",
                 ok=self.max_error_percent < self.canary_percent,
             )
+
+    def _check_first_share(self) -> None:
+        """Whole instances go first, of any size that the fleet may have, and SageMaker refuses more than half of them.
+
+        How it rounds is not documented; rounded up is the larger share.
+        Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
+        """
+        for instances in range(self.instance_count, (self.max_instance_count or self.instance_count) + 1):
+            first = -(-instances * self.canary_percent // 100)
+            wanted = f"what rounds up to at most half of {instances} instances"
+            check(owner=self, field="canary_percent", allowed=wanted, ok=2 * first <= instances)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +349,8 @@ class Watch:
     """When the alarms ring that no rollout asks: those on a live endpoint, and on a loop that has gone quiet.
 
     Shares are of requests, of all processors of an instance, and of its memory. `quiet_endpoint` and `quiet_loop` are
-    how long nobody may ask, and nothing be released or found up to date; None switches that alarm off.
+    how long nobody may ask, and nothing be released or found up to date; None switches that alarm off. The first is off
+    unless asked for: whose callers sleep at night would be woken every night.
     Limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     """
 

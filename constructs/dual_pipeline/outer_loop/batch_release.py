@@ -25,7 +25,7 @@ from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 from dual_pipeline.outer_loop.training_job import JOB_RETRY, unique_name
 
 CHECK, SCORE = "smoke", "score"
-# Enough to see past the console's empty folders, and far from the limit of a state's payload.
+# Enough to see past the console's empty folders, and with the longest keys far from the limit of a state's payload.
 _LOOKED_AT = 100
 _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"
 _SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
@@ -57,7 +57,13 @@ def batch_release(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=S3_RETRY,
             catches=[FAILED_AFTER_APPROVAL],
-            assign={"hasRecords": jsonata("$count($states.result.Contents[Size > 0]) > 0"), "scoresUri": ""},
+            # Behind so many empty objects there may be records: the job finds out.
+            assign={
+                "hasRecords": jsonata(
+                    "$states.result.IsTruncated = true or $count($states.result.Contents[Size > 0]) > 0"
+                ),
+                "scoresUri": "",
+            },
             next_="CreateModel",
         ),
         "CreateModel": task(

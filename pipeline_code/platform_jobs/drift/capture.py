@@ -159,5 +159,5 @@ def _scores(text: str, kind: str) -> list[float]:
         if kind == "application/json":
             return [float(score) for score in json.loads(text)["predictions"]]
         return [float(score) for score in text.replace("\n", ",").split(",") if score.strip()]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise Unreadable("an answer holds no scores") from None

@@ -90,7 +90,8 @@ class CategoryCounts:
                 self._known[text] += count
             else:
                 self.unseen += count
-                name = str(text)[:100]
+                # A caller's text may hold half a character, which no file of the report could.
+                name = str(text)[:100].encode("utf-8", "backslashreplace").decode()
                 if name in self._examples or len(self._examples) < _MOST_EXAMPLES:
                     self._examples[name] += count
 

@@ -88,7 +88,7 @@ class GroundTruth:
             raise Unreadable("a label has no inference_id")
         try:
             number = 0 if row in (None, "") else int(row)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise Unreadable("a label's row is no number") from None
         text = str(label).strip()
         if text not in self._classes:
@@ -98,13 +98,20 @@ class GroundTruth:
 
 def _csv_labels(chunks: Iterable[bytes]) -> Iterator[Mapping[str, Any] | None]:
     texts = _texts(chunks)
-    header = [name.strip() for name in next(csv.reader([next(texts, None) or ""]), [])]
+    header = [name.strip() for name in _fields(next(texts, None)) or ()]
     if not {"inference_id", "label"} <= set(header):
         yield None
         return
     for text in texts:
-        fields = None if text is None else next(csv.reader([text]), [])
+        fields = _fields(text)
         yield dict(zip(header, fields, strict=True)) if fields is not None and len(fields) == len(header) else None
+
+
+def _fields(text: str | None) -> list[str] | None:
+    try:
+        return None if text is None else next(csv.reader([text]), [])
+    except csv.Error:
+        return None
 
 
 def _json_labels(chunks: Iterable[bytes]) -> Iterator[Mapping[str, Any] | None]:
@@ -125,4 +132,6 @@ def _texts(chunks: Iterable[bytes]) -> Iterator[str | None]:
 
 
 def _hash(id_: str, row: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{row} {id_}".encode(), digest_size=8).digest(), "little")
+    # JSON can spell half a character, which utf-8 has no bytes for.
+    text = f"{row} {id_}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -13,7 +13,7 @@ import pytest
 BUCKET = "corner"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/any:1"
 INFERENCE = """
-import json, os
+import json, os, time
 from sagemaker_inference.errors import GenericInferenceToolkitError
 
 def model_fn(model_dir):
@@ -28,6 +28,7 @@ def input_fn(body, content_type):
 def predict_fn(data, model):
     if model.get("raises"):
         raise RuntimeError(model["raises"])
+    time.sleep(model.get("takes_s", 0))
     return [value * model["factor"] for value in data]
 
 def output_fn(prediction, accept):

@@ -24,6 +24,9 @@ TIME_SCALE = 1 / 60
 
 PER_SECOND = 50
 
+SLOW_S = 1.5
+"""What an answer of the slow model takes, by the real clock."""
+
 
 def guarded(kind: str, *alarms: str, size: int = 50, wait_s: int = 120, final_s: int = 0) -> dict[str, Any]:
     """A DeploymentConfig that moves traffic in steps of `size` percent."""
@@ -42,8 +45,13 @@ def guarded(kind: str, *alarms: str, size: int = 50, wait_s: int = 120, final_s:
 
 @pytest.fixture(scope="module")
 def models(corner: Any) -> None:
-    """A good model, another good one, and one that raises."""
-    for name, content in (("double", {"factor": 2}), ("triple", {"factor": 3}), ("broken", {"raises": "no"})):
+    """A good model, another good one, one that raises, and one that takes its time."""
+    for name, content in (
+        ("double", {"factor": 2}),
+        ("triple", {"factor": 3}),
+        ("broken", {"raises": "no"}),
+        ("slow", {"factor": 3, "takes_s": SLOW_S}),
+    ):
         corner.config(corner.model(name, content))
 
 
@@ -60,6 +68,7 @@ def endpoint(corner: Any, models: None, request: pytest.FixtureRequest) -> Itera
 
 def ring_on(corner: Any, name: str, endpoint: str, metric: str, **changes: Any) -> None:
     """An alarm on a metric of the endpoint that rings on the first bad minute."""
+    statistic = {} if "ExtendedStatistic" in changes else {"Statistic": "Sum"}
     corner.emulator.client("cloudwatch").put_metric_alarm(
         **{
             "AlarmName": name,
@@ -69,7 +78,7 @@ def ring_on(corner: Any, name: str, endpoint: str, metric: str, **changes: Any) 
                 {"Name": "EndpointName", "Value": endpoint},
                 {"Name": "VariantName", "Value": "AllTraffic"},
             ],
-            "Statistic": "Sum",
+            **statistic,
             "Period": 60,
             "EvaluationPeriods": 1,
             "Threshold": 0,
@@ -179,6 +188,30 @@ def test_a_model_that_raises_is_rolled_back_by_its_own_errors(corner: Any, endpo
     assert len(traffic.failures) == errors["Sum"]
     assert len(traffic.failures) + len(traffic.answers) == errors["SampleCount"]
     assert errors["Sum"] == statistics(corner, endpoint, "InvocationModelErrors", "Sum")["Sum"]
+
+
+def test_a_slow_model_is_rolled_back_by_its_own_latency(corner: Any, endpoint: str) -> None:
+    """The canary's right but late answers ring the alarm on the p99 of ModelLatency, which counts microseconds."""
+    alarm = f"p99-{endpoint}"
+    two_of_three = {"EvaluationPeriods": 3, "DatapointsToAlarm": 2}
+    ring_on(corner, alarm, endpoint, "ModelLatency", ExtendedStatistic="p99", Threshold=1e6, **two_of_three)
+
+    def state() -> str:
+        found = corner.emulator.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]
+        return str(found["StateValue"])
+
+    with Traffic(asking(corner, endpoint), per_second=5) as traffic:
+        assert until(lambda: len(traffic.seen()) >= 10)
+        assert until(lambda: state() == "OK")
+        update(corner, endpoint, "slow", guarded("CANARY", alarm, size=20, wait_s=1800))
+        described = corner.settled(endpoint)
+    assert ("InService", "double") == (described["EndpointStatus"], described["EndpointConfigName"])
+    assert f"alarms ['{alarm}'] are in ALARM state" in described["FailureReason"]
+    assert [] == traffic.failures
+    assert {2.0, 3.0} == set(traffic.answers)
+    latency = statistics(corner, endpoint, "ModelLatency", "Maximum")
+    assert "Microseconds" == latency["Unit"]
+    assert SLOW_S * 1e6 <= latency["Maximum"] < 60e6
 
 
 def test_a_deployment_tells_each_of_its_steps(corner: Any, endpoint: str) -> None:

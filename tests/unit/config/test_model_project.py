@@ -117,6 +117,39 @@ def test_linear_steps_are_what_sagemaker_takes() -> None:
         Rollout(strategy="linear", instance_count=2, canary_percent=5)
 
 
+@pytest.mark.parametrize("strategy", ["canary", "linear"])
+def test_a_bake_is_as_long_as_the_alarms_need(strategy: Any) -> None:
+    """Rollback alarms want two of three minutes: a shorter wait is refused where there is something to wait for."""
+    wanted = r"^Rollout\.wait must be a timedelta of whole seconds from 0:03:00 to 1:00:00, got "
+    with pytest.raises(ConfigError, match=wanted):
+        Rollout(strategy=strategy, instance_count=2, wait=timedelta(seconds=179))
+    assert timedelta(minutes=3) == Rollout(strategy=strategy, instance_count=2, wait=timedelta(minutes=3)).wait
+    assert not Rollout(strategy="all-at-once", wait=timedelta(0)).wait
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"instance_count": 3, "canary_percent": 34}, "canary_percent must be what rounds up to at most half of 3 instances, got 34"),
+        ({"instance_count": 2, "max_instance_count": 6, "canary_percent": 50}, "canary_percent must be what rounds up to at most half of 3 instances, got 50"),
+        ({"instance_count": 4, "max_instance_count": 5, "canary_percent": 41}, "canary_percent must be what rounds up to at most half of 5 instances, got 41"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("strategy", ["canary", "linear"])
+def test_the_first_share_is_at_most_half_of_the_instances(strategy: Any, given: dict[str, int], told: str) -> None:
+    """Whole instances are what goes first: a share that is more than half of a fleet, as small as scaling makes it."""
+    with pytest.raises(ConfigError) as error:
+        Rollout(strategy=strategy, **given)
+    assert f"Rollout.{told}" == str(error.value)
+    Rollout(strategy="all-at-once", **given)
+
+
+@pytest.mark.parametrize(("instances", "percent"), [(2, 2), (2, 50), (3, 33), (6, 50), (100, 20)])
+def test_shares_of_whole_instances_are_taken(instances: int, percent: int) -> None:
+    """What is half of the instances or less after rounding up."""
+    assert Rollout(strategy="canary", instance_count=instances, canary_percent=percent)
+
+
 @pytest.mark.parametrize(
     ("strategy", "waits"), [("all-at-once", "1 wait"), ("canary", "1 wait"), ("linear", "5 waits")]
 )

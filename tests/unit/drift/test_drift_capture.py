@@ -86,6 +86,12 @@ def test_damaged_lines_say_why(damaged: bytes | None, reason: str) -> None:
     assert reason == str(caught.value)
 
 
+def test_a_score_beyond_all_numbers_is_none() -> None:
+    """A whole number that no floating point number comes near is damage."""
+    with pytest.raises(Unreadable, match="an answer holds no scores"):
+        read_line(changed(endpointOutput__data=f'{{"predictions": [1{"0" * 400}]}}'), COLUMNS)
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(content: bytes) -> None:
     """Any line is an exchange or unreadable, never another error."""

@@ -117,6 +117,18 @@ def test_the_platforms_own_requests_count_for_nothing(tmp_path: Path) -> None:
     assert (120, 0.0, 620) == (found["rows"], found["features"][1]["unseen"]["live"], found["read"]["lines"])
 
 
+def test_values_that_no_file_can_hold_are_spelled_out(tmp_path: Path) -> None:
+    """A caller may send half a character as a category; the report names it as JSON does and the job goes on."""
+    strange = json.loads(line([], [0.5], id_="\udfff"))
+    body = json.dumps({"instances": [{"age": "40", "job": "\ud800"}]})
+    asked = {"observedContentType": "application/json", "mode": "INPUT", "data": body, "encoding": "JSON"}
+    strange["captureData"]["endpointInput"] = asked
+    lines = [json.dumps(strange), *captured(rows(120))]
+    found, _ = job(tmp_path, {f"{HOUR}a.jsonl": lines}, {"a.csv": ("inference_id,label\na,1\n", END)})
+    assert (["\\ud800"], 121) == (found["features"][1]["examples"], found["rows"])
+    assert "\\ud800" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_file_that_is_deleted_meanwhile_is_no_failure(tmp_path: Path) -> None:
     """It is empty; that it may not be read at all is one."""
     capture = {f"{HOUR}a.jsonl": captured(rows(120)), f"{HOUR}b.jsonl": captured(rows(120))}

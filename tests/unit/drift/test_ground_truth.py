@@ -62,12 +62,29 @@ def test_a_label_counts_once() -> None:
         ("a.csv", "inference_id,label\na\n", "a line of ground truth is neither CSV under a header nor a JSON object"),
         ("a.jsonl", "[1]\n", "a line of ground truth is neither CSV under a header nor a JSON object"),
         ("a.jsonl", "{\n", "a line of ground truth is neither CSV under a header nor a JSON object"),
+        ("a.jsonl", '{"inference_id": "a", "label": 1, "row": 1e999}\n', "a label's row is no number"),
+        ("a.jsonl", '{"inference_id": "a", "label": [1]}\n', "a label is none of the model's"),
     ],
 )
 def test_damaged_labels_are_left_out_and_counted(name: str, text: str, reason: str) -> None:
     """Each kind of damage has its words, and no label is made of it."""
     truth = taken(name, text)
     assert (0, 1, {reason: 1}) == (truth.offered, truth.corrupt_lines, dict(truth.reasons))
+
+
+@pytest.mark.parametrize("template", ["inference_id,label\na,{}\n", "inference_id,label,{}\n"], ids=["line", "header"])
+def test_fields_that_the_reader_refuses_are_left_out_and_counted(template: str) -> None:
+    """A field of CSV longer than the reader takes is damage, no failure of the job."""
+    truth = taken("a.csv", template.format("1" * 200_000))
+    told = {"a line of ground truth is neither CSV under a header nor a JSON object": 1}
+    assert (0, told) == (truth.offered, dict(truth.reasons))
+
+
+def test_an_id_that_is_no_unicode_is_an_id() -> None:
+    """JSON can spell half a character, which no encoding can: it meets its answer like any other."""
+    truth = taken("a.jsonl", '{"inference_id": "\\ud800", "label": 1}\n')
+    truth.join([("\ud800", 0, 0.9)], LiveQuality())
+    assert ([0, 1], 0) == (truth.joined, truth.corrupt_lines)
 
 
 def test_binary_rubbish_is_no_label() -> None:

@@ -120,6 +120,17 @@ def test_empty_folders_are_nothing_to_score(
     assert found == assigned["hasRecords"]
 
 
+@pytest.mark.parametrize(("truncated", "found"), [(True, True), (False, False)])
+def test_records_behind_many_empty_folders_are_not_missed(
+    batch_definition: Definition, evaluate: Any, truncated: bool, found: bool
+) -> None:
+    """Nothing but empty objects is nothing to score only if S3 has listed all there are."""
+    folders = [{"Key": f"census/batch/{number}/", "Size": 0} for number in range(100)]
+    result = {"KeyCount": 100, "Contents": folders, "IsTruncated": truncated}
+    assigned = evaluate(batch_definition["States"]["FindRecords"]["Assign"], result=result)
+    assert found == assigned["hasRecords"]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected", "wrong"),
     [
