@@ -27,8 +27,10 @@ HOURS_A_MONTH = 730
 _SHORTEST_S = 60
 _MOST_RUNS = 10
 _WINDOW = timedelta(days=30)
-# The outer loop sets two alarms for each model that it releases.
-_ALARMS_OF_A_MODEL = 2
+# https://docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html: one to
+# scale out and one to scale in
+_ALARMS_OF_SCALING = 2
+_BESIDE = "without retries, the second fleet of a release and what is not priced"
 NEVER_PRICED = (
     "S3 storage and requests",
     "KMS requests",
@@ -126,8 +128,6 @@ def estimate(workload: Workload, *, prices: PriceTable, region: str, past: Past 
             month.append(Line(what=f"executions of {machine.name}", how_much=told, amount=scheduled))
             cap_month += scheduled
     standing = [*_endpoint_lines(workload.endpoint, pricing), *_fixed_lines(workload.fixed, pricing)]
-    if workload.endpoint is not None:
-        standing += _counted("alarms of the model", "alarm-month", _ALARMS_OF_A_MODEL, pricing)
     return Estimate(
         project=workload.project,
         run=run,
@@ -164,7 +164,13 @@ def show_cost(
     project: ProjectOption = None,
     app: Annotated[Path, typer.Option("--app", help="Cloud assembly whose templates are estimated.")] = Path("cdk.out"),
     prices: Annotated[
-        Path, typer.Option("--prices", help="Price table to use instead of the one that is shipped.")
+        Path,
+        typer.Option(
+            "--prices",
+            help="Price table to use instead of the one that is shipped.",
+            # a path of this machine would stand in docs/cli.md
+            show_default="prices.json of the package",
+        ),
     ] = TABLE,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no AWS for past runs.")] = False,
     local: LocalOption = False,
@@ -279,6 +285,9 @@ def _endpoint_lines(endpoint: Endpoint | None, pricing: _Pricing) -> Iterator[Li
         count = f"{endpoint.least}" if endpoint.least == endpoint.most else f"{endpoint.least} .. {endpoint.most}"
         told = f"{count} x {endpoint.item} for {HOURS_A_MONTH} h; twice as many while a release shifts traffic"
         yield Line(what="endpoint", how_much=told, amount=amount)
+    yield from _counted("alarms of the model", "alarm-month", endpoint.alarms, pricing)
+    scaling = _ALARMS_OF_SCALING if endpoint.most > endpoint.least else 0
+    yield from _counted("alarms of target tracking", "alarm-month", scaling, pricing)
 
 
 def _fixed_lines(fixed: Fixed, pricing: _Pricing) -> Iterator[Line]:
@@ -325,8 +334,8 @@ def _warnings(prices: PriceTable, today: date, estimates: Sequence[Estimate], bu
             yield f"a month may come to {month}, more than the budget of ${budget:,.0f} (monthly_budget_usd)"
         elif cap.high > budget:
             yield (
-                f"at the daily cap a month may come to ${cap.high:,.2f}, more than the budget of ${budget:,.0f}"
-                " (monthly_budget_usd): lower limits.runs_per_day or the jobs' limits"
+                f"at the daily cap a month may come to ${cap.high:,.2f}, {_BESIDE}, more than the budget of"
+                f" ${budget:,.0f} (monthly_budget_usd): lower limits.runs_per_day or the jobs' limits"
             )
 
 
@@ -358,7 +367,7 @@ def _show(
         console.print(_table([*each.month, Line(what="a month", how_much="", amount=each.a_month)]))
         if each.run:
             most = f"${each.at_the_cap.high:,.2f}"
-            console.print(f"at the daily cap, every job up to its limit, a month could come to at most {most}")
+            console.print(f"at the daily cap, every job up to its limit, a month comes to {most}, {_BESIDE}")
     console.print(f"all in all a month: {_sum(each.a_month for each in estimates)}")
     missing = [name for each in estimates for name in each.not_priced]
     console.print(f"not priced: {', '.join([*dict.fromkeys(missing), *NEVER_PRICED])}", markup=False)

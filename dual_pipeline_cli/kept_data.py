@@ -10,12 +10,12 @@ from botocore.exceptions import ClientError
 
 from dual_pipeline_local.deployment import Clients
 
+from .absence import is_absent
 from .price_table import Amount, PriceTable
 from .stacks import BUCKET, KEY, PACKAGE_GROUP, TABLE, Resource
 
 # A bucket of more versions than this is counted no further: 1,000 a page.
 _MOST_PAGES = 100
-_GONE = ("404", "NoSuchBucket", "ResourceNotFoundException", "NotFoundException", "ResourceNotFound")
 _GIB = 1024**3
 _LOG_GROUPS = (
     "/aws/sagemaker/ProcessingJobs",
@@ -26,12 +26,13 @@ _LOG_GROUPS = (
 
 @dataclass(frozen=True, kw_only=True)
 class KeptResource:
-    """One thing that stays; `cost` is what it costs in a month, None if no price is known."""
+    """One thing that stays; `cost` is what it costs in a month, None if no price is known. Only a key has its `arn`."""
 
     resource: Resource
     size: str
     cost: Amount | None
     how: str
+    arn: str = ""
 
 
 def measure(aws: Clients, resources: Iterable[Resource], *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
@@ -51,10 +52,8 @@ def measure(aws: Clients, resources: Iterable[Resource], *, prices: PriceTable, 
                 case _:
                     yield KeptResource(resource=resource, size="", cost=None, how="delete it in the console")
         except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            if code in _GONE or "does not exist" in error.response["Error"].get("Message", ""):
-                continue
-            raise
+            if not is_absent(error):
+                raise
 
 
 def job_logs(aws: Clients, name: str, *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
@@ -107,17 +106,18 @@ def _table(aws: Clients, resource: Resource, prices: PriceTable, region: str) ->
 
 
 def _key(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource | None:
-    state = aws.client("kms").describe_key(KeyId=resource.id)["KeyMetadata"]["KeyState"]
-    if state == "PendingDeletion":
+    key = aws.client("kms").describe_key(KeyId=resource.id)["KeyMetadata"]
+    if key["KeyState"] == "PendingDeletion":
         return None
     return KeptResource(
         resource=resource,
-        size=state.lower(),
+        size=key["KeyState"].lower(),
         cost=prices.amount("kms-key-month", region, 1),
         how=(
             "last, for all that it encrypted is lost with it: aws kms schedule-key-deletion --key-id"
             f" {resource.id} --pending-window-in-days 30"
         ),
+        arn=key["Arn"],
     )
 
 
@@ -139,7 +139,20 @@ def _package_group(aws: Clients, resource: Resource) -> KeptResource:
 
 
 def empty(aws: Clients, resource: Resource) -> None:
-    """Delete what a bucket or a package group holds, which CloudFormation deletes empty only."""
+    """Delete what a bucket or a package group holds, which CloudFormation deletes empty only; one that is gone is."""
+    try:
+        _empty(aws, resource)
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+
+
+def holds_data(resource: Resource) -> bool:
+    """Whether a resource is of the kinds that an environment's data lies in."""
+    return resource.type in (BUCKET, TABLE, KEY, PACKAGE_GROUP)
+
+
+def _empty(aws: Clients, resource: Resource) -> None:
     if resource.type == BUCKET:
         _empty_bucket(aws.client("s3"), resource.id)
     elif resource.type == PACKAGE_GROUP:
@@ -149,11 +162,6 @@ def empty(aws: Clients, resource: Resource) -> None:
         )
         for package in [each for page in pages for each in page["ModelPackageSummaryList"]]:
             sagemaker.delete_model_package(ModelPackageName=package["ModelPackageArn"])
-
-
-def holds_data(resource: Resource) -> bool:
-    """Whether a resource is of the kinds that an environment's data lies in."""
-    return resource.type in (BUCKET, TABLE, KEY, PACKAGE_GROUP)
 
 
 def _empty_bucket(s3: Any, bucket: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dual_pipeline_local.deployment import Clients
 from dual_pipeline_local.observer import plain
 
 from .environment import EnvironmentClient
@@ -22,8 +23,17 @@ class Champion:
 
 def read_champion(environment: EnvironmentClient) -> Champion | None:
     """The champion of an environment's project, if a model was released."""
-    name = f"CHAMPION#{environment.environment}-{environment.project}"
-    item = read_item(environment, name)
+    return champion_in(
+        environment.aws,
+        environment["LedgerTableName"],
+        environment=environment.environment,
+        project=environment.project,
+    )
+
+
+def champion_in(aws: Clients, table: str, *, environment: str, project: str) -> Champion | None:
+    """The champion that a ledger's table names, be its stack deployed or gone."""
+    item = _read(aws, table, project=project, sort_key=f"CHAMPION#{environment}-{project}")
     if not item.get("model_package_arn"):
         return None
     return Champion(
@@ -35,11 +45,7 @@ def read_champion(environment: EnvironmentClient) -> Champion | None:
 
 def read_item(environment: EnvironmentClient, sort_key: str) -> dict[str, Any]:
     """An item of the project's, as plain data; empty when there is none."""
-    key = {"pk": {"S": f"PROJECT#{environment.project}"}, "sk": {"S": sort_key}}
-    answer = environment.client("dynamodb").get_item(
-        TableName=environment["LedgerTableName"], Key=key, ConsistentRead=True
-    )
-    return _plain_item(answer.get("Item", {}))
+    return _read(environment.aws, environment["LedgerTableName"], project=environment.project, sort_key=sort_key)
 
 
 def read_runs(environment: EnvironmentClient) -> Iterator[dict[str, Any]]:
@@ -57,6 +63,11 @@ def read_runs(environment: EnvironmentClient) -> Iterator[dict[str, Any]]:
         for item in page["Items"]:
             found = _plain_item(item)
             yield {**found, "run_id": str(found["sk"]).removeprefix("RUN#")}
+
+
+def _read(aws: Clients, table: str, *, project: str, sort_key: str) -> dict[str, Any]:
+    key = {"pk": {"S": f"PROJECT#{project}"}, "sk": {"S": sort_key}}
+    return _plain_item(aws.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {}))
 
 
 def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from dual_pipeline_local.deployment import Clients
 
+from .absence import is_absent
 from .runtime_resources import RuntimeResource
 from .stacks import Resource
 
@@ -20,7 +24,7 @@ def attachments(aws: Clients, resources: Iterable[Resource]) -> Iterator[Runtime
     """
     iam = aws.client("iam")
     for policy in (each for each in resources if each.type == "AWS::IAM::ManagedPolicy"):
-        for page in iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy.id):
+        for page in _pages(iam, policy):
             for kind, listed in _HOLDERS:
                 for holder in page.get(listed, []):
                     name = holder[f"{kind}Name"]
@@ -30,3 +34,11 @@ def attachments(aws: Clients, resources: Iterable[Resource]) -> Iterator[Runtime
                         name=f"{policy.id.rpartition('/')[2]} of {kind.lower()} {name}",
                         remove=partial(detach, **{f"{kind}Name": name, "PolicyArn": policy.id}),
                     )
+
+
+def _pages(iam: Any, policy: Resource) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy.id)
+    except ClientError as error:
+        if not is_absent(error):
+            raise

@@ -92,14 +92,24 @@ def find_target(environment: EnvironmentClient, name: str = "") -> str:
     if champion is None:
         raise EnvironmentTrouble(f"no model was released in {environment.project} of {environment.environment} yet")
     serving = int(champion.package_arn.rpartition("/")[2])
+    # a ledger that was adopted may remember an earlier group, whose numbers say nothing of this one's
+    group = champion.package_arn.rpartition("/")[0]
     earlier = [release for release in releases(environment) if release.version < serving]
     for release in earlier:
-        if find_model(environment, release.package_arn).package.get("ModelApprovalStatus") == "Approved":
+        if release.package_arn.rpartition("/")[0] == group and _is_approved(environment, release.package_arn):
             return release.package_arn
     raise EnvironmentTrouble(
         f"no approved version was released before {champion.package_arn}, which serves: name a version, or train a"
         f" better one with dual-pipeline start{options(environment)}"
     )
+
+
+def _is_approved(environment: EnvironmentClient, package_arn: str) -> bool:
+    """Whether a package may serve; one that was deleted may not."""
+    try:
+        return find_model(environment, package_arn).package.get("ModelApprovalStatus") == "Approved"
+    except EnvironmentTrouble:
+        return False
 
 
 def releases(environment: EnvironmentClient) -> list[Release]:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from dual_pipeline.loop_contract import MODEL_ALARM_SUFFIX, TAG_ENVIRONMENT, TAG_PROJECT, VARIANT_NAME
 from dual_pipeline.sandbox_contract import copy_name
 from dual_pipeline_local.deployment import Clients
 from dual_pipeline_local.narrator import Narrator
 
+from .absence import is_absent
 from .copies import client_token
-from .environment import EnvironmentTrouble
+from .environment import EnvironmentTrouble, explain
 from .stacks import Resource
 
 _SCALING = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
@@ -77,23 +80,27 @@ class RuntimeResources:
     def remove(self, narrator: Narrator, *, poll_s: float = 5.0, timeout_s: float = 4 * 3600.0) -> None:
         """Remove everything and wait until it is gone; what is gone already is no matter.
 
+        What AWS refuses is looked at again, since things end by themselves meanwhile, but for lack of permission.
+
         Raises EnvironmentTrouble for what is still there after `timeout_s`.
         """
         for kind in self._kinds:
             deadline = time.monotonic() + timeout_s
             asked: set[str] = set()
+            refused = ""
             while left := list(kind()):
                 for each in left:
                     if each.name not in asked:
                         asked.add(each.name)
                         narrator.say(f"{'waiting for' if each.remove is None else 'removing'} {each.kind} {each.name}")
                     if each.remove is not None:
-                        each.remove()
+                        refused = _try(each.remove) or refused
                 if time.monotonic() > deadline:
                     names = ", ".join(each.name for each in left)
+                    why = refused or "see why in the console"
                     raise EnvironmentTrouble(
-                        f"still there after {timeout_s / 60:.0f} minutes: {left[0].kind} {names}; see why in the"
-                        " console, then run the same command again"
+                        f"still there after {timeout_s / 60:.0f} minutes: {left[0].kind} {names}; {why}, then run the"
+                        " same command again"
                     )
                 # most of it is gone at once
                 if next(kind(), None) is not None:
@@ -113,8 +120,13 @@ class RuntimeResources:
         states = self._aws.client("stepfunctions")
         for arn in self._physical("AWS::StepFunctions::StateMachine"):
             # Express executions, at most five minutes long, cannot be listed.
-            if states.describe_state_machine(stateMachineArn=arn)["type"] == "EXPRESS":
-                continue
+            try:
+                if states.describe_state_machine(stateMachineArn=arn)["type"] == "EXPRESS":
+                    continue
+            except ClientError as error:
+                if is_absent(error):
+                    continue
+                raise
             for each in self._each(
                 "stepfunctions", "list_executions", "executions", stateMachineArn=arn, statusFilter="RUNNING"
             ):
@@ -132,8 +144,10 @@ class RuntimeResources:
     def _pipeline_executions(self) -> Iterator[RuntimeResource]:
         sagemaker = self._aws.client("sagemaker")
         for pipeline in self._pipelines():
-            pages = sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline)
-            for each in (found for page in pages for found in page["PipelineExecutionSummaries"]):
+            listed = self._each(
+                "sagemaker", "list_pipeline_executions", "PipelineExecutionSummaries", PipelineName=pipeline
+            )
+            for each in listed:
                 arn, status = each["PipelineExecutionArn"], each["PipelineExecutionStatus"]
                 if status in ("Executing", "Stopping"):
                     stop = partial(
@@ -245,5 +259,24 @@ class RuntimeResources:
         return self._tags[arn]
 
     def _each(self, service: str, operation: str, listed: str, **request: Any) -> Iterator[Mapping[str, Any]]:
-        for page in self._aws.client(service).get_paginator(operation).paginate(**request):
-            yield from page[listed]
+        """All that is listed; nothing of what does not exist."""
+        try:
+            for page in self._aws.client(service).get_paginator(operation).paginate(**request):
+                yield from page[listed]
+        except ClientError as error:
+            if not is_absent(error):
+                raise
+
+
+def _try(remove: Callable[[], object]) -> str:
+    """Call `remove`, and return what AWS said if it refused.
+
+    Raises ClientError where asking again cannot help, for lack of permission.
+    """
+    try:
+        remove()
+    except ClientError as error:
+        if error.response["Error"].get("Code", "").startswith("AccessDenied"):
+            raise
+        return "" if is_absent(error) else explain(error)
+    return ""

@@ -77,7 +77,7 @@ class Stacks:
         return any(each["StackName"] == name and each["StackStatus"] not in _NOT_BEGUN for each in found)
 
     def resources(self, name: str) -> list[Resource]:
-        """What a stack holds."""
+        """What a stack holds; after a deletion that failed half-way CloudFormation still lists what is gone."""
         return [
             Resource(
                 stack=name,
@@ -87,7 +87,7 @@ class Stacks:
             )
             for page in self._pages("list_stack_resources", StackName=name)
             for each in page["StackResourceSummaries"]
-            if each.get("PhysicalResourceId")
+            if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
         ]
 
     def retained(self, name: str) -> list[Resource]:
@@ -119,6 +119,15 @@ class Stacks:
                         )
                     )
         return sorted(found, key=lambda stack: stack.deleted, reverse=True)
+
+    def left_by(self, name: str) -> Iterator[Resource]:
+        """What every deleted stack of a name left, the latest first, each thing once; not what a stack holds again."""
+        held = {each.id for each in self.resources(name)} if self.exists(name) else set()
+        for deleted in self.deleted(name):
+            for each in deleted.kept:
+                if each.id not in held:
+                    held.add(each.id)
+                    yield each
 
     def _events(self, stack_id: str) -> Iterator[dict[str, Any]]:
         for page in self._pages("describe_stack_events", StackName=stack_id):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -19,12 +20,15 @@ from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.narrator import Narrator
 from dual_pipeline_local.safety import LocalAws, isolate
 
+from .absence import is_absent
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, answer, reach
 from .kept_data import KeptResource, empty, holds_data, job_logs, measure
 from .policy_attachments import attachments
 from .price_table import PriceTable
+from .run_triggers import run_triggers
 from .runtime_resources import JOB_KINDS, RuntimeResource, RuntimeResources
-from .stacks import IDENTIFIERS, KEY, DeletedStack, DeployedStack, Resource, Stacks
+from .stacks import IDENTIFIERS, DeletedStack, DeployedStack, Resource, Stacks
+from .way_back import way_back
 
 EnvironmentArgument = Annotated[str, typer.Argument(help="Name of the environment.", metavar="ENV")]
 AppOption = Annotated[Path, typer.Option("--app", help="Cloud assembly that holds the environment's stacks.")]
@@ -117,10 +121,10 @@ def take_inventory(site: Site) -> Inventory:
     kept = [each for stack in deployed for each in stacks.retained(stack.name)]
     ids = {(each.stack, each.logical_id) for each in kept}
     deleted = [each for name in sorted(meant) for each in resources[name] if (name, each.logical_id) not in ids]
+    everything = [each for found in resources.values() for each in found]
     runtime = [found for each in _runtime(site, resources) for found in each.find()]
-    held = attachments(site.aws, [each for found in resources.values() for each in found])
     return Inventory(
-        runtime=[*runtime, *held],
+        runtime=[*run_triggers(site.aws, everything), *runtime, *attachments(site.aws, everything)],
         stacks=deployed,
         kept=kept,
         deleted=[each for each in deleted if holds_data(each)],
@@ -128,30 +132,42 @@ def take_inventory(site: Site) -> Inventory:
 
 
 def tear_down(site: Site, narrator: Narrator) -> None:
-    """Stop and remove what the loops made, then delete the stacks, then see that nothing has come back meanwhile."""
+    """Switch off what starts runs, stop and remove what the loops made, delete the stacks, and look once more.
+
+    Raises EnvironmentTrouble for what is left or has come back meanwhile.
+    """
     stacks = Stacks(site.aws)
     deployed = _deployed(site, stacks)
     resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
-    for each in _runtime(site, resources):
-        each.remove(narrator, poll_s=site.poll_s)
-    _let_settle(site, stacks, narrator)
+    everything = [each for found in resources.values() for each in found]
+    for trigger in list(run_triggers(site.aws, everything)):
+        narrator.say(f"switching off {trigger.kind} {trigger.name}")
+        _take(trigger)
+    # The second time goes what the reaper started in place of a stopped run, for data that had come meanwhile.
+    for _ in range(2):
+        _remove_runtime(site, resources, narrator)
+        _let_settle(site, stacks, narrator)
     kept = {(each.stack, each.logical_id) for stack in deployed for each in stacks.retained(stack.name)}
-    for resource in (each for found in resources.values() for each in found):
+    for resource in everything:
         if holds_data(resource) and (resource.stack, resource.logical_id) not in kept:
             narrator.say(f"emptying {resource.id}")
             empty(site.aws, resource)
     # As late as can be: what the budget's action denies must not begin anew meanwhile.
-    for held in list(attachments(site.aws, [each for found in resources.values() for each in found])):
+    for held in list(attachments(site.aws, everything)):
         narrator.say(f"detaching {held.name}")
-        if held.remove is not None:
-            held.remove()
+        _take(held)
+    # A pipeline that executes would make the deletion of its stack fail.
+    _remove_runtime(site, resources, narrator)
     names = {stack.name for stack in deployed}
     if artifacts := [stack for stack in site.artifacts if stack.name in names]:
         with narrator.phase(f"cdk destroy {' '.join(stack.path for stack in artifacts)}"):
             site.toolbox.destroy(site.assembly, artifacts, env=site.shell)
-    # A run that began while the first ones were stopped may have made something still.
-    for each in _runtime(site, {}):
-        each.remove(narrator, poll_s=site.poll_s)
+    # Somebody may have started a run by hand, and it may have made something still.
+    _remove_runtime(site, {}, narrator)
+    if back := [found for each in _runtime(site, {}) for found in each.find()]:
+        raise EnvironmentTrouble(
+            f"come back meanwhile: {', '.join(f'{each.kind} {each.name}' for each in back)}; run the same command again"
+        )
     if left := _deployed(site, stacks):
         raise EnvironmentTrouble(
             f"stacks of {site.environment} are left that {site.assembly.folder} does not hold:"
@@ -162,7 +178,7 @@ def tear_down(site: Site, narrator: Narrator) -> None:
 def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
     """What stays in the account of the environment's, with its price."""
     stacks = Stacks(site.aws)
-    kept = [each for artifact in site.artifacts for each in _left_by(stacks, artifact.name)]
+    kept = [each for artifact in site.artifacts for each in stacks.left_by(artifact.name)]
     logs = (f"{site.environment}-{project}" for project in _projects(site, []))
     found = list(measure(site.aws, kept, prices=prices, region=site.region))
     for name in logs:
@@ -244,6 +260,7 @@ def teardown(
                 tear_down(site, narrator)
         left = what_is_left(site, prices=PriceTable.load())
         _show_left(narrator.console, site, left)
+        _show_way_back(narrator.console, site)
         return 0
 
     raise typer.Exit(answer(action))
@@ -268,6 +285,7 @@ def adopt_data(
             count = adopt(site, narrator, stack_ids=stack_id or ())
         if count:
             narrator.console.print(f"took over {count} resources; now deploy: {_deploy_command(site)}", markup=False)
+            _show_way_back(narrator.console, site)
         else:
             narrator.console.print(f"nothing of {environment} waits to be taken over: deploy as ever", markup=False)
         return 0
@@ -310,6 +328,21 @@ def _runtime(site: Site, resources: Mapping[str, Sequence[Resource]]) -> list[Ru
     ]
 
 
+def _remove_runtime(site: Site, resources: Mapping[str, Sequence[Resource]], narrator: Narrator) -> None:
+    for each in _runtime(site, resources):
+        each.remove(narrator, poll_s=site.poll_s)
+
+
+def _take(found: RuntimeResource) -> None:
+    """Remove one thing, which may have gone meanwhile."""
+    try:
+        if found.remove is not None:
+            found.remove()
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+
+
 def _let_settle(site: Site, stacks: Stacks, narrator: Narrator) -> None:
     """The reaper sets the locks of stopped runs free: it is one of the machines that all projects share."""
     shared = [each.name for each in stacks.deployed(site.environment) if each.project is None]
@@ -340,16 +373,6 @@ def _mapping(stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]) 
             f" --stack-id, of {choice}"
         )
     return latest
-
-
-def _left_by(stacks: Stacks, name: str) -> Iterator[Resource]:
-    """What every deleted stack of a name left, each thing once; nothing while such a stack stands and holds it."""
-    held = {each.id for each in stacks.resources(name)} if stacks.exists(name) else set()
-    for deleted in stacks.deleted(name):
-        for each in deleted.kept:
-            if each.id not in held:
-                held.add(each.id)
-                yield each
 
 
 def check_confirmation(environment: str, typed: str) -> None:
@@ -386,12 +409,14 @@ def _show_inventory(console: Console, site: Site, inventory: Inventory) -> None:
 
 _FATES = {
     "attached policy": "is detached",
+    **dict.fromkeys(("rule", "schedule"), "is switched off"),
     **dict.fromkeys(("run", "pipeline execution", "Glue job run", *JOB_KINDS), "is stopped"),
 }
 
 
 def _show_left(console: Console, site: Site, left: Sequence[KeptResource]) -> None:
-    console.print(f"{site.environment} is down: no endpoint, job, alarm or stack of it is left", markup=False)
+    what = f"project {site.project} of {site.environment}" if site.project else site.environment
+    console.print(f"{what} is down: no endpoint, job, alarm or stack of it is left", markup=False)
     if not left:
         console.print("nothing stays")
         return
@@ -406,10 +431,17 @@ def _show_left(console: Console, site: Site, left: Sequence[KeptResource]) -> No
         f" {_deploy_command(site)}",
         markup=False,
     )
-    account = site.aws.client("sts").get_caller_identity()["Account"]
-    for each in left:
-        if each.resource.type == KEY:
-            arn = f"arn:aws:kms:{site.region}:{account}:key/{each.resource.id}"
-            console.print(f'or, without adopting, keep the key in environments.py: existing_key_arn="{arn}"')
+    for arn in (each.arn for each in left if each.arn):
+        console.print(f'or, without adopting, keep the key in environments.py: existing_key_arn="{arn}"')
     if not site.local:
         console.print("the CDK's bootstrap stack and its assets serve every app of the account and stay as well")
+
+
+def _show_way_back(console: Console, site: Site) -> None:
+    commands = way_back(site.aws, site.assembly, project=site.project, local=site.local)
+    if commands:
+        console.print(
+            "once that is deployed, a run on new data makes an endpoint; until then the last model is brought back with"
+        )
+    for command in commands:
+        console.print(f"  {command}", markup=False)

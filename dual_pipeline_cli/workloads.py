@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,11 +56,12 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A project's endpoint: its instance type and how many there are at least and at most."""
+    """A project's endpoint: its instance type, how many there are at least and at most, and alarms of its model."""
 
     item: str
     least: int
     most: int
+    alarms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +149,9 @@ def _machine(
     for name, state in states.items():
         resource, given = str(state.get("Resource", "")), state.get("Arguments") or state.get("Parameters") or {}
         if "glue:startJobRun" in resource and (found := glue.get(_literal(given.get("JobName")))):
-            jobs.append(_glue_job(name, found))
+            jobs.append(_within(state, _glue_job(name, found)))
         elif use := next((use for verb, use in _USES.items() if f"sagemaker:{verb}" in resource), None):
-            jobs.append(_job(name, use, given, {}))
+            jobs.append(_within(state, _job(name, use, given, {})))
         elif "sagemaker:startPipelineExecution" in resource:
             jobs += [job for pipeline in pipelines for job in _pipeline_jobs(pipeline)]
     cap = _CAP.search(json.dumps(definition, ensure_ascii=False))
@@ -161,6 +162,17 @@ def _machine(
         a_month=sum(_times_a_month(each) for each in _schedules(stack, logical_id)),
         cap=int(cap[1]) if cap else None,
     )
+
+
+def _within(state: Mapping[str, Any], job: Job) -> Job:
+    """The job as its state lets it be: one that waits for a job stops it when its own time is over.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
+    """
+    limit_s = state.get("TimeoutSeconds")
+    if not isinstance(limit_s, int) or not str(state["Resource"]).endswith(".sync"):
+        return job
+    return replace(job, limit_s=min(job.limit_s, limit_s))
 
 
 def _pipeline_jobs(definition: Mapping[str, Any]) -> Iterator[Job]:
@@ -207,7 +219,7 @@ def _glue_job(name: str, properties: Mapping[str, Any]) -> Job:
 
 def _endpoint(definition: Mapping[str, Any]) -> Endpoint | None:
     found: Endpoint | None = None
-    most = 0
+    most = alarms = 0
     for _, state in _states(definition):
         resource, given = str(state.get("Resource", "")), state.get("Arguments") or {}
         if "sagemaker:createEndpointConfig" in resource:
@@ -218,7 +230,10 @@ def _endpoint(definition: Mapping[str, Any]) -> Endpoint | None:
                 found = Endpoint(item=item, least=least, most=least)
         elif "applicationautoscaling:registerScalableTarget" in resource and isinstance(given.get("MaxCapacity"), int):
             most = max(most, given["MaxCapacity"])
-    return Endpoint(item=found.item, least=found.least, most=max(found.most, most)) if found else None
+        elif "cloudwatch:putMetricAlarm" in resource:
+            # its name is the same for every model
+            alarms += 1
+    return replace(found, most=max(found.most, most), alarms=alarms) if found else None
 
 
 def _schedules(stack: StackArtifact, machine: str) -> Iterator[Mapping[str, Any]]:

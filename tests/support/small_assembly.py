@@ -42,10 +42,12 @@ def training(instance: Any, *, limit_s: Any = 3600, spot: bool = False) -> dict[
     }
 
 
-def outer_loop() -> dict[str, Any]:
-    """An outer loop that ingests, starts the pipeline and makes an endpoint of two to five instances."""
+def outer_loop(*, most: int = 5, watched: bool = True) -> dict[str, Any]:
+    """An outer loop that ingests, starts the pipeline and makes an endpoint of two to `most` instances."""
+    alarm = {"SetAlarms": {"Resource": "arn:aws:states:::aws-sdk:cloudwatch:putMetricAlarm"}} if watched else {}
     return machine(
         "dev-census-outer-loop",
+        **alarm,
         IngestData={"Resource": "arn:aws:states:::glue:startJobRun.sync", "Arguments": {"JobName": INGEST["Name"]}},
         Train={"Resource": "arn:aws:states:::aws-sdk:sagemaker:startPipelineExecution", "Comment": CAP},
         Configure={
@@ -58,7 +60,7 @@ def outer_loop() -> dict[str, Any]:
         },
         Scale={
             "Resource": "arn:aws:states:::aws-sdk:applicationautoscaling:registerScalableTarget",
-            "Arguments": {"MinCapacity": 2, "MaxCapacity": 5},
+            "Arguments": {"MinCapacity": 2, "MaxCapacity": most},
         },
     )
 

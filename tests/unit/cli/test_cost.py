@@ -13,7 +13,7 @@ from dual_pipeline_cli.cost import Past, estimate
 from dual_pipeline_cli.price_table import TABLE, Amount, BadPriceTable, PriceTable
 from dual_pipeline_cli.workloads import Workload, read_budget, read_workloads
 from dual_pipeline_local.assembly import read_assembly
-from small_assembly import INGEST, Resources, outer_loop, pipeline, resource, training, write_assembly
+from small_assembly import CAP, INGEST, Resources, machine, outer_loop, pipeline, resource, training, write_assembly
 
 PARAMETER = {"Get": "Parameters.TrainingInstanceType"}
 TUNE = {
@@ -70,7 +70,7 @@ def test_a_run_goes_from_a_minute_to_the_limit_of_each_job(tmp_path: Path) -> No
         "Train": (0.01, 0.6),
         "Tune": (0.01, 3.0),  # 5 jobs at the most
         "Spot": (0.005, 0.3),
-        "Step Functions": (0.002, 0.008),  # 4 states
+        "Step Functions": (0.0025, 0.01),  # 5 states
     }
     assert expected == amounts(found.run)
 
@@ -91,10 +91,38 @@ def test_a_month_without_history_reaches_to_the_cap(tmp_path: Path) -> None:
     expected = {
         "runs of dev-census-outer-loop": (0.0, 73.0),  # 0.6 x 4 x 365 / 12
         "endpoint": (146.0, 365.0),  # 2 .. 5 instances for 730 h
-        "alarms of the model": (0.2, 0.2),
+        "alarms of the model": (0.1, 0.1),
+        "alarms of target tracking": (0.2, 0.2),
     }
     assert expected == amounts(found.month)
-    assert 438.2 == pytest.approx(found.at_the_cap.high)
+    assert 438.3 == pytest.approx(found.at_the_cap.high)
+
+
+def test_alarms_are_those_that_the_loop_sets(tmp_path: Path) -> None:
+    """A project whose drift nobody watches has none of its model, and one of a fixed size none of target tracking."""
+    table = prices(tmp_path, ("alarm-month", 0.1))
+    found = estimate(census(tmp_path, Machine=outer_loop(most=2, watched=False)), prices=table, region="eu-west-1")
+    assert [] == [what for what in amounts(found.month) if "alarm" in what]
+
+
+def test_a_job_ends_with_the_state_that_waits_for_it(tmp_path: Path) -> None:
+    """A transform job has no limit of its own; Step Functions stops it when the state's time is over, not later.
+
+    The time of a call that waits for no job says nothing of the job's.
+    """
+    states = {
+        "Score": transform("arn:aws:states:::sagemaker:createTransformJob.sync", 1800),
+        "Begin": transform("arn:aws:states:::sagemaker:createTransformJob", 60),
+    }
+    table = prices(tmp_path, ("transform/ml.m5.large", 1))
+    found = estimate(census(tmp_path, Machine=machine("x", Cap={"Comment": CAP}, **states)), prices=table, region="x")
+    assert {"Score": (0.0167, 0.5), "Begin": (0.0167, 120.0)} == amounts(found.run)
+
+
+def transform(resource: str, timeout_s: int) -> dict[str, Any]:
+    """A state that starts a transform job."""
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+    return {"Resource": resource, "TimeoutSeconds": timeout_s, "Arguments": {"TransformResources": resources}}
 
 
 @pytest.mark.parametrize(("expression", "low"), [("rate(1 day)", 365 / 12), ("cron(0 3 1 * ? *)", 1.0)])
@@ -162,7 +190,8 @@ def test_the_cap_alone_may_exceed_the_budget(tmp_path: Path) -> None:
     shared = json.loads((app_folder / "DevFoundation.template.json").read_text())["Resources"]
     write_assembly(app_folder, shared=shared, own=own)
     (warning,) = json.loads(command("--app", app_folder, "--prices", file, "--json").stdout)["warnings"]
-    assert warning.startswith("at the daily cap a month may come to $243.33, more than the budget of $100")
+    assert warning.startswith("at the daily cap a month may come to $243.33, without retries, ")
+    assert "more than the budget of $100 (monthly_budget_usd)" in warning
 
 
 def test_old_prices_are_a_warning(tmp_path: Path) -> None:
@@ -173,6 +202,13 @@ def test_old_prices_are_a_warning(tmp_path: Path) -> None:
     assert "days ago, on 2020-01-01: compare them with AWS's" in ended.output
     assert "not priced: " in ended.output
     assert "hosting/ml.m5.large in eu-west-1" in ended.output
+
+
+def test_the_figure_at_the_cap_says_what_it_lacks(tmp_path: Path) -> None:
+    """It is no maximum: jobs that are retried are paid again, and a release doubles the endpoint for a while."""
+    ended = command("--app", small(tmp_path, budget=1000), "--prices", price_file(tmp_path, ("glue-dpu-hour", 1)))
+    beside = "without retries, the second fleet of a release and what is not priced"
+    assert f"every job up to its limit, a month comes to $243.33, {beside}" in " ".join(ended.output.split())
 
 
 @pytest.mark.parametrize(

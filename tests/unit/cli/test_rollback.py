@@ -17,7 +17,7 @@ def released(version: int, at: str, **more: Any) -> dict[str, Any]:
     """A run that released a version."""
     metrics = json.dumps({"auc": {"value": 0.9 + version / 100}})
     arn = f"{GROUP}/{version}"
-    return {"outcome": "released", "model_package_arn": arn, "finished_at": at, "metrics": metrics, **more}
+    return {"outcome": "released", "model_package_arn": arn, "finished_at": at, "metrics": metrics} | more
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def test_the_last_release_before_the_champion_comes_back(aws: OperatorAws) -> No
     """Without a name it is the highest released and approved version below the one that serves."""
     assert f"{GROUP}/3" == find_target(operator(aws))
     aws.packages[2]["ModelApprovalStatus"] = "Rejected"
+    assert f"{GROUP}/1" == find_target(operator(aws))
+
+
+def test_a_version_that_was_deleted_is_passed_over(aws: OperatorAws) -> None:
+    """The next one comes back; what an earlier group of another name held says nothing here."""
+    del aws.packages[2]
+    assert f"{GROUP}/1" == find_target(operator(aws))
+    other = GROUP.replace("dev-census", "dev-old") + "/2"
+    aws.packages.append(package(2, status="Approved") | {"ModelPackageArn": other})
+    aws.items["RUN#old"] = released(2, "2026-10-01", model_package_arn=other)
     assert f"{GROUP}/1" == find_target(operator(aws))
 
 

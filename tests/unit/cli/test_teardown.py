@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
 from typer.testing import CliRunner
 
 from dual_pipeline_cli.app import app
 from dual_pipeline_cli.environment import EnvironmentTrouble
+from dual_pipeline_cli.kept_data import KeptResource, measure
+from dual_pipeline_cli.price_table import PriceTable
 from dual_pipeline_cli.runtime_resources import RuntimeResources
-from dual_pipeline_cli.stacks import BUCKET, KEY, Resource
+from dual_pipeline_cli.stacks import BUCKET, KEY, TABLE, Resource
 from dual_pipeline_cli.teardown import Site, adopt, check_confirmation, take_inventory, tear_down
+from dual_pipeline_cli.way_back import way_back
 from dual_pipeline_local.assembly import Assembly, StackArtifact, read_assembly
 from dual_pipeline_local.deployment import Toolbox
 from dual_pipeline_local.lifecycle import Workplace
@@ -24,6 +28,7 @@ from dual_pipeline_local.narrator import Narrator
 from small_assembly import resource, write_assembly
 
 ARN = "arn:aws:sagemaker:eu-west-1:1"
+GONE = "-gone"
 MACHINE = "arn:aws:states:eu-west-1:1:stateMachine:dev-census-outer-loop"
 
 
@@ -41,9 +46,11 @@ class Aws:
     def __init__(self, **listed: list[dict[str, Any]]) -> None:
         self.listed = listed
         self.tags: dict[str, list[dict[str, str]]] = {}
+        self.ledgers: dict[str, dict[str, Any]] = {}
         self.stacks: dict[str, tuple[str | None, list[Resource], Mapping[str, Any]]] = {}
         self.deleted: list[tuple[str, str, datetime, list[Resource]]] = []
         self.done: list[tuple[str, dict[str, Any]]] = []
+        self.running_at_destroy: list[dict[str, Any]] = []
 
     def client(self, _service: str, /) -> Any:
         return self
@@ -58,15 +65,34 @@ class Aws:
     def describe_state_machine(self, **_: str) -> dict[str, Any]:
         return {"type": "STANDARD"}
 
-    def get_caller_identity(self) -> dict[str, str]:
-        return {"Account": "1"}
+    def describe_rule(self, **request: str) -> dict[str, Any]:
+        return next(each for each in self.listed["rules"] if each["Name"] == request["Name"])
+
+    def get_schedule(self, **request: str) -> dict[str, Any]:
+        return next(each for each in self.listed["list_schedules"] if each["Name"] == request["Name"])
+
+    def update_schedule(self, **request: Any) -> None:
+        self.done.append(("update_schedule", request))
+
+    def describe_key(self, **request: str) -> dict[str, Any]:
+        arn = f"arn:aws-us-gov:kms:us-gov-west-1:1:key/{request['KeyId']}"
+        return {"KeyMetadata": {"KeyState": "Enabled", "Arn": arn}}
+
+    def describe_log_groups(self, **_: str) -> dict[str, Any]:
+        return {"logGroups": []}
+
+    def get_item(self, **request: Any) -> dict[str, Any]:
+        items = self.ledgers.get(request["TableName"])
+        if items is None:
+            raise refusal("ResourceNotFoundException", "Requested resource not found")
+        return {"Item": items[request["Key"]["sk"]["S"]]} if request["Key"]["sk"]["S"] in items else {}
 
     def get_template(self, **request: str) -> dict[str, Any]:
         assert "Original" == request["TemplateStage"]
         return {"TemplateBody": {"Resources": self.stacks[request["StackName"]][2]}}
 
     def __getattr__(self, operation: str) -> Any:
-        if operation.split("_")[0] not in ("stop", "delete", "deregister", "batch", "detach"):
+        if operation.split("_")[0] not in ("stop", "delete", "deregister", "batch", "detach", "disable"):
             raise AttributeError(operation)
 
         def call(**request: Any) -> dict[str, Any]:
@@ -93,6 +119,8 @@ class Aws:
             return {"Stacks": found}
         if operation == "list_stack_resources":
             return {"StackResourceSummaries": [_summary(each) for each in self.stacks[request["StackName"]][1]]}
+        if operation == "list_targets_by_rule":
+            return {"Targets": [{"Arn": arn} for arn in self.describe_rule(Name=request["Rule"])["Starts"]]}
         if operation == "list_stacks":
             return {"StackSummaries": [{"StackId": id_, "StackName": name} for id_, name, _, _ in self.deleted]}
         if operation == "describe_stack_events":
@@ -132,7 +160,17 @@ _LISTED = {
 
 
 def _summary(each: Resource) -> dict[str, str]:
-    return {"LogicalResourceId": each.logical_id, "ResourceType": each.type, "PhysicalResourceId": each.id}
+    return {
+        "LogicalResourceId": each.logical_id,
+        "ResourceType": each.type,
+        "PhysicalResourceId": each.id,
+        "ResourceStatus": "DELETE_COMPLETE" if each.id.endswith(GONE) else "CREATE_COMPLETE",
+    }
+
+
+def refusal(code: str, message: str) -> ClientError:
+    """What AWS says when it refuses a call."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, "Call")
 
 
 def narrator() -> Narrator:
@@ -229,6 +267,89 @@ def test_an_endpoint_that_moves_is_waited_for() -> None:
     assert [] == aws.done
 
 
+class Refusing(Aws):
+    """Refuses to stop the one training job, which may be over by then."""
+
+    def __init__(self, code: str, *, ends: bool) -> None:
+        job = {"TrainingJobName": "job", "TrainingJobArn": f"{ARN}:training-job/job"}
+        super().__init__(list_training_jobs=[job], list_endpoints=[ENDPOINT])
+        self.tags = {job["TrainingJobArn"]: tags("dev", "census")}
+        self._code, self._ends = code, ends
+
+    def stop_training_job(self, **_: str) -> None:
+        if self._ends:
+            self.listed["list_training_jobs"].clear()
+        raise refusal(self._code, "The request was rejected because the training job is in status Completed")
+
+    def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request.get("StatusEquals") == "Stopping":
+            return {_LISTED[operation]: []}
+        return super()._page(operation, request)
+
+
+ENDPOINT = {"EndpointName": "dev-census", "EndpointStatus": "InService"}
+
+
+def test_what_ends_by_itself_meanwhile_stops_nothing() -> None:
+    """A job that is over when it is to be stopped is refused by AWS; the endpoint goes all the same."""
+    aws = Refusing("ValidationException", ends=True)
+    runtime(aws).remove(narrator(), poll_s=0)
+    assert ["delete_endpoint"] == [operation for operation, _ in aws.done]
+
+
+def test_what_aws_refuses_for_good_is_told() -> None:
+    """The last refusal is the reason why something is left; without permission nobody waits for four hours."""
+    sentence = "still there after 0 minutes: training job job; AWS refused Call: The request was rejected"
+    with pytest.raises(EnvironmentTrouble, match=re.escape(sentence)):
+        runtime(Refusing("ValidationException", ends=False)).remove(narrator(), poll_s=0, timeout_s=0)
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        runtime(Refusing("AccessDeniedException", ends=False)).remove(narrator(), poll_s=0)
+
+
+class Halfway(Aws):
+    """An account in which nothing can be listed that belonged to what is gone."""
+
+    def describe_state_machine(self, **_: str) -> dict[str, Any]:
+        raise refusal("StateMachineDoesNotExist", "State Machine Does Not Exist")
+
+    def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        absent = {
+            "get_job_runs": "EntityNotFoundException",
+            "list_schedules": "ResourceNotFoundException",
+            "list_entities_for_policy": "NoSuchEntity",
+            "list_object_versions": "NoSuchBucket",
+        }
+        if operation in absent:
+            raise refusal(absent[operation], "is not there")
+        return super()._page(operation, request)
+
+    def describe_rule(self, **_: str) -> dict[str, Any]:
+        raise refusal("ResourceNotFoundException", "Rule x does not exist.")
+
+
+@pytest.mark.parametrize("deleted", ["", GONE])
+def test_teardown_goes_on_after_a_deletion_that_failed_half_way(tmp_path: Path, deleted: str) -> None:
+    """Such a stack still lists what is gone, as deleted or, deleted by hand, as there: the rest goes all the same."""
+    aws = Halfway(list_endpoints=[ENDPOINT])
+    where = site(tmp_path, aws, policy="Delete")
+    kinds = (
+        "AWS::StepFunctions::StateMachine",
+        "AWS::Glue::Job",
+        "AWS::Scheduler::ScheduleGroup",
+        "AWS::Scheduler::Schedule",
+        "AWS::Events::Rule",
+        "AWS::IAM::ManagedPolicy",
+        BUCKET,
+    )
+    name = "Dev-CensusOuterLoop"
+    resources = [Resource(stack=name, logical_id=kind, type=kind, id=f"x{deleted}") for kind in kinds]
+    aws.stacks[name] = ("census", resources, {each.logical_id: {} for each in resources})
+    assert [("endpoint", "dev-census")] == [(each.kind, each.name) for each in take_inventory(where).runtime]
+    tear_down(where, narrator())
+    assert [("delete_endpoint", {"EndpointName": "dev-census"})] == aws.done
+    assert {} == aws.stacks
+
+
 BUCKET_OF_DATA = Resource(stack="Dev-Foundation", logical_id="Data", type=BUCKET, id="dev-data-1")
 KEY_OF_DATA = Resource(stack="Dev-Foundation", logical_id="Key", type=KEY, id="0000-1111")
 
@@ -237,6 +358,7 @@ class Cdk(Toolbox):
     """A CDK CLI that only writes down what it is asked for."""
 
     def destroy(self, assembly: Assembly, stacks: Any, *, env: Any) -> None:
+        AWS[0].running_at_destroy = list(AWS[0].listed.get("list_executions", []))
         self.workplace.folder.mkdir(exist_ok=True)
         for stack in stacks:
             AWS[0].stacks.pop(stack.name)
@@ -306,6 +428,59 @@ def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
     assert [("detach_role_policy", {"RoleName": "ann", "PolicyArn": "arn:policy/Deny"})] == aws.done
 
 
+RULE = {"State": "ENABLED", "Starts": [MACHINE]}
+EVERY_DAY = {"State": "ENABLED", "GroupName": "default", "Target": {"Arn": MACHINE, "RoleArn": "role"}}
+
+
+def test_what_starts_runs_is_switched_off_first(tmp_path: Path) -> None:
+    """Rules and schedules of machines, but neither the reaper's, which frees locks, nor what only tells people."""
+    rules = [
+        {**RULE, "Name": "new-data", "EventPattern": '{"source": ["aws.s3"]}'},
+        {**RULE, "Name": "reaper", "EventPattern": '{"source": ["aws.states"]}'},
+        {**RULE, "Name": "job-failed", "EventPattern": '{"source": ["aws.glue"]}', "Starts": ["arn:aws:sns:x"]},
+        {**RULE, "Name": "off-already", "State": "DISABLED"},
+    ]
+    daily = {**EVERY_DAY, "Name": "daily", "ScheduleExpression": "rate(1 day)", "Arn": "arn", "CreationDate": 0}
+    aws = Aws(rules=rules, list_schedules=[daily], list_executions=[execution("r1")])
+    where = site(tmp_path, aws)
+    own = [("AWS::Events::Rule", rule["Name"]) for rule in rules]
+    own += [("AWS::Scheduler::Schedule", "daily"), ("AWS::StepFunctions::StateMachine", MACHINE)]
+    name = "Dev-CensusOuterLoop"
+    aws.stacks[name] = ("census", [Resource(stack=name, logical_id=id_, type=kind, id=id_) for kind, id_ in own], {})
+    shown = [(each.kind, each.name) for each in take_inventory(where).runtime]
+    assert [("rule", "new-data"), ("schedule", "daily"), ("run", "dev-census-outer-loop:r1")] == shown
+    tear_down(where, narrator())
+    kept = {key: value for key, value in daily.items() if key not in ("Arn", "CreationDate")}
+    expected = [("disable_rule", {"Name": "new-data"}), ("update_schedule", {**kept, "State": "DISABLED"})]
+    assert expected == aws.done[:2]
+    assert ["stop_execution"] == [operation for operation, _ in aws.done[2:]]
+
+
+def execution(name: str) -> dict[str, str]:
+    """A running execution as it is listed."""
+    return {"executionArn": f"arn:aws:states:eu-west-1:1:execution:dev-census-outer-loop:{name}"}
+
+
+class Trailing(Aws):
+    """A run begins when the budget's deny is taken from a role."""
+
+    def detach_role_policy(self, **_: str) -> None:
+        self.listed["list_entities_for_policy"].clear()
+        self.listed["list_executions"].append(execution("r2"))
+
+
+def test_no_run_is_left_when_the_stacks_go(tmp_path: Path) -> None:
+    """A pipeline that executes makes the deletion of its stack fail: what began meanwhile is stopped just before."""
+    aws = Trailing(list_entities_for_policy=[{"RoleName": "ann"}], list_executions=[execution("r1")])
+    where = site(tmp_path, aws)
+    name = "Dev-CensusOuterLoop"
+    kinds = (("AWS::IAM::ManagedPolicy", "arn:policy/Deny"), ("AWS::StepFunctions::StateMachine", MACHINE))
+    aws.stacks[name] = ("census", [Resource(stack=name, logical_id=id_, type=kind, id=id_) for kind, id_ in kinds], {})
+    tear_down(where, narrator())
+    assert ["stop_execution", "stop_execution"] == [operation for operation, _ in aws.done]
+    assert [] == aws.running_at_destroy
+
+
 def test_one_project_goes_without_what_all_share(tmp_path: Path) -> None:
     """The foundation is not of the project."""
     aws = Aws()
@@ -322,6 +497,101 @@ def test_stacks_that_the_assembly_lacks_are_named(tmp_path: Path) -> None:
     aws.stacks["Dev-OldOuterLoop"] = ("old", [], {})
     with pytest.raises(EnvironmentTrouble, match=re.escape("does not hold: Dev-OldOuterLoop; delete them with")):
         tear_down(where, narrator())
+
+
+def released(version: int) -> dict[str, Any]:
+    """A ledger's items after that version was released."""
+    return {"CHAMPION#dev-census": {"model_package_arn": {"S": f"{ARN}:model-package/dev-census/{version}"}}}
+
+
+def with_endpoint(where: Site) -> Site:
+    """The same, with a project that deploys an endpoint."""
+    (template,) = [each.template for each in where.artifacts if each.project == "census"]
+    template.write_text('{"Resources": {}, "Outputs": {"EndpointName": {"Value": "dev-census"}}}')
+    return where
+
+
+LEDGER = Resource(stack="Dev-Foundation", logical_id="Ledger", type=TABLE, id="ledger")
+
+
+def test_the_way_back_names_the_version_that_served(tmp_path: Path) -> None:
+    """The line can be pasted; it is the same whether the ledger's stack stands or is gone, and the latest counts."""
+    line = "dual-pipeline rollback 3 --env dev --project census --because 'deployed again after a teardown'"
+    aws = Aws()
+    where = with_endpoint(site(tmp_path, aws))
+    aws.ledgers = {"ledger": released(3), "older": released(1)}
+    aws.stacks["Dev-Foundation"] = (None, [LEDGER], {})
+    assert [line] == way_back(aws, where.assembly, project="census", local=False)
+    aws.stacks.clear()
+    for day, id_ in enumerate(("older", "ledger", "long-gone"), start=1):
+        when = datetime(2026, 11, day, tzinfo=UTC)
+        aws.deleted.append((f"arn:{day}", "Dev-Foundation", when, [replace(LEDGER, id=id_)]))
+    assert [line.replace("census ", "census --local ")] == way_back(aws, where.assembly, project=None, local=True)
+
+
+def test_without_an_endpoint_or_a_release_there_is_no_way_back(tmp_path: Path) -> None:
+    """A project in batch and one that never released a model are not offered what would be refused."""
+    aws = Aws()
+    where = site(tmp_path, aws)
+    aws.ledgers = {"ledger": released(3)}
+    aws.stacks["Dev-Foundation"] = (None, [LEDGER], {})
+    assert [] == way_back(aws, where.assembly, project=None, local=False)
+    aws.ledgers = {"ledger": {}}
+    assert [] == way_back(aws, with_endpoint(where).assembly, project=None, local=False)
+
+
+def told(where: Site, command: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a command prints that reaches this account."""
+    monkeypatch.setattr("dual_pipeline_cli.teardown.find_site", lambda *_, **__: where)
+    ended = CliRunner().invoke(app, [command, "dev", *arguments], env={"COLUMNS": "200"})
+    assert 0 == ended.exit_code, ended.output
+    return ended.output
+
+
+def test_teardown_and_adopt_tell_the_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it comes the key by the ARN that AWS gives it, which is another one in other partitions."""
+    where = with_endpoint(gone(tmp_path, ("arn:1", "dev-data-1")))
+    AWS[0].ledgers = {"ledger": released(3)}
+    AWS[0].deleted.append(("arn:0", "Dev-CensusOuterLoop", datetime(2026, 11, 1, tzinfo=UTC), [LEDGER]))
+    monkeypatch.setattr("dual_pipeline_cli.teardown.measure", lambda *_, **__: [key_that_stays(AWS[0])])
+    line = "dual-pipeline rollback 3 --env dev --project census --because"
+    output = told(where, "teardown", monkeypatch=monkeypatch)
+    assert line in output
+    assert "dev is down: no endpoint" in output
+    assert 'existing_key_arn="arn:aws-us-gov:kms:us-gov-west-1:1:key/0000-1111"' in output
+    assert line in told(where, "adopt", monkeypatch=monkeypatch)
+
+
+def key_that_stays(aws: Aws) -> KeptResource:
+    """The key as it is listed at the end of a teardown."""
+    (kept,) = measure(aws, [KEY_OF_DATA], prices=PriceTable.load(), region="us-gov-west-1")
+    return kept
+
+
+def test_teardown_of_a_project_does_not_say_that_the_environment_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other projects go on."""
+    where = replace(gone(tmp_path), project="census")
+    assert "project census of dev is down" in told(where, "teardown", "--project", "census", monkeypatch=monkeypatch)
+
+
+class Reviving(Aws):
+    """Somebody starts an endpoint each time one is deleted, and it is seen only by who looks after all is done."""
+
+    looks = 0
+
+    def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "list_endpoints" and not self.stacks:
+            self.looks += 1
+            return {"Endpoints": [] if self.looks == 1 else [ENDPOINT]}
+        return super()._page(operation, request)
+
+
+def test_what_came_back_is_not_called_down(tmp_path: Path) -> None:
+    """Nothing is told to be gone that was not looked for."""
+    with pytest.raises(EnvironmentTrouble, match="come back meanwhile: endpoint dev-census; run the same command"):
+        tear_down(site(tmp_path, Reviving()), narrator())
 
 
 def gone(tmp_path: Path, *deleted: tuple[str, str]) -> Site:
