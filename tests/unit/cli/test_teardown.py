@@ -443,7 +443,7 @@ def test_what_starts_runs_is_switched_off_first(tmp_path: Path) -> None:
     daily = {**EVERY_DAY, "Name": "daily", "ScheduleExpression": "rate(1 day)", "Arn": "arn", "CreationDate": 0}
     aws = Aws(rules=rules, list_schedules=[daily], list_executions=[execution("r1")])
     where = site(tmp_path, aws)
-    own = [("AWS::Events::Rule", rule["Name"]) for rule in rules]
+    own = [("AWS::Events::Rule", str(rule["Name"])) for rule in rules]
     own += [("AWS::Scheduler::Schedule", "daily"), ("AWS::StepFunctions::StateMachine", MACHINE)]
     name = "Dev-CensusOuterLoop"
     aws.stacks[name] = ("census", [Resource(stack=name, logical_id=id_, type=kind, id=id_) for kind, id_ in own], {})
