@@ -1,6 +1,8 @@
 """Deploy, run, take down, deploy, run: nothing that costs stays but the data, and the next deployment goes on with it."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,7 @@ def rows_of(aws: LocalAws, table: str, package: str) -> int:
 
 
 def test_deploy_run_teardown_deploy_run(shell: Shell, assembly: Path, tmp_path: Path) -> None:
-    """The second run trains on the data of both, against the first run's champion, and is released to a new endpoint."""
+    """The model that served comes back by the line that is told; the next run trains on the data of both, against it."""
     first, summary = shell.release(part(tmp_path, 0))
     assert 0 == first.returncode, first.stdout + first.stderr
     before = dict(shell.deployment.outputs)
@@ -107,15 +109,27 @@ def test_deploy_run_teardown_deploy_run(shell: Shell, assembly: Path, tmp_path: 
 
     told = shell.told("teardown", "dev", "--local", "--yes")
     assert "removing endpoint dev-census" in told
+    assert "switching off rule " in told
+    (way_back,) = re.findall(r"dual-pipeline (rollback .*)", told)
     assert {name: [] for name in left(shell.aws)} == left(shell.aws)
     assert (kept, served) == (objects(shell.aws, data), champion(shell.aws, table))
     assert "no stack is deployed, and nothing is left" in shell.told("teardown", "dev", "--local", "--yes")
 
-    assert "took over 7 resources" in shell.told("adopt", "dev", "--local")
+    adopted = shell.told("adopt", "dev", "--local")
+    assert "took over 7 resources" in adopted
+    assert way_back in adopted
     again = shell.command("deploy", "--app", assembly)
     assert 0 == again.returncode, again.stdout + again.stderr
     assert before == dict(shell.deployment.outputs)
     assert "nothing of dev waits to be taken over" in shell.told("adopt", "dev", "--local")
+
+    again, summary = shell.release(part(tmp_path, 0))
+    assert "suppressed" == summary["outcome"], again.stdout + again.stderr
+    assert [] == left(shell.aws)["list_endpoints"]
+    shell.told(*shlex.split(way_back), "--follow")
+    assert served == champion(shell.aws, table)
+    (endpoint,) = left(shell.aws)["list_endpoints"]
+    assert ("dev-census", "InService") == (endpoint["EndpointName"], endpoint["EndpointStatus"])
 
     second, summary = shell.release(part(tmp_path, 1))
     assert 0 == second.returncode, second.stdout + second.stderr
