@@ -107,7 +107,8 @@ class ModelServer:
 
         CPU counts 100 per core; memory and disk are shares of this machine's.
         """
-        with suppress(psutil.Error, OSError, ValueError):
+        # A server that is being restarted has no process yet.
+        with suppress(psutil.Error, OSError, ValueError, IndexError):
             if self._measured is None:
                 self._measured = psutil.Process(self._process.pid).children(recursive=True)[-1]
                 self._measured.cpu_percent()

@@ -136,7 +136,7 @@ def test_a_bake_is_as_long_as_the_alarms_need(strategy: Any) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("strategy", ["canary", "linear"])
-def test_the_first_share_is_at_most_half_of_the_instances(strategy: Any, given: dict[str, Any], told: str) -> None:
+def test_the_first_share_is_at_most_half_of_the_instances(strategy: Any, given: Any, told: str) -> None:
     """Whole instances are what goes first: a share that is more than half of a fleet, as small as scaling makes it."""
     with pytest.raises(ConfigError) as error:
         Rollout(strategy=strategy, **given)

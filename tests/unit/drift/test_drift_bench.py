@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench import __main__ as bench
+from bench.drift import measure_drift
 
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN = {
@@ -53,6 +54,15 @@ def test_a_missed_limit_is_an_error(
         run(monkeypatch, tmp_path, **changes)
     # Python prints a text and ends with status 1.
     assert told == ended.value.code
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_million_rows_cost_what_is_promised(tmp_path: Path) -> None:
+    """At most a gigabyte, and no more for a row than among a hundred thousand."""
+    figures = measure_drift(tmp_path)
+    print(figures)
+    assert [] == list(bench.missed_limits({"drift": figures}))
 
 
 @pytest.mark.parametrize(
