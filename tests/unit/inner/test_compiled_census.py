@@ -164,8 +164,8 @@ def _passes(gate: Json, report: Json) -> bool:
 def test_loops_and_steps_give_files_the_same_names() -> None:
     """What the outer loop, the registry and the condition read is what the steps write."""
     shared = [name for name in vars(loop_contract) if name.endswith("_FILE")]
-    wanted = {"DRIFT_BASELINE_FILE", "EVALUATION_FILE", "GOLDEN_ROWS_FILE", "REPORT_FILE", "SAMPLE_PAYLOAD_FILE"}
-    assert wanted == set(shared)
+    kinds = ("DRIFT_BASELINE", "EVALUATION", "GOLDEN_REQUEST", "GOLDEN_ROWS", "REPORT", "SAMPLE_PAYLOAD")
+    assert {f"{kind}_FILE" for kind in kinds} == set(shared)
     assert [getattr(loop_contract, name) for name in shared] == [getattr(contract, name) for name in shared]
     # These two stand alone: one travels in the model, one runs in Lambda.
     assert (contract.MODEL_FILE, contract.ENCODING_FILE) == (inference.MODEL_FILE, inference.ENCODING_FILE)
