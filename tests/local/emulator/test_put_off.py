@@ -36,7 +36,7 @@ def test_a_trailing_run_starts_when_its_time_has_come(emulator: Any) -> None:
     scheduler.create_schedule_group(Name=places.schedule_group)
 
     # A minute is the least that a run is put off; the test has not that much time.
-    state = json.loads(json.dumps(part.states["ScheduleTrailing"]).replace("60000", "2000"))
+    state = json.loads(json.dumps(part.states["ScheduleTrailing"]).replace("60000", "8000"))
     trigger = {"reason": "data", "detail": "a file", "force": True, "source": None}
     known = {"trigger": trigger, "resumeAt": 1, "runId": "r", "id": "0123456789ab", "telling": True, "quiet": True}
     told = {"quiet": "{% $quiet %}", "trouble": "{% $trouble %}"}
