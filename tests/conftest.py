@@ -27,11 +27,11 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> "Synthesis":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one file, which share its fixtures, on one worker; the longest group starts first."""
+    """Keep the tests of one file, which share its fixtures, on one worker; the longest groups start first."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.path.name != "test_run.py")
+    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_scenarios.py"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -63,7 +63,7 @@ def verdict(machine: Machine) -> str:
 def evaluation(machine: Machine) -> str:
     """ReadEvaluation, GateModel and IsRegistered; the input names the folder and what was registered."""
     given = {name: f"{{% $states.input.{name} %}}" for name in ("folder", "packageArn")}
-    ends = ("RejectPackage", "FreeTrainingLock", "FreeLocks")
+    ends = ("RejectPackage", "FreeTrainingLock", "FreeLocks", "TakeReleaseLock")
     return machine("ReadEvaluation", "GateModel", "IsRegistered", ends=ends, outcome="", **given)
 
 

@@ -215,53 +215,6 @@ def test_second_run_updates_the_endpoint(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("first")
-def test_an_earlier_version_comes_back(shell: Shell) -> None:
-    """`rollback` serves an approved version again by the whole guarded release, and makes it the champion."""
-    sagemaker = shell.aws.client("sagemaker")
-    told = shell.told("rollback", "1", "--local", "--because", "the\nnew one is slow", "--follow")
-    assert "released: the model answers its golden rows on the endpoint" in told
-    assert "was brought back: the new one is slow" in told
-    endpoint = sagemaker.describe_endpoint(EndpointName="dev-census")
-    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
-    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    champion = _champion(shell)
-    assert champion["model_package_arn"]["S"].endswith("/dev-census/1")
-    assert champion["model_package_arn"]["S"] == model["Containers"][0]["ModelPackageName"]
-    assert champion["endpoint_config"]["S"] == endpoint["EndpointConfigName"]
-
-
-@pytest.mark.usefixtures("first")
-def test_a_release_stops_where_something_is_missing(shell: Shell) -> None:
-    """An alarm or a baseline that somebody deleted, or a model file written anew, stops it before anything is touched."""
-    cloudwatch, s3 = shell.aws.client("cloudwatch"), shell.aws.client("s3")
-    before = _champion(shell)
-    bucket, _, report = before["evaluation_uri"]["S"].removeprefix("s3://").partition("/")
-    baseline = report.replace("evaluation.json", "drift_baseline.json")
-    model = before["model_uri"]["S"].removeprefix(f"s3://{bucket}/")
-    cloudwatch.delete_alarms(AlarmNames=["dev-census-5xx-rate"])
-    s3.delete_object(Bucket=bucket, Key=baseline)
-    time.sleep(1.1)  # the object's time has whole seconds
-    s3.copy_object(Bucket=bucket, Key=model, CopySource={"Bucket": bucket, "Key": model}, MetadataDirective="REPLACE")
-    ended = shell.tell("rollback", "1", "--local", "--because", "try", "--follow")
-    assert 1 == ended.returncode
-    for problem in (
-        "failed: Preflight: no rollback alarm dev-census-5xx-rate exists, so nothing would send a bad model back",
-        f"the model file s3://{bucket}/{model} was written anew at ",
-        f"the drift baseline {baseline} cannot be read: S3.",
-    ):
-        assert problem in ended.stdout
-    assert before == _champion(shell)
-    assert "InService" == shell.aws.client("sagemaker").describe_endpoint(EndpointName="dev-census")["EndpointStatus"]
-
-
-def _champion(shell: Shell) -> dict[str, Any]:
-    key = {"pk": {"S": "PROJECT#census"}, "sk": {"S": "CHAMPION#dev-census"}}
-    table = shell.deployment["LedgerTableName"]
-    item: dict[str, Any] = shell.aws.client("dynamodb").get_item(TableName=table, Key=key)["Item"]
-    return item
-
-
-@pytest.mark.usefixtures("first")
 def test_step_that_raises_is_explained(shell: Shell, tmp_path: Path) -> None:
     """A script that raises ends the run failed, naming state, step, exception and the log's last lines."""
     aws, s3 = shell.aws, shell.aws.client("s3")
@@ -430,6 +383,54 @@ def test_ended_front_process_leaves_nothing(tmp_path: Path, assembly: Path, numb
     front.send_signal(number)
     front.wait(60)
     assert [] == _gone(tmp_path)
+
+
+@pytest.mark.usefixtures("first")
+def test_an_earlier_version_comes_back(shell: Shell) -> None:
+    """`rollback` serves an approved version again by the whole guarded release, and makes it the champion."""
+    sagemaker = shell.aws.client("sagemaker")
+    told = shell.told("rollback", "1", "--local", "--because", "the\nnew one is slow", "--follow")
+    assert "released: the model answers its golden rows on the endpoint" in told
+    assert "was brought back: the new one is slow" in told
+    endpoint = sagemaker.describe_endpoint(EndpointName="dev-census")
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    (container,) = [*model.get("Containers", []), *([model["PrimaryContainer"]] if "PrimaryContainer" in model else [])]
+    champion = _champion(shell)
+    assert champion["model_package_arn"]["S"].endswith("/dev-census/1")
+    assert champion["model_package_arn"]["S"] == container["ModelPackageName"]
+    assert champion["endpoint_config"]["S"] == endpoint["EndpointConfigName"]
+
+
+@pytest.mark.usefixtures("first")
+def test_a_release_stops_where_something_is_missing(shell: Shell) -> None:
+    """An alarm or a baseline that somebody deleted, or a model file written anew, stops it before anything is touched."""
+    cloudwatch, s3 = shell.aws.client("cloudwatch"), shell.aws.client("s3")
+    before = _champion(shell)
+    bucket, _, report = before["evaluation_uri"]["S"].removeprefix("s3://").partition("/")
+    baseline = report.replace("evaluation.json", "drift_baseline.json")
+    model = before["model_uri"]["S"].removeprefix(f"s3://{bucket}/")
+    cloudwatch.delete_alarms(AlarmNames=["dev-census-5xx-rate"])
+    s3.delete_object(Bucket=bucket, Key=baseline)
+    time.sleep(1.1)  # the object's time has whole seconds
+    s3.copy_object(Bucket=bucket, Key=model, CopySource={"Bucket": bucket, "Key": model}, MetadataDirective="REPLACE")
+    ended = shell.tell("rollback", "1", "--local", "--because", "try", "--follow")
+    assert 1 == ended.returncode
+    for problem in (
+        "failed: Preflight: no rollback alarm dev-census-5xx-rate exists, so nothing would send a bad model back",
+        f"the model file s3://{bucket}/{model} was written anew at ",
+        f"the drift baseline {baseline} cannot be read: S3.",
+    ):
+        assert problem in ended.stdout
+    assert before == _champion(shell)
+    assert "InService" == shell.aws.client("sagemaker").describe_endpoint(EndpointName="dev-census")["EndpointStatus"]
+
+
+def _champion(shell: Shell) -> dict[str, Any]:
+    key = {"pk": {"S": "PROJECT#census"}, "sk": {"S": "CHAMPION#dev-census"}}
+    table = shell.deployment["LedgerTableName"]
+    item: dict[str, Any] = shell.aws.client("dynamodb").get_item(TableName=table, Key=key)["Item"]
+    return item
 
 
 def test_down_leaves_nothing(shell: Shell, first: tuple[subprocess.CompletedProcess[str], dict[str, Any]]) -> None:
