@@ -395,7 +395,8 @@ def test_an_earlier_version_comes_back(shell: Shell) -> None:
     endpoint = sagemaker.describe_endpoint(EndpointName="dev-census")
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    (container,) = [*model.get("Containers", []), *([model["PrimaryContainer"]] if "PrimaryContainer" in model else [])]
+    containers: list[dict[str, Any]] = model.get("Containers") or [model["PrimaryContainer"]]
+    (container,) = containers
     champion = _champion(shell)
     assert champion["model_package_arn"]["S"].endswith("/dev-census/1")
     assert champion["model_package_arn"]["S"] == container["ModelPackageName"]
