@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from dual_pipeline_local import lifecycle
 from dual_pipeline_local.deployment import read_deployment
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
+from local_shell import python
 from pipeline_code.census import contract
 from snapshots import census
 
@@ -26,21 +24,6 @@ pytestmark = [pytest.mark.local, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 ROWS = 300
-
-
-def python(*arguments: str | Path, **environment: str) -> None:
-    """Run Python in the checkout."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "constructs", ROOT / "tests" / "support")))
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def records() -> str:

@@ -5,9 +5,6 @@ The smoke training, a project without an inner loop, and the workflow of example
 
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +21,7 @@ from dual_pipeline_local import lifecycle
 from dual_pipeline_local.deployment import Deployment, read_deployment
 from dual_pipeline_local.lifecycle import Workplace
 from dual_pipeline_local.safety import LocalAws
+from local_shell import python
 from pipeline_code.census import contract
 from snapshots import census
 
@@ -32,21 +30,6 @@ pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.spark]
 ROOT = Path(__file__).parents[2]
 ROWS = 2_000
 SNAPSHOT = "census/snapshots/by-hand"
-
-
-def python(*arguments: str | Path, **environment: str) -> None:
-    """Run Python in the checkout."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "constructs", ROOT / "tests" / "support")))
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class Account:

@@ -133,6 +133,21 @@ class Shell:
         return read_deployment(self.aws, environment="dev", project="census")
 
 
+def python(*arguments: str | Path, **environment: str) -> None:
+    """Run Python in the checkout."""
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "constructs", ROOT / "tests" / "support")))
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def context(**more: str) -> str:
     """The CDK's context of this project, as the CLI hands it over."""
     return json.dumps({**json.loads((ROOT / "cdk.json").read_text())["context"], **more})
