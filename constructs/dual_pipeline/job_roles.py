@@ -261,11 +261,7 @@ class BatchRole(ServiceRole):
                 permissions.read_objects(sid="ReadModels", bucket=artifacts, keys=models),
                 permissions.list_objects(sid="ListModels", bucket=artifacts, prefixes=models),
                 permissions.write_objects(sid="WriteScores", bucket=artifacts, keys=scores),
-                permissions.write_logs(scope, log_groups="/aws/sagemaker/TransformJobs"),
-                permissions.put_metrics(namespaces=["/aws/sagemaker/TransformJobs"]),
-                *permissions.pull_images(scope, images=[image]),
-                *permissions.use_key(workspace.key),
-                *_network(scope, workspace),
+                *_running(scope, workspace, images=[image], kind="TransformJobs"),
             ],
             existing_arn=workspace.existing_roles.get("batch"),
         )
@@ -324,11 +320,7 @@ class DriftRole(ServiceRole):
                 permissions.list_objects(sid="ListLabels", bucket=data, prefixes=labels),
                 permissions.write_objects(sid="WriteReports", bucket=artifacts, keys=workspace.objects(DRIFT_FOLDER)),
                 *permissions.read_assets(sid="Code", assets=code),
-                permissions.write_logs(scope, log_groups="/aws/sagemaker/ProcessingJobs"),
-                permissions.put_metrics(namespaces=["/aws/sagemaker/ProcessingJobs"]),
-                *permissions.pull_images(scope, images=[image]),
-                *permissions.use_key(workspace.key),
-                *_network(scope, workspace),
+                *_running(scope, workspace, images=[image], kind="ProcessingJobs"),
             ],
             existing_arn=workspace.existing_roles.get("drift"),
         )
@@ -420,6 +412,13 @@ def _job_statements(
         permissions.write_objects(
             sid="WriteArtifacts", bucket=bucket, keys=workspace.objects(workspace.outputs, *keeps)
         ),
+        *_running(scope, workspace, images=images, kind=kind),
+    ]
+
+
+def _running(scope: Construct, workspace: Workspace, *, images: Sequence[str], kind: str) -> list[iam.PolicyStatement]:
+    """What running takes, whatever is read and written: logs and metrics of the kind, images, key and network."""
+    return [
         permissions.write_logs(scope, log_groups=f"/aws/sagemaker/{kind}"),
         permissions.put_metrics(namespaces=[f"/aws/sagemaker/{kind}"]),
         *permissions.pull_images(scope, images=images),

@@ -1,5 +1,6 @@
 """The metrics that alarms and the dashboard look at."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import aws_cdk as cdk
@@ -33,68 +34,34 @@ def machine_metric(name: str, *, machine_arn: str) -> cloudwatch.Metric:
 
 def outcome_metric(outcome: str, *, environment: str, project: str) -> cloudwatch.Metric:
     """How many runs ended with `outcome`; a machine that SUCCEEDED may still have been `blocked`."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=OUTCOME_METRIC,
-        dimensions_map={"Environment": environment, "Project": project, "Outcome": outcome},
-        statistic="Sum",
-        period=_PERIOD,
-    )
+    return _own(OUTCOME_METRIC, environment=environment, project=project, statistic="Sum", further={"Outcome": outcome})
 
 
 def up_to_date_metric(*, environment: str, project: str) -> cloudwatch.Metric:
     """How many runs a day left the newest data judged: they released a model, or found nothing new to train on."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=UP_TO_DATE_METRIC,
-        dimensions_map={"Environment": environment, "Project": project},
-        statistic="Sum",
-        period=cdk.Duration.days(1),
+    return _own(
+        UP_TO_DATE_METRIC, environment=environment, project=project, statistic="Sum", period=cdk.Duration.days(1)
     )
 
 
 def model_metric(name: str, *, metric: str, environment: str, project: str) -> cloudwatch.Metric:
     """What the evaluation measured, such as `auc`: `name` says whether of models released or of models refused."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"Environment": environment, "Project": project, "Metric": metric},
-        statistic="Average",
-        period=_PERIOD,
-    )
+    return _own(name, environment=environment, project=project, statistic="Average", further={"Metric": metric})
 
 
 def quality_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
     """What the last data was counted as: its rows, those set apart, or the rules that failed."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"Environment": environment, "Project": project},
-        statistic="Maximum",
-        period=_PERIOD,
-    )
+    return _own(name, environment=environment, project=project, statistic="Maximum")
 
 
 def verdict_metric(verdict: str, *, environment: str, project: str) -> cloudwatch.Metric:
     """How often the data's quality got `verdict`."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=VERDICT_METRIC,
-        dimensions_map={"Environment": environment, "Project": project, "Verdict": verdict},
-        statistic="Sum",
-        period=_PERIOD,
-    )
+    return _own(VERDICT_METRIC, environment=environment, project=project, statistic="Sum", further={"Verdict": verdict})
 
 
 def drift_metric(name: str, *, environment: str, project: str) -> cloudwatch.Metric:
     """One of what drift is published as, by the hour; a window that is too thin publishes nothing."""
-    return cloudwatch.Metric(
-        namespace=METRIC_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"Environment": environment, "Project": project},
-        statistic="Maximum",
-        period=cdk.Duration.hours(1),
-    )
+    return _own(name, environment=environment, project=project, statistic="Maximum", period=cdk.Duration.hours(1))
 
 
 def queue_depth(*, queue_name: str) -> cloudwatch.Metric:
@@ -136,4 +103,23 @@ def instance_metric(name: str, *, endpoint_name: str) -> cloudwatch.Metric:
         dimensions_map={"EndpointName": endpoint_name, "VariantName": VARIANT_NAME},
         statistic="Average",
         period=_PERIOD,
+    )
+
+
+def _own(
+    name: str,
+    *,
+    environment: str,
+    project: str,
+    statistic: str,
+    further: Mapping[str, str] | None = None,
+    period: cdk.Duration = _PERIOD,
+) -> cloudwatch.Metric:
+    """A metric that the loops publish, by environment, project and what else it is told apart by."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Environment": environment, "Project": project, **(further or {})},
+        statistic=statistic,
+        period=period,
     )
