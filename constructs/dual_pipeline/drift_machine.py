@@ -19,7 +19,16 @@ from dual_pipeline.loop_contract import (
 from dual_pipeline.model_project import Drift
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY, key_statement, publish, tell_statements
 from dual_pipeline.outer_loop.quality import S3_RETRY
-from dual_pipeline.outer_loop.setting import CAUSE_TEXT, LEDGER, REDRIVE, RETRY, STARTING_S, decoded, seconds
+from dual_pipeline.outer_loop.setting import (
+    CAUSE_TEXT,
+    LEDGER,
+    REDRIVE,
+    RETRY,
+    STARTING_S,
+    decoded,
+    network_of,
+    seconds,
+)
 from dual_pipeline.outer_loop.training_job import JOB_RETRY
 
 KIND = "drift"
@@ -209,12 +218,6 @@ def _job(setting: DriftSetting) -> State:
         TAG_PROJECT: project,
         TAG_COST_CENTER: setting.environment.cost_center,
     }
-    vpc = setting.environment.vpc
-    network = (
-        {"VpcConfig": {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}}
-        if vpc
-        else {}
-    )
     return {
         "ProcessingJobName": jsonata(f"'{setting.prefix}-{KIND}-' & $id & '-' & {RETRY} & '-' & {REDRIVE}"),
         "RoleArn": setting.role_arn,
@@ -250,7 +253,7 @@ def _job(setting: DriftSetting) -> State:
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": seconds(drift.max_time)},
-        "NetworkConfig": {"EnableNetworkIsolation": False, **network},
+        "NetworkConfig": {"EnableNetworkIsolation": False, **network_of(setting.environment)},
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
 

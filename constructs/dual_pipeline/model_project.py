@@ -271,7 +271,7 @@ class Rollout:
             owner=self, field="wait", low=_SHORTEST_BAKE if shifts else timedelta(0), high=timedelta(hours=1)
         )
         check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
-        waits = -(-100 // self.canary_percent) if self.strategy == "linear" else 1
+        waits = self.waits
         check(
             owner=self,
             field="deadline",
@@ -305,6 +305,16 @@ class Rollout:
             first = -(-instances * self.canary_percent // 100)
             wanted = f"what rounds up to at most half of {instances} instances"
             check(owner=self, field="canary_percent", allowed=wanted, ok=2 * first <= instances)
+
+    @property
+    def scales(self) -> bool:
+        """Whether the endpoint scales by itself."""
+        return self.max_instance_count is not None
+
+    @property
+    def waits(self) -> int:
+        """How many times `wait` passes at the least while traffic shifts."""
+        return -(-100 // self.canary_percent) if self.strategy == "linear" else 1
 
 
 @dataclass(frozen=True, kw_only=True)

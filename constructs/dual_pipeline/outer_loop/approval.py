@@ -24,7 +24,7 @@ from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 # The package's words are one line of at most 1,024 characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
 _ONE_LINE = r"$substring($replace({text}, /\s+/, ' '), 0, 1024)"
-OBSERVE_APPROVAL = f"""(
+_OBSERVE = f"""(
   $p := $states.result;
   $u := $p.LastModifiedBy;
   {{
@@ -66,7 +66,7 @@ def approval(setting: Setting) -> Fragment:
         errors=SAGEMAKER_ERRORS,
         key="$states.result.ModelPackageArn",
         done="$states.result.ModelApprovalStatus in ['Approved', 'Rejected']",
-        observe=OBSERVE_APPROVAL,
+        observe=_OBSERVE,
         observed="approval",
         # The clock is wound twice: once until the reminder, once from there to the end.
         deadline_s=-(-deadline_s // 2) if asks else deadline_s,
@@ -125,15 +125,17 @@ def approval(setting: Setting) -> Fragment:
     )
 
 
-def read_approval(*, variable: str, next_: str, values: State | None = None) -> State:
+def read_approval(
+    *, variable: str, next_: str, values: State | None = None, failed: State = FAILED_AFTER_APPROVAL
+) -> State:
     """Read what the package says now; `approval`'s statements allow it."""
     return task(
         "aws-sdk:sagemaker:describeModelPackage",
         arguments={"ModelPackageName": jsonata("$packageArn")},
         timeout_s=60,
         retries=SAGEMAKER_RETRY,
-        catches=[FAILED_AFTER_APPROVAL],
-        assign={variable: jsonata(OBSERVE_APPROVAL), **(values or {})},
+        catches=[failed],
+        assign={variable: jsonata(_OBSERVE), **(values or {})},
         next_=next_,
     )
 

@@ -235,12 +235,7 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
             resources=(model,),
             source=_SAGEMAKER_PAGE,
         ),
-        Statement(
-            actions=("iam:PassRole",),
-            resources=(setting.model_role_arn,),
-            conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            source="https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms",
-        ),
+        setting.passes_model_role(),
         Statement(
             actions=(
                 "sagemaker:AddTags",

@@ -41,7 +41,7 @@ def commit_release(
                     {
                         "ConditionCheck": {
                             "TableName": setting.table_name,
-                            "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
+                            "Key": setting.release_lock,
                             "ConditionExpression": "#owner = :me",
                             "ExpressionAttributeNames": {"#owner": "owner"},
                             "ExpressionAttributeValues": {":me": {"S": jsonata("$me")}},
@@ -75,7 +75,7 @@ def commit_release(
             "aws-sdk:dynamodb:getItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
+                "Key": setting.release_lock,
                 "ConsistentRead": True,
             },
             timeout_s=60,

@@ -61,7 +61,7 @@ def finish(setting: Setting) -> Fragment:
     `FreeLocks` is where every path comes to; one whose outcome is still open goes on to the approval from there.
     """
     gives_back = f"$outcome = 'blocked' and $culprit and $took != '' and $trigger.reason != {quote(REASON_TRAILING)}"
-    scaled = setting.project.rollout.max_instance_count is not None
+    scaled = setting.project.rollout.scales
     to_release = (
         ("$outcome = ''", setting.approval_state),
         ("$orphan", "DeleteEndpointConfig" if setting.project.deploys_endpoint else "DeleteModel"),
@@ -205,7 +205,7 @@ def finish(setting: Setting) -> Fragment:
         states |= {**_clean_up(setting), **(resume_scaling(setting, next_="FreeLocks") if scaled else {})}
         states["FreeReleaseLock"] = free_lock(
             setting.table_name,
-            setting.item_key(f"LOCK#release#{setting.prefix}"),
+            setting.release_lock,
             owner="$me",
             gone={"mayHoldRelease": False},
             troubled={

@@ -14,7 +14,7 @@ _WRONG = """(
   });
   $rows = 0 ? 'there are no golden rows'
   : $count($answers) != $rows
-    ? 'the endpoint gave ' & $count($answers) & ' answers to ' & $rows & ' golden rows'
+    ? '{who} gave ' & $count($answers) & ' answers to ' & $rows & ' golden rows'
   : $count($off) > 0
     ? $count($off) & ' of ' & $rows & ' golden rows are answered wrongly, the first with '
       & $string($answers[$off[0]]) & ' instead of ' & $string($golden.expected[$off[0]])
@@ -48,4 +48,4 @@ def read_golden_rows(setting: Setting, *, next_: str) -> dict[str, State]:
 
 def wrong_answers(body: str, *, who: str) -> str:
     """JSONata for what is wrong with the answers in `body`, in a sentence about `who`; empty if nothing is."""
-    return _WRONG.replace("{answers}", decoded(body)).replace("the endpoint gave", f"{who} gave")
+    return _WRONG.replace("{answers}", decoded(body)).replace("{who}", who)

@@ -16,10 +16,10 @@ from dual_pipeline.outer_loop.commit import commit_release
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY
 from dual_pipeline.outer_loop.golden_rows import wrong_answers
 from dual_pipeline.outer_loop.scaling import scale, scaling_statements
-from dual_pipeline.outer_loop.setting import CAUSE, Setting
+from dual_pipeline.outer_loop.setting import WRONG_ASSIGNED, Setting
 
 # After the endpoint has moved, what fails must not leave a model serving that is not the champion.
-GO_BACK = catch(next_="ChooseWayBack", assign={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")})
+GO_BACK = catch(next_="ChooseWayBack", assign=WRONG_ASSIGNED)
 RUNTIME_ERRORS = (
     "SageMakerRuntime.InternalDependencyException",
     "SageMakerRuntime.InternalFailureException",
@@ -37,7 +37,7 @@ _ROLLED_BACK = f"{_ANSWERS} & ', to which the endpoint was brought back: ' & $tr
 
 def release(setting: Setting) -> Fragment:
     """What fails before the commit goes the way back: what serves is the champion, or on its way to be it again."""
-    scaled = setting.project.rollout.max_instance_count is not None
+    scaled = setting.project.rollout.scales
     drift = setting.project.watched
     watched = "RegisterScaling" if scaled else "FreeReleaseLock"
     released: State = {
@@ -73,7 +73,7 @@ def release(setting: Setting) -> Fragment:
             setting,
             item={"endpoint_config": {"S": jsonata("$configName")}},
             released=released,
-            unsure={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")},
+            unsure=WRONG_ASSIGNED,
             refused="ChooseWayBack",
             next_="SetAlarms" if drift else watched,
         ),

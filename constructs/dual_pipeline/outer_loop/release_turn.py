@@ -39,7 +39,7 @@ def stand_in_line(setting: Setting, *, next_: str) -> dict[str, State]:
             "aws-sdk:dynamodb:updateItem",
             arguments={
                 "TableName": setting.table_name,
-                "Key": setting.item_key(f"LOCK#release#{setting.prefix}"),
+                "Key": setting.release_lock,
                 "UpdateExpression": "SET #owner = :me, lease_until = :until, package_version = :version,"
                 " package_created = :created",
                 "ConditionExpression": "attribute_not_exists(#owner) OR #owner = :me OR lease_until < :now",
@@ -141,7 +141,7 @@ def release_turn(setting: Setting) -> Fragment:
 def _larger(setting: Setting) -> State:
     """A release never takes instances away; without autoscaling nobody else does, so people are told."""
     rollout = setting.project.rollout
-    if rollout.max_instance_count is not None:
+    if rollout.scales:
         return {}
     told = f"' instances serve where {rollout.instance_count} are configured, and a release keeps them'"
     return {

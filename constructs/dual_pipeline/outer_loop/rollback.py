@@ -1,10 +1,9 @@
 """A run that trains nothing: a person brings an endpoint back to an earlier version, by the same guarded release."""
 
-from dual_pipeline.asl import Fragment, State, choice, jsonata, quote, task
+from dual_pipeline.asl import Fragment, State, choice, jsonata, quote
 from dual_pipeline.loop_contract import EVALUATION_FILE
-from dual_pipeline.outer_loop.approval import OBSERVE_APPROVAL
+from dual_pipeline.outer_loop.approval import read_approval
 from dual_pipeline.outer_loop.setting import FAILED, Setting
-from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY
 
 
 def rollback(setting: Setting) -> Fragment:
@@ -17,14 +16,10 @@ def rollback(setting: Setting) -> Fragment:
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelQuality.html
     evaluation = f"{found}.ModelMetrics.ModelQuality.Statistics.S3Uri & ''"
     states: dict[str, State] = {
-        "ReadPackage": task(
-            "aws-sdk:sagemaker:describeModelPackage",
-            arguments={"ModelPackageName": jsonata("$packageArn")},
-            timeout_s=60,
-            retries=SAGEMAKER_RETRY,
-            catches=[FAILED],
-            assign={
-                "approval": jsonata(OBSERVE_APPROVAL),
+        "ReadPackage": read_approval(
+            variable="approval",
+            failed=FAILED,
+            values={
                 "snapshotUri": jsonata(f"{found}.CustomerMetadataProperties.snapshot_uri & ''"),
                 "pipelineExecutionArn": jsonata(
                     f"($id := {found}.CustomerMetadataProperties.execution_id;"

@@ -12,6 +12,7 @@ from dual_pipeline.outer_loop.setting import (
     FAILED_ASSIGNED,
     REDRIVE,
     RETRY,
+    WRONG_ASSIGNED,
     Setting,
     last_segment,
     seconds,
@@ -30,7 +31,7 @@ _DIFFERS = """(
 )"""
 
 _LEFT_BEHIND = FAILED_AFTER_APPROVAL | {"Assign": {**FAILED_ASSIGNED, "orphan": True}}
-_UNSEEN = catch(next_="MayLookAgain", assign={"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")})
+_UNSEEN = catch(next_="MayLookAgain", assign=WRONG_ASSIGNED)
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
 _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.context.State.Name"), "reason": CAUSE})
 
@@ -38,7 +39,7 @@ _LOOK = catch(next_="LookAtEndpoint", assign={"failedState": jsonata("$states.co
 def rollout(setting: Setting) -> Fragment:
     """Make model and configuration, move the endpoint under guard, and compare it with what was asked."""
     rollout_, instances = setting.project.rollout, setting.project.instances
-    scaled = rollout_.max_instance_count is not None
+    scaled = rollout_.scales
     name = jsonata(f"'{setting.prefix}-' & $id & '-' & {RETRY} & {REDRIVE}")
     traffic = start_traffic(setting, next_="AwaitRollout")
     # Autoscaling may take instances away that its bounds allow.
@@ -327,12 +328,7 @@ def _statements(setting: Setting) -> tuple[Statement, ...]:
             actions=("sagemaker:DeleteModel", "sagemaker:DeleteEndpointConfig"), resources=(model, config), source=page
         ),
         Statement(actions=("sagemaker:AddTags",), resources=(model, config, endpoint), source=page),
-        Statement(
-            actions=("iam:PassRole",),
-            resources=(setting.model_role_arn,),
-            conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            source="https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms",
-        ),
+        setting.passes_model_role(),
         Statement(
             actions=("cloudwatch:DescribeAlarms",),
             resources=tuple(setting.arn("cloudwatch", f"alarm:{name}") for name in setting.rollback_alarms),

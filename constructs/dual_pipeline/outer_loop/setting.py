@@ -37,6 +37,8 @@ NOW_S = "$string($floor($millis() / 1000))"
 LEDGER = [retry(DYNAMODB_ERRORS)]
 FAILED_ASSIGNED: State = {"outcome": "failed", "failedState": jsonata("$states.context.State.Name"), "reason": CAUSE}
 FAILED = catch(next_="FreeLocks", assign=FAILED_ASSIGNED)
+# What sends an endpoint back, and in which state it showed.
+WRONG_ASSIGNED: State = {"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")}
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
 
@@ -65,6 +67,14 @@ def last_segment(arn: str) -> str:
 def seconds(duration: timedelta) -> int:
     """Whole seconds of `duration`."""
     return int(duration.total_seconds())
+
+
+def network_of(environment: Environment) -> State:
+    """The network of an environment's jobs, as their requests take it; nothing without a VPC."""
+    vpc = environment.vpc
+    if vpc is None:
+        return {}
+    return {"VpcConfig": {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +225,11 @@ class Setting:
         return self.item_key("LOCK#training")
 
     @property
+    def release_lock(self) -> State:
+        """The key of the lock that one release of the endpoint, or of the scores, holds."""
+        return self.item_key(f"LOCK#release#{self.prefix}")
+
+    @property
     def champion_key(self) -> State:
         """The key of the pointer to the model that serves."""
         return self.item_key(f"CHAMPION#{self.prefix}")
@@ -243,13 +258,19 @@ class Setting:
             **self.network,
         }
 
+    def passes_model_role(self) -> Statement:
+        """What handing the model's role to CreateModel takes."""
+        return Statement(
+            actions=("iam:PassRole",),
+            resources=(self.model_role_arn,),
+            conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            source="https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms",
+        )
+
     @property
     def network(self) -> State:
         """The network of jobs and models, as their requests take it; nothing without a VPC."""
-        vpc = self.environment.vpc
-        if vpc is None:
-            return {}
-        return {"VpcConfig": {"Subnets": list(vpc.subnet_ids), "SecurityGroupIds": list(vpc.security_group_ids)}}
+        return network_of(self.environment)
 
     def reads(self, bucket: str, path: str) -> tuple[Statement, Statement]:
         """What reading objects at `path` takes, and telling a missing one from a denied one.

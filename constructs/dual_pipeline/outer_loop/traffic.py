@@ -141,9 +141,8 @@ class Pace(NamedTuple):
         """As many requests as a history holds, over as long as a rollout may take."""
         deadline_s = seconds(rollout.deadline)
         round_s = max(_ROUND_S, -(-deadline_s // _MOST_ROUNDS))
-        # As many requests as the history holds, spread over the waits that are known.
-        steps = -(-100 // rollout.canary_percent) if rollout.strategy == "linear" else 2
-        baking_rounds = max(1, steps * seconds(rollout.wait) // round_s)
+        # A canary bakes once more after its rest has followed.
+        baking_rounds = max(1, max(2, rollout.waits) * seconds(rollout.wait) // round_s)
         return cls(round_s, -(-deadline_s // round_s), max(1, min(_MOST_AT_ONCE, MOST_REQUESTS // baking_rounds)))
 
 

@@ -85,11 +85,6 @@ def train_alone(setting: Setting) -> Fragment:
                 resources=(setting.arn("sagemaker", f"model/{setting.prefix}-model-*"),),
                 source=page,
             ),
-            Statement(
-                actions=("iam:PassRole",),
-                resources=(setting.model_role_arn,),
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-                source="https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms",
-            ),
+            setting.passes_model_role(),
         ),
     )
