@@ -1,7 +1,7 @@
 """Cleans up after outer loops that ended without their own tail: time-outs, aborts, and errors no Catch sees."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -13,6 +13,7 @@ from dual_pipeline.asl import CONDITION_FAILED, State, Statement, assign, catch,
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import outer_loop_name
 from dual_pipeline.machine import Machine, Starter, machine_arn
+from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.finish import (
     PENDING_OF_FREE_LOCK,
     TRAILING_NAME,
@@ -30,6 +31,7 @@ from dual_pipeline.outer_loop.messages import Teller, advice
 from dual_pipeline.outer_loop.setting import LEDGER
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, stop_pipeline_execution
 from dual_pipeline.permissions import sagemaker_arn
+from dual_pipeline.release_remains import longest_wait_s, remains_statements, remove_remains
 
 _SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 _PROJECT = jsonata("'PROJECT#' & $project")
@@ -52,20 +54,10 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
     )
 
 
-def reaper_definition(
-    *,
-    environment: str,
-    table_name: str,
-    topic_arn: str,
-    alone: Collection[str] = (),
-    in_batch: Collection[str] = (),
-) -> State:
-    """The machine. Its input names the execution that ended; running it twice changes nothing more.
-
-    Projects of `alone` have no inner loop: no pipeline, no registry and no endpoint. Those of `in_batch` score records.
-    """
-    release_lock = jsonata(f"'LOCK#release#{environment}-' & $project")
-    teller = Teller(environment=environment, project="$project")
+def reaper_definition(*, environment: Environment, table_name: str, topic_arn: str) -> State:
+    """The machine. Its input names the execution that ended; running it twice changes nothing more."""
+    release_lock = _key(jsonata(f"'LOCK#release#{environment.name}-' & $project"))
+    teller = Teller(environment=environment.name, project="$project")
     states: dict[str, State] = {
         "ReadInput": assign(
             {
@@ -73,8 +65,9 @@ def reaper_definition(
                 "machine": jsonata("$states.input.machine"),
                 "runId": jsonata("$states.input.name"),
                 "project": jsonata(
-                    f"$substringBefore($substringAfter($states.input.machine, ':{environment}-'), '-outer-loop')"
+                    f"$substringBefore($substringAfter($states.input.machine, ':{environment.name}-'), '-outer-loop')"
                 ),
+                "id": jsonata("$substring($hash($states.input.execution, 'SHA-256'), 0, 12)"),
                 "status": jsonata("$states.input.status"),
                 "why": "",
                 "training": "",
@@ -105,7 +98,7 @@ def reaper_definition(
         "FindTraining": task(
             "aws-sdk:sagemaker:listPipelineExecutions",
             arguments={
-                "PipelineName": jsonata(f"'{environment}-' & $project"),
+                "PipelineName": jsonata(f"'{environment.name}-' & $project"),
                 "SortBy": "CreationTime",
                 "SortOrder": "Descending",
                 "MaxResults": 100,
@@ -115,8 +108,7 @@ def reaper_definition(
             catches=[catch(next_="ReadLock")],
             assign={
                 "training": jsonata(
-                    "($name := 'run-' & $substring($hash($me, 'SHA-256'), 0, 12);"
-                    " $found := $states.result.PipelineExecutionSummaries[PipelineExecutionDisplayName = $name"
+                    "($found := $states.result.PipelineExecutionSummaries[PipelineExecutionDisplayName = 'run-' & $id"
                     " and PipelineExecutionStatus = 'Executing'].PipelineExecutionArn;"
                     " $exists($found) ? [$found][0] : '')"
                 )
@@ -186,7 +178,7 @@ def reaper_definition(
         ),
         "FreeReleaseLock": free_lock(
             table_name,
-            _key(release_lock),
+            release_lock,
             owner="$me",
             freed={"pending": ""},
             gone={"pending": ""},
@@ -194,7 +186,7 @@ def reaper_definition(
             next_="IsRecorded",
         ),
         "IsRecorded": choice(
-            ("$recorded", "Done"),
+            ("$recorded", "MayHaveReleased"),
             default="ForgetJudgement",
             otherwise={"advice": jsonata(advice(_REASON, "'failed'"))},
         ),
@@ -219,39 +211,50 @@ def reaper_definition(
             },
             timeout_s=60,
             retries=LEDGER,
-            catches=[catch(CONDITION_FAILED, next_="Done"), catch(next_="CountOutcome")],
+            catches=[catch(CONDITION_FAILED, next_="MayHaveReleased"), catch(next_="CountOutcome")],
             next_="CountOutcome",
         ),
-        "CountOutcome": count_outcome(environment, jsonata("$project"), "'failed'", next_="Notify"),
+        "CountOutcome": count_outcome(environment.name, jsonata("$project"), "'failed'", next_="Notify"),
         "Notify": publish(
             topic_arn,
             subject=teller.outcome_subject("'failed'"),
             message=teller.outcome(
                 outcome="'failed'",
                 reason=_REASON,
-                started=_left(teller, alone=alone, in_batch=in_batch),
+                started=_left(teller, environment.projects),
             ),
             output={},
-            next_="Done",
+            next_="MayHaveReleased",
         ),
+        # Last, for it may have to wait: nobody else does then.
+        **remove_remains(environment, table_name=table_name, release_lock=release_lock, next_="Done"),
         "Done": {"Type": "Succeed"},
     }
-    return {"QueryLanguage": "JSONata", "StartAt": "ReadInput", "TimeoutSeconds": 3600, "States": states}
+    return {
+        "QueryLanguage": "JSONata",
+        "StartAt": "ReadInput",
+        "TimeoutSeconds": 3600 + longest_wait_s(environment),
+        "States": states,
+    }
 
 
-def _left(teller: Teller, *, alone: Collection[str], in_batch: Collection[str]) -> str:
+def _left(teller: Teller, projects: Iterable[ModelProject]) -> str:
     """JSONata for what the reaper did, and for what such a run may leave to people."""
-    goes_on = quote(". A rollout that it had begun goes on, and scaling in may be suspended until the next release.")
+    alone = sorted(project.name for project in projects if not project.inner_loop)
+    in_batch = sorted(project.name for project in projects if project.scores_in_batch)
+    goes_on = quote(
+        ". A rollout that it had begun goes on; once the endpoint rests, what does not serve there is removed."
+    )
     if in_batch:
         jobs = quote(
             ". A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"
             f" --status-equals InProgress --name-contains {teller.environment}-"
         )
-        goes_on = f"($project in {json.dumps(sorted(in_batch))} ? {jobs} & $project : {goes_on})"
+        goes_on = f"($project in {json.dumps(in_batch)} ? {jobs} & $project : {goes_on})"
     freed = "'The run did not end by itself: its locks were freed'"
     stopped = "($training != '' ? ' and its training was stopped' : '')"
     return (
-        f"($project in {json.dumps(sorted(alone))} ? {freed} & '.' : ["
+        f"($project in {json.dumps(alone)} ? {freed} & '.' : ["
         f"{freed} & {stopped} & {goes_on},"
         " 'If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy"
         " nothing, so reject it:',"
@@ -263,7 +266,7 @@ class Reaper(Construct):
     """One machine per environment, started when an outer loop FAILED, TIMED_OUT or was ABORTED; harmless to repeat.
 
     It stops the execution's training, frees the locks that it still owns, starts the trailing run if one is pending,
-    and records and tells the outcome if the execution did not.
+    records and tells the outcome if the execution did not, and removes what a release that broke off made.
     """
 
     def __init__(
@@ -285,11 +288,7 @@ class Reaper(Construct):
             "Machine",
             name=f"{environment.name}-reaper",
             definition=reaper_definition(
-                environment=environment.name,
-                table_name=ledger.table_name,
-                topic_arn=topic.topic_arn,
-                alone=[project.name for project in environment.projects if not project.inner_loop],
-                in_batch=[project.name for project in environment.projects if project.scores_in_batch],
+                environment=environment, table_name=ledger.table_name, topic_arn=topic.topic_arn
             ),
             statements=(
                 Statement(
@@ -327,6 +326,7 @@ class Reaper(Construct):
                 ),
                 *(start_statement(machine_arn(stack, loop)) for loop in loops.values()),
                 *tell_statements(topic.topic_arn),
+                *remains_statements(environment, partition=stack.partition, account=stack.account),
                 key_statement(key.key_arn),
             ),
             key=key,

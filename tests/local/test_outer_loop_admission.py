@@ -80,6 +80,9 @@ REAPER = {
         ]
     },
     "StopTraining": {"PipelineExecutionArn": "x"},
+    "LookAtEndpoint": {"EndpointStatus": "InService", "EndpointConfigName": "dev-census-0123456789ab-00"},
+    "FindEndpointConfigs": {"EndpointConfigs": []},
+    "FindModels": {"Models": []},
 }
 
 

@@ -92,6 +92,8 @@ ACKNOWLEDGED = {
     "Foundation/Resumer/Events/DeadLetters": {"SQS3": QUEUE},
     "Foundation/Reaper/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
+        "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/execution/*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:states:<here>:execution:<environment>-census-outer-loop:*]": RUN_NAMES,
     },

@@ -283,13 +283,16 @@ class World:
         sns.create_topic(Name="people")
         self.queue = sqs.create_queue(QueueName="people")["QueueUrl"]
         sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people")
+        projects = []
         for name in scenarios:
             own = (limits or {}).get(name, {})
             policy = (approval or {}).get(name)
             made = setting(name, approval=policy, inner_loop=name not in alone, in_batch=name in in_batch, **own)
+            projects.append(made.project)
             definition = outer_loop_definition(made)
             self._machine(f"dev-{name}-outer-loop", shortened(definition))
-        self._machine("dev-reaper", reaper_definition(environment="dev", table_name="ledger", topic_arn=TOPIC))
+        dev = Environment(name="dev", region=REGION, projects=tuple(projects))
+        self._machine("dev-reaper", reaper_definition(environment=dev, table_name="ledger", topic_arn=TOPIC))
 
     def client(self, service: str) -> Any:
         config = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False)

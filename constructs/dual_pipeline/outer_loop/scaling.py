@@ -3,11 +3,14 @@
 Source: https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-suspend-resume-scaling.html
 """
 
+from collections.abc import Sequence
+
 from dual_pipeline.asl import State, Statement, catch, jsonata, quote, retry, task
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.outer_loop.setting import Setting
 
-_RETRY = [
+_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html"
+SCALING_RETRY = [
     retry(
         (
             "ApplicationAutoScaling.ConcurrentUpdateException",
@@ -59,7 +62,7 @@ def scale(setting: Setting, *, next_: str) -> dict[str, State]:
         "SetScalingPolicy": task(
             "aws-sdk:applicationautoscaling:putScalingPolicy",
             arguments={
-                **_target(setting),
+                **scalable_target(f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}"),
                 "PolicyName": f"{setting.prefix}-invocations",
                 "PolicyType": "TargetTrackingScaling",
                 "TargetTrackingScalingPolicyConfiguration": {
@@ -70,7 +73,7 @@ def scale(setting: Setting, *, next_: str) -> dict[str, State]:
                 },
             },
             timeout_s=60,
-            retries=_RETRY,
+            retries=SCALING_RETRY,
             catches=[_troubled("the endpoint's scaling policy could not be set", next_=next_)],
             next_=next_,
         ),
@@ -79,31 +82,17 @@ def scale(setting: Setting, *, next_: str) -> dict[str, State]:
 
 def scaling_statements(setting: Setting) -> tuple[Statement, ...]:
     """What registering and scaling take."""
-    page = "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html"
-    dimension = {
-        "StringEquals": {"application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount"}
-    }
     return (
-        Statement(
-            actions=("application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy"),
-            resources=(setting.arn("application-autoscaling", "scalable-target/*"),),
-            conditions=dimension,
-            source=page,
-        ),
-        Statement(
-            actions=("sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"),
-            resources=(setting.arn("sagemaker", f"endpoint/{setting.prefix}"),),
-            source=page,
-        ),
-        Statement(
-            actions=("sagemaker:DescribeEndpointConfig",),
-            resources=(setting.arn("sagemaker", f"endpoint-config/{setting.prefix}-*"),),
-            source=page,
+        *registering_statements(
+            "application-autoscaling:PutScalingPolicy",
+            targets=setting.arn("application-autoscaling", "scalable-target/*"),
+            endpoints=[setting.arn("sagemaker", f"endpoint/{setting.prefix}")],
+            configs=[setting.arn("sagemaker", f"endpoint-config/{setting.prefix}-*")],
         ),
         Statement(
             actions=("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"),
             resources=(setting.arn("cloudwatch", f"alarm:TargetTracking-endpoint/{setting.prefix}/*"),),
-            source=page,
+            source=_PAGE,
         ),
         Statement(
             actions=("iam:CreateServiceLinkedRole",),
@@ -113,15 +102,38 @@ def scaling_statements(setting: Setting) -> tuple[Statement, ...]:
                 "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
             ),
             conditions={"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
-            source=page,
+            source=_PAGE,
         ),
     )
 
 
-def _target(setting: Setting) -> State:
+def registering_statements(
+    *more: str, targets: str, endpoints: Sequence[str], configs: Sequence[str]
+) -> tuple[Statement, ...]:
+    """What registering the variants of `endpoints` takes, and `more` that is done to what is registered."""
+    return (
+        Statement(
+            actions=("application-autoscaling:RegisterScalableTarget", *more),
+            resources=(targets,),
+            conditions={
+                "StringEquals": {"application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount"}
+            },
+            source=_PAGE,
+        ),
+        Statement(
+            actions=("sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+            resources=tuple(endpoints),
+            source=_PAGE,
+        ),
+        Statement(actions=("sagemaker:DescribeEndpointConfig",), resources=tuple(configs), source=_PAGE),
+    )
+
+
+def scalable_target(resource_id: str) -> State:
+    """An endpoint's variant, as requests name it."""
     return {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}",
+        "ResourceId": resource_id,
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
 
@@ -131,13 +143,13 @@ def _register(setting: Setting, *, held: bool, next_: str, assign: State, troubl
     return task(
         "aws-sdk:applicationautoscaling:registerScalableTarget",
         arguments={
-            **_target(setting),
+            **scalable_target(f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}"),
             "MinCapacity": rollout.instance_count,
             "MaxCapacity": rollout.max_instance_count,
             "SuspendedState": {"DynamicScalingInSuspended": held},
         },
         timeout_s=60,
-        retries=_RETRY,
+        retries=SCALING_RETRY,
         catches=[_troubled(trouble, next_=next_, values=assign)],
         assign=assign,
         next_=next_,

@@ -144,9 +144,10 @@ def test_step_functions_accepts_the_definition(each: Definition, accepted: Calla
     assert accepted(each, "STANDARD") is None
 
 
-def test_step_functions_accepts_the_helpers(accepted: Callable[[Definition, str], object]) -> None:
+def test_step_functions_accepts_the_helpers(accepted: Callable[[Definition, str], object], setting: Setting) -> None:
     """The reaper and the Express resumer are valid machines."""
-    reaper = reaper_definition(environment="dev", table_name="t", topic_arn="arn:aws:sns:eu-west-1:111122223333:t")
+    topic = "arn:aws:sns:eu-west-1:111122223333:t"
+    reaper = reaper_definition(environment=setting.environment, table_name="t", topic_arn=topic)
     assert accepted(reaper, "STANDARD") is None
     assert accepted(resumer_definition("t"), "EXPRESS") is None
 

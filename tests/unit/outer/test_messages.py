@@ -1,12 +1,16 @@
 """What people read: the full text of the message of each outcome, and what SNS takes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import OUTCOMES as NAMES
+from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.messages import OUTCOMES, words
 from dual_pipeline.reaper import reaper_definition
+from pipeline_code.census.project import CENSUS
 
 Definition = dict[str, Any]
 # outcome: the reason that the machine gives, and all that is sent
@@ -169,19 +173,16 @@ STOPPED = " and its training was stopped"
 
 
 @pytest.mark.parametrize(
-    ("project", "training", "alone", "stopped", "waits"),
+    ("project", "training", "stopped", "waits"),
     [
-        ("census", "", ("plain",), "", True),
-        ("census", "", (), "", True),
-        ("census", "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/1", (), STOPPED, True),
-        ("plain", "", ("plain", "spare"), "", False),
+        ("census", "", "", True),
+        ("census", "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/dev-census/execution/1", STOPPED, True),
+        ("plain", "", "", False),
     ],
 )
-def test_what_a_run_that_died_leaves(
-    evaluate: Any, project: str, training: str, alone: tuple[str, ...], stopped: str, waits: bool
-) -> None:
+def test_what_a_run_that_died_leaves(evaluate: Any, project: str, training: str, stopped: str, waits: bool) -> None:
     """The reaper claims only what it did, and says how to reject a package behind which nobody stands."""
-    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", alone=alone)
+    machine = _reaper(CENSUS, replace(CENSUS, name="plain", inner_loop=False, tuning=None))
     variables = {
         "project": project,
         "training": training,
@@ -193,7 +194,7 @@ def test_what_a_run_that_died_leaves(
     sent = evaluate(machine["States"]["Notify"]["Arguments"]["Message"], variables=variables)
     more = f"More: dual-pipeline explain lost --env dev --project {project}\n"
     left = f"""\
-The run did not end by itself: its locks were freed{stopped}. A rollout that it had begun goes on, and scaling in may be suspended until the next release.
+The run did not end by itself: its locks were freed{stopped}. A rollout that it had begun goes on; once the endpoint rests, what does not serve there is removed.
 If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy nothing, so reject it:
   aws sagemaker list-model-packages --model-package-group-name dev-census --model-approval-status PendingManualApproval
   dual-pipeline reject PACKAGE --env dev --project census --because "its run has ended\""""
@@ -202,21 +203,27 @@ If it had asked for an approval, its package still waits with no run behind it. 
 
 def test_a_scoring_that_died_may_go_on(evaluate: Any) -> None:
     """Of a project that scores in batch no rollout is told, but how to find its job."""
-    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic", in_batch=("scorer",))
+    machine = _reaper(CENSUS, replace(CENSUS, name="scorer", target="batch"))
     message = machine["States"]["Notify"]["Arguments"]["Message"]
     advice = {"kind": "", "whose": "", "cause": "", "remedy": "see below", "runbook": ""}
     known = {"training": "", "status": "ABORTED", "why": "", "runId": "lost", "advice": advice}
     job = "A transform job that it had begun may go on: find it with aws sagemaker list-transform-jobs"
     sent = evaluate(message, variables=known | {"project": "scorer"})
     assert f"{job} --status-equals InProgress --name-contains dev-scorer\n" in sent
-    assert "A rollout that it had begun goes on, and scaling in may be suspended until the next release." in evaluate(
-        message, variables=known | {"project": "census"}
+    assert (
+        "A rollout that it had begun goes on; once the endpoint rests, what does not serve there is removed."
+        in evaluate(message, variables=known | {"project": "census"})
     )
+
+
+def _reaper(*projects: ModelProject) -> Definition:
+    environment = Environment(name="dev", region="eu-west-1", projects=projects)
+    return reaper_definition(environment=environment, table_name="t", topic_arn="arn:topic")
 
 
 def test_a_training_that_goes_on_is_not_called_stopped() -> None:
     """What the reaper could not stop is trouble in the reason, and no more."""
-    machine: Any = reaper_definition(environment="dev", table_name="t", topic_arn="arn:topic")
+    machine = _reaper(CENSUS)
     (caught,) = machine["States"]["StopTraining"]["Catch"]
     assert "" == caught["Assign"]["training"]
 
