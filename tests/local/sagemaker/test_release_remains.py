@@ -27,7 +27,7 @@ VARIANT = {
     "ResourceId": f"endpoint/{ENDPOINT}/variant/AllTraffic",
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
-LOCK = {"pk": {"S": "PROJECT#census"}, "sk": {"S": "LOCK#release#dev-census"}}
+LOCK: dict[str, Any] = {"pk": {"S": "PROJECT#census"}, "sk": {"S": "LOCK#release#dev-census"}}
 
 
 @pytest.fixture(scope="module")

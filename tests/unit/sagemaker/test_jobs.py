@@ -49,6 +49,18 @@ def test_only_paths_below_opt_ml_are_rewritten(tmp_path: Path) -> None:
             container.path(outside)
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (9, "4"), (None, "1")])
+def test_a_job_leaves_cores_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None, threads: str
+) -> None:
+    """Its threads take half the cores and sleep while they wait; a job's own settings count."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    container = Container(tmp_path, log=tmp_path / "log")
+    given = container.environment({})
+    assert (threads, "PASSIVE") == (given["OMP_NUM_THREADS"], given["OMP_WAIT_POLICY"])
+    assert "7" == container.environment({"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"]
+
+
 @given(st.text(max_size=3000))
 def test_reasons_keep_both_ends(reason: str) -> None:
     """A long reason fits AWS's limit and keeps its type and its last words."""
