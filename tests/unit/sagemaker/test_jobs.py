@@ -56,8 +56,8 @@ def test_a_job_leaves_cores_to_others(
     """Its threads take half the cores and sleep while they wait; a job's own settings count."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     container = Container(tmp_path, log=tmp_path / "log")
-    given = container.environment({})
-    assert (threads, "PASSIVE") == (given["OMP_NUM_THREADS"], given["OMP_WAIT_POLICY"])
+    variables = container.environment({})
+    assert (threads, "PASSIVE") == (variables["OMP_NUM_THREADS"], variables["OMP_WAIT_POLICY"])
     assert "7" == container.environment({"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"]
 
 
