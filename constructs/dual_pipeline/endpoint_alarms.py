@@ -7,8 +7,8 @@ from constructs import Construct
 
 from dual_pipeline.instance_types import virtual_cpus
 from dual_pipeline.metrics import endpoint_metric, instance_metric
-from dual_pipeline.model_project import QUIET_ENDPOINT_STEP, Watch
 from dual_pipeline.operator_alarm import OperatorAlarm
+from dual_pipeline.release_settings import QUIET_ENDPOINT_STEP, Watch
 
 
 class EndpointAlarms(Construct):

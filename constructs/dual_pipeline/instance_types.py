@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from dual_pipeline.validation import check
+
 INSTANCE_TYPES_FILE: Final = Path(__file__).with_name("instance_types.json")
 
 Use: TypeAlias = Literal["processing", "training", "transform", "endpoint"]
@@ -87,3 +89,11 @@ def _size(instance_type: str) -> tuple[int, int]:
     if size.endswith("xlarge"):
         return 5, int(size.removesuffix("xlarge") or 1)
     return (["nano", "micro", "small", "medium", "large", "xlarge", "metal"].index(size), 0)
+
+
+def check_instance(owner: object, name: str, use: Use) -> None:
+    """Hold the field `name` of `owner` to the instance types that SageMaker offers for `use`; raises ConfigError."""
+    instance_type = getattr(owner, name)
+    ok = isinstance(instance_type, str) and is_offered(instance_type, use=use)
+    allowed = f"an instance type that SageMaker offers for {use}, such as ml.m5.large"
+    check(owner=owner, field=name, allowed=allowed, ok=ok)

@@ -9,27 +9,51 @@ from zoneinfo import available_timezones
 
 from dual_pipeline.data_contract import DataContract
 from dual_pipeline.errors import ConfigError
-from dual_pipeline.hyperparameters import (
-    Choices,
-    FloatRange,
-    Hyperparameter,
-    IntegerRange,
-    Value,
-    check_tunable,
-)
-from dual_pipeline.instance_types import Use, has_gpu, is_offered
+from dual_pipeline.hyperparameters import Hyperparameter, Value, check_tunable
+from dual_pipeline.instance_types import has_gpu
+from dual_pipeline.release_settings import Approval, BatchInference, Drift, Rollout, Watch
 from dual_pipeline.ruleset import Ruleset
+from dual_pipeline.training_settings import (
+    BatchScoring,
+    ExternalCheck,
+    Gates,
+    Instances,
+    OptionalSteps,
+    SmokeTraining,
+    Training,
+    Tuning,
+)
 from dual_pipeline.validation import (
     check,
     check_choice,
     check_duration,
     check_match,
-    check_number,
     check_type,
     check_unique,
     check_whole,
 )
 from dual_pipeline.workflow import Workflow
+
+# All that a project is made of comes from here.
+__all__ = [
+    "Approval",
+    "BatchInference",
+    "BatchScoring",
+    "Drift",
+    "ExternalCheck",
+    "Gates",
+    "Ingest",
+    "Instances",
+    "Limits",
+    "ModelProject",
+    "OptionalSteps",
+    "Rollout",
+    "Schedule",
+    "SmokeTraining",
+    "Training",
+    "Tuning",
+    "Watch",
+]
 
 # Beside the projects' folders; it holds what every project's data goes through.
 PLATFORM_FOLDER = "pipeline_code/platform_jobs"
@@ -44,176 +68,8 @@ _REFUSED_TARGETS = {
     "asynchronous": "an asynchronous endpoint puts its answers into S3 some time later, so that a release cannot ask it"
     " its golden rows, and rollback alarms hear of errors when the bake may be over",
 }
-
-# What an execution may set; the pipeline refuses the rest before a job starts.
-AUC_RANGE = (0.5, 1.0)
-ACCURACY_RANGE = (0.0, 1.0)
-AUC_DROP_RANGE = (0.0, 0.5)
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingClusterConfig.html
-INSTANCE_COUNT_RANGE = (1, 100)
-VOLUME_GIB_RANGE = (1, 16_384)
-JOB_SECONDS_RANGE = (60, 432_000)
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
-_PAYLOAD_MB_RANGE = (1, 100)
-# https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-limits.html
-TUNING_JOBS_RANGE = (1, 750)
-PARALLEL_JOBS_RANGE = (1, 100)
-_MOST_TUNED = 30
 # A job's own limit begins with its training; finding an instance and pulling the image come before.
 STARTING = timedelta(minutes=30)
-# The rollback alarms ring on two of three minutes, which must fit between two shifts of traffic.
-_SHORTEST_BAKE = timedelta(minutes=3)
-# What an alarm on a quiet endpoint counts requests by.
-QUIET_ENDPOINT_STEP = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gates:
-    """What a challenger must reach on the holdout before it is registered.
-
-    Two floors, and `max_auc_drop`, how far below the champion's AUC it may lie with 95 % confidence. `segments` are the
-    columns by whose values the report breaks the metrics down.
-    """
-
-    min_auc: float = 0.85
-    min_accuracy: float = 0.80
-    max_auc_drop: float = 0.005
-    segments: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_number(owner=self, field="min_auc", low=AUC_RANGE[0], high=AUC_RANGE[1])
-        check_number(owner=self, field="min_accuracy", low=ACCURACY_RANGE[0], high=ACCURACY_RANGE[1])
-        check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
-        ok = isinstance(self.segments, tuple) and all(isinstance(name, str) for name in self.segments)
-        check(owner=self, field="segments", allowed="a tuple of column names", ok=ok)
-        check_unique(owner=self, field="segments", names=self.segments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instances:
-    """Where jobs and the endpoint run; `volume_gib` is the size of each job's volume."""
-
-    processing: str = "ml.m5.large"
-    processing_count: int = 1
-    training: str = "ml.m5.xlarge"
-    endpoint: str = "ml.m5.large"
-    volume_gib: int = 30
-
-    def __post_init__(self) -> None:
-        _check_instance(self, "processing", "processing")
-        _check_instance(self, "training", "training")
-        _check_instance(self, "endpoint", "endpoint")
-        check_whole(owner=self, field="processing_count", low=INSTANCE_COUNT_RANGE[0], high=INSTANCE_COUNT_RANGE[1])
-        check_whole(owner=self, field="volume_gib", low=VOLUME_GIB_RANGE[0], high=VOLUME_GIB_RANGE[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How training jobs run: on the GPU, and on Spot capacity, waiting at most `max_wait` for it and the training.
-
-    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
-    """
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    spot: bool = False
-    max_wait: timedelta = timedelta(hours=4)
-
-    def __post_init__(self) -> None:
-        check_choice(owner=self, field="device", choices=("cpu", "cuda"))
-        check_type(owner=self, field="spot", kind=bool)
-        check_duration(owner=self, field="max_wait", low=timedelta(minutes=1), high=timedelta(days=5))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmokeTraining:
-    """A short training on a sample of the data, with the real code, image and role, before the expensive part.
-
-    `hyperparameters` replace the project's own, so that it stays short; `max_time` is when the job is stopped.
-    """
-
-    instance: str = "ml.m5.large"
-    volume_gib: int = 10
-    max_time: timedelta = timedelta(minutes=15)
-    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_instance(self, "instance", "training")
-        check_whole(owner=self, field="volume_gib", low=VOLUME_GIB_RANGE[0], high=VOLUME_GIB_RANGE[1])
-        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=1))
-        ok = isinstance(self.hyperparameters, Mapping)
-        check(owner=self, field="hyperparameters", allowed="a mapping from names to values", ok=ok)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """A search for better hyperparameters beside the default training; its budget in jobs."""
-
-    ranges: Mapping[str, IntegerRange | FloatRange | Choices]
-    max_jobs: int = 10
-    max_parallel_jobs: int = 2
-    strategy: Literal["Bayesian", "Random"] = "Bayesian"
-
-    def __post_init__(self) -> None:
-        kinds = IntegerRange | FloatRange | Choices
-        ok = isinstance(self.ranges, Mapping) and 1 <= len(self.ranges) <= _MOST_TUNED
-        ok = ok and all(isinstance(limits, kinds) for limits in self.ranges.values())
-        allowed = f"a mapping of 1 to {_MOST_TUNED} hyperparameters to IntegerRange, FloatRange or Choices"
-        check(owner=self, field="ranges", allowed=allowed, ok=ok)
-        check_whole(owner=self, field="max_jobs", low=TUNING_JOBS_RANGE[0], high=TUNING_JOBS_RANGE[1])
-        most = min(self.max_jobs, PARALLEL_JOBS_RANGE[1])
-        check_whole(owner=self, field="max_parallel_jobs", low=PARALLEL_JOBS_RANGE[0], high=most)
-        check_choice(owner=self, field="strategy", choices=("Bayesian", "Random"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExternalCheck:
-    """An outside system that must agree before a model is registered; it reads `instructions` from the queue."""
-
-    instructions: str = "read the evaluation and answer with SendPipelineExecutionStepSuccess or -Failure"
-
-    def __post_init__(self) -> None:
-        wanted = "1 to 1024 characters"
-        check_match(owner=self, field="instructions", pattern=r".{1,1024}", allowed=wanted)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchScoring:
-    """Score files of records with each registered model, in a transform job."""
-
-    instance: str = "ml.m5.large"
-    instance_count: int = 1
-
-    def __post_init__(self) -> None:
-        _check_instance(self, "instance", "transform")
-        low, high = INSTANCE_COUNT_RANGE
-        check_whole(owner=self, field="instance_count", low=low, high=high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptionalSteps:
-    """Steps of the pipeline that a project may switch on; `refused` is how an execution with a refused model ends."""
-
-    profile: bool = False
-    external_check: ExternalCheck | None = None
-    decide: bool = False
-    batch_scoring: BatchScoring | None = None
-    refused: Literal["succeed", "fail"] = "succeed"
-
-    def __post_init__(self) -> None:
-        for name in ("profile", "decide"):
-            check_type(owner=self, field=name, kind=bool)
-        if self.external_check is not None:
-            check_type(owner=self, field="external_check", kind=ExternalCheck)
-        if self.batch_scoring is not None:
-            check_type(owner=self, field="batch_scoring", kind=BatchScoring)
-        check_choice(owner=self, field="refused", choices=("succeed", "fail"))
-
-
-def _check_instance(owner: object, name: str, use: Use) -> None:
-    instance_type = getattr(owner, name)
-    ok = isinstance(instance_type, str) and is_offered(instance_type, use=use)
-    allowed = f"an instance type that SageMaker offers for {use}, such as ml.m5.large"
-    check(owner=owner, field=name, allowed=allowed, ok=ok)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,188 +82,6 @@ class Ingest:
     def __post_init__(self) -> None:
         check_choice(owner=self, field="worker_type", choices=("G.1X", "G.2X", "G.4X", "G.8X"))
         check_whole(owner=self, field="workers", low=2, high=299)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Approval:
-    """How many people let a registered model go live; an unanswered request is rejected at the deadline."""
-
-    mode: Literal["auto", "one", "two"] = "one"
-    deadline: timedelta = timedelta(days=3)
-
-    def __post_init__(self) -> None:
-        check_choice(owner=self, field="mode", choices=("auto", "one", "two"))
-        check_duration(owner=self, field="deadline", low=timedelta(minutes=5), high=timedelta(days=30))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """How a new model takes over an endpoint's traffic, and what sends it back.
-
-    Limits: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html and
-    API_TrafficRoutingConfig.html
-    """
-
-    strategy: Literal["all-at-once", "canary", "linear"] = "all-at-once"
-    instance_count: int = 1
-    canary_percent: int = 20
-    wait: timedelta = timedelta(minutes=5)
-    deadline: timedelta = timedelta(hours=1)
-    max_instance_count: int | None = None
-    requests_per_instance: int = 1000
-    capture_percent: int = 20
-    max_p99_latency_ms: float = 500.0
-    max_error_percent: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_choice(owner=self, field="strategy", choices=("all-at-once", "canary", "linear"))
-        least = 1 if self.strategy == "all-at-once" else 2
-        check_whole(owner=self, field="instance_count", low=least, high=100)
-        # An answer in a hundred must be able to come from the canary alone, or the alarm on the p99 is blind to it.
-        least = {"canary": 2, "linear": 10}.get(self.strategy, 1)
-        check_whole(owner=self, field="canary_percent", low=least, high=50)
-        shifts = self.strategy != "all-at-once"
-        check_duration(
-            owner=self, field="wait", low=_SHORTEST_BAKE if shifts else timedelta(0), high=timedelta(hours=1)
-        )
-        check_duration(owner=self, field="deadline", low=timedelta(minutes=10), high=timedelta(hours=8))
-        waits = self.waits
-        check(
-            owner=self,
-            field="deadline",
-            allowed=f"longer than {waits} wait{'s' if waits > 1 else ''} of {self.wait}",
-            ok=self.deadline > waits * self.wait,
-        )
-        if self.max_instance_count is not None:
-            check_whole(owner=self, field="max_instance_count", low=self.instance_count, high=1000)
-        check_whole(owner=self, field="requests_per_instance", low=1, high=1_000_000)
-        check_whole(owner=self, field="capture_percent", low=0, high=100)
-        check_number(owner=self, field="max_p99_latency_ms", low=1, high=60_000)
-        check_number(owner=self, field="max_error_percent", low=0, high=99)
-        if shifts:
-            self._check_first_share()
-            # The alarms see all of the endpoint's traffic: one that needs more errors than the first share of it can
-            # hold would never fire.
-            check(
-                owner=self,
-                field="max_error_percent",
-                allowed=f"below canary_percent ({self.canary_percent})",
-                ok=self.max_error_percent < self.canary_percent,
-            )
-
-    def _check_first_share(self) -> None:
-        """Whole instances go first, of any size that the fleet may have, and SageMaker refuses more than half of them.
-
-        How it rounds is not documented; rounded up is the larger share.
-        Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
-        """
-        for instances in range(self.instance_count, (self.max_instance_count or self.instance_count) + 1):
-            first = -(-instances * self.canary_percent // 100)
-            wanted = f"what rounds up to at most half of {instances} instances"
-            check(owner=self, field="canary_percent", allowed=wanted, ok=2 * first <= instances)
-
-    @property
-    def scales(self) -> bool:
-        """Whether the endpoint scales by itself."""
-        return self.max_instance_count is not None
-
-    @property
-    def waits(self) -> int:
-        """How many times `wait` passes at the least while traffic shifts."""
-        return -(-100 // self.canary_percent) if self.strategy == "linear" else 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drift:
-    """How often and how strictly the endpoint's traffic is compared with what its model learned; docs/drift.md.
-
-    Something has moved that chance explains with less than `alpha`, all tests of a window taken together, and whose
-    population stability index is at least `max_psi`. Answers are judged when labels came within `label_window`.
-    `max_time` is when the job is stopped.
-    """
-
-    every: timedelta = timedelta(days=1)
-    window: timedelta = timedelta(days=1)
-    label_window: timedelta = timedelta(days=14)
-    min_rows: int = 1000
-    min_labels: int = 200
-    alpha: float = 0.01
-    max_psi: float = 0.2
-    max_auc_drop: float = 0.05
-    instance: str = "ml.m5.large"
-    max_time: timedelta = timedelta(minutes=30)
-
-    def __post_init__(self) -> None:
-        # The alarm looks back a little longer than from one measurement to the next, and at most seven days:
-        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
-        ok = isinstance(self.every, timedelta) and timedelta(hours=1) <= self.every <= timedelta(days=6)
-        wanted = "a timedelta of whole hours from 1:00:00 to 6 days"
-        check(owner=self, field="every", allowed=wanted, ok=ok and not self.every % timedelta(hours=1))
-        check_duration(owner=self, field="window", low=timedelta(minutes=5), high=timedelta(days=31))
-        check_duration(owner=self, field="label_window", low=self.window, high=timedelta(days=90))
-        check_whole(owner=self, field="min_rows", low=30, high=10_000_000)
-        check_whole(owner=self, field="min_labels", low=30, high=10_000_000)
-        check_number(owner=self, field="alpha", low=1e-6, high=0.2)
-        check_number(owner=self, field="max_psi", low=0.01, high=10)
-        check_number(owner=self, field="max_auc_drop", low=AUC_DROP_RANGE[0], high=AUC_DROP_RANGE[1])
-        _check_instance(self, "instance", "processing")
-        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(hours=12))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """When the alarms ring that no rollout asks: those on a live endpoint, and on a loop that has gone quiet.
-
-    Shares are of requests, of all processors of an instance, and of its memory. `quiet_endpoint` and `quiet_loop` are
-    how long nobody may ask, and nothing be released or found up to date; None switches that alarm off. The first is off
-    unless asked for: whose callers sleep at night would be woken every night.
-    Limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
-    """
-
-    max_4xx_percent: float = 10.0
-    max_p99_overhead_ms: float = 1_000.0
-    max_cpu_percent: float = 90.0
-    max_memory_percent: float = 90.0
-    quiet_endpoint: timedelta | None = None
-    quiet_loop: timedelta | None = timedelta(days=7)
-
-    def __post_init__(self) -> None:
-        for name in ("max_4xx_percent", "max_cpu_percent", "max_memory_percent"):
-            check_number(owner=self, field=name, low=0, high=99)
-        check_number(owner=self, field="max_p99_overhead_ms", low=1, high=60_000)
-        day = timedelta(days=1)
-        for name, step, high, wanted in (
-            ("quiet_endpoint", QUIET_ENDPOINT_STEP, day, "a multiple of five minutes up to a day"),
-            ("quiet_loop", day, 7 * day, "1 to 7 whole days"),
-        ):
-            given = getattr(self, name)
-            ok = given is None or (isinstance(given, timedelta) and step <= given <= high and not given % step)
-            check(owner=self, field=name, allowed=f"a timedelta of {wanted}, or None", ok=ok)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchInference:
-    """How an approved model scores `<project>/batch/` of the data bucket, where the target is `batch`.
-
-    `max_time` is when the transform job is stopped, and with `instance_count` what it may cost. `max_payload_mb` is the
-    largest request to the model: a record, or with `multi-record` as many lines as fit.
-    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
-    """
-
-    instance: str = "ml.m5.large"
-    instance_count: int = 1
-    max_time: timedelta = timedelta(hours=2)
-    max_payload_mb: int = 6
-    strategy: Literal["multi-record", "single-record"] = "multi-record"
-
-    def __post_init__(self) -> None:
-        _check_instance(self, "instance", "transform")
-        low, high = INSTANCE_COUNT_RANGE
-        check_whole(owner=self, field="instance_count", low=low, high=high)
-        check_duration(owner=self, field="max_time", low=timedelta(minutes=1), high=timedelta(days=5))
-        low, high = _PAYLOAD_MB_RANGE
-        check_whole(owner=self, field="max_payload_mb", low=low, high=high)
-        check_choice(owner=self, field="strategy", choices=("multi-record", "single-record"))
 
 
 @dataclass(frozen=True, kw_only=True)

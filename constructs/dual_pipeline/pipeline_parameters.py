@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dual_pipeline import model_project as config
+from dual_pipeline import training_settings as config
 from dual_pipeline.hyperparameters import Choices, Hyperparameter, Value
 from dual_pipeline.instance_types import Use, same_class
 from dual_pipeline.loop_contract import (
