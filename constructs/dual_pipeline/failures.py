@@ -103,12 +103,14 @@ PATTERNS = (
         failure=Failure(
             kind="preflight",
             whose=PLATFORM,
-            cause="something that a release needs is missing or is not what was registered; nothing was touched",
+            cause="something that a release needs is missing, is not what was registered, or could not be looked at;"
+            " nothing was touched",
             remedy="repair what the reason names, then start a run",
             runbook="Release refused by its preflight",
         ),
         needles=(
             "Preflight: no rollback alarm ",
+            "Preflight: the checks ended as ",
             " rings already, so SageMaker would ",
             " does not exist any more",
             " when the model was registered",
