@@ -35,17 +35,20 @@ from dual_pipeline.release_remains import longest_wait_s, remains_statements, re
 
 _SAGEMAKER_PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 _PROJECT = jsonata("'PROJECT#' & $project")
-_REASON = "('the execution ended as ' & $status & ': ' & $why)"
+_REASON = (
+    "(($committed ? 'the release stands, the model is the champion; then ' : '')"
+    " & 'the execution ended as ' & $status & ': ' & $why)"
+)
 
 
 def _key(sort_key: str) -> State:
     return {"pk": {"S": _PROJECT}, "sk": {"S": sort_key}}
 
 
-def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State:
+def _read(table_name: str, key: State, *, values: State, next_: str) -> State:
     return task(
         "aws-sdk:dynamodb:getItem",
-        arguments={"TableName": table_name, "Key": _key(sort_key), "ConsistentRead": True},
+        arguments={"TableName": table_name, "Key": key, "ConsistentRead": True},
         timeout_s=60,
         retries=LEDGER,
         catches=[],
@@ -57,6 +60,7 @@ def _read(table_name: str, sort_key: str, *, values: State, next_: str) -> State
 def reaper_definition(*, environment: Environment, table_name: str, topic_arn: str) -> State:
     """The machine. Its input names the execution that ended; running it twice changes nothing more."""
     release_lock = _key(jsonata(f"'LOCK#release#{environment.name}-' & $project"))
+    champion = _key(jsonata(f"'CHAMPION#{environment.name}-' & $project"))
     teller = Teller(environment=environment.name, project="$project")
     states: dict[str, State] = {
         "ReadInput": assign(
@@ -90,8 +94,19 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
         ),
         "ReadRun": _read(
             table_name,
-            jsonata("'RUN#' & $runId"),
+            _key(jsonata("'RUN#' & $runId")),
             values={"recorded": jsonata("$exists($states.result.Item.outcome.S)")},
+            next_="ReadChampion",
+        ),
+        # It may have ended after its release stood.
+        "ReadChampion": _read(
+            table_name,
+            champion,
+            values={
+                "committed": jsonata("$states.result.Item.run_id.S = $runId"),
+                "outcome": jsonata("$states.result.Item.run_id.S = $runId ? 'released' : 'failed'"),
+                "package": jsonata("$states.result.Item[run_id.S = $runId].model_package_arn.S & ''"),
+            },
             next_="FindTraining",
         ),
         # Nobody waits for it any more, and it goes on costing money.
@@ -131,7 +146,7 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
         ),
         "ReadLock": _read(
             table_name,
-            "LOCK#training",
+            _key("LOCK#training"),
             values={
                 "owner": jsonata("$states.result.Item.owner.S & ''"),
                 "pending": jsonata("$states.result.Item.pending.S & ''"),
@@ -160,7 +175,7 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
         ),
         "ReadFreedLock": _read(
             table_name,
-            "LOCK#training",
+            _key("LOCK#training"),
             values={
                 "pending": jsonata(PENDING_OF_FREE_LOCK),
                 "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
@@ -187,8 +202,9 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
         ),
         "IsRecorded": choice(
             ("$recorded", "MayHaveReleased"),
+            ("$committed", "Record", {"advice": jsonata(advice(_REASON, "$outcome"))}),
             default="ForgetJudgement",
-            otherwise={"advice": jsonata(advice(_REASON, "'failed'"))},
+            otherwise={"advice": jsonata(advice(_REASON, "$outcome"))},
         ),
         # A run that broke off has released nothing, whatever it had judged.
         "ForgetJudgement": forget_judgement(
@@ -200,10 +216,11 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
                 "TableName": table_name,
                 "Item": {
                     **_key(jsonata("'RUN#' & $runId")),
-                    "outcome": {"S": "failed"},
+                    "outcome": {"S": jsonata("$outcome")},
                     "reason": {"S": jsonata(_REASON)},
                     "state": {"S": jsonata("$status")},
                     **advice_fields(),
+                    "model_package_arn": {"S": jsonata("$package")},
                     "started_at": {"S": jsonata("$startedAt")},
                     "finished_at": {"S": jsonata("$now()")},
                 },
@@ -214,12 +231,12 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
             catches=[catch(CONDITION_FAILED, next_="MayHaveReleased"), catch(next_="CountOutcome")],
             next_="CountOutcome",
         ),
-        "CountOutcome": count_outcome(environment.name, jsonata("$project"), "'failed'", next_="Notify"),
+        "CountOutcome": count_outcome(environment.name, jsonata("$project"), "$outcome", next_="Notify"),
         "Notify": publish(
             topic_arn,
-            subject=teller.outcome_subject("'failed'"),
+            subject=teller.outcome_subject("$outcome"),
             message=teller.outcome(
-                outcome="'failed'",
+                outcome="$outcome",
                 reason=_REASON,
                 started=_left(teller, environment.projects),
             ),
@@ -253,8 +270,11 @@ def _left(teller: Teller, projects: Iterable[ModelProject]) -> str:
         goes_on = f"($project in {json.dumps(in_batch)} ? {jobs} & $project : {goes_on})"
     freed = "'The run did not end by itself: its locks were freed'"
     stopped = "($training != '' ? ' and its training was stopped' : '')"
+    unset = quote(
+        ". Alarms of the model and the endpoint's scaling may be as they were before: the next release sets them."
+    )
     return (
-        f"($project in {json.dumps(alone)} ? {freed} & '.' : ["
+        f"($committed ? {freed} & {unset} : $project in {json.dumps(alone)} ? {freed} & '.' : ["
         f"{freed} & {stopped} & {goes_on},"
         " 'If it had asked for an approval, its package still waits with no run behind it. Approving it would deploy"
         " nothing, so reject it:',"

@@ -10,13 +10,13 @@ from dual_pipeline.asl import SAGEMAKER_ERRORS, State, Statement, catch, choice,
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.model_project import ModelProject
-from dual_pipeline.outer_loop.scaling import SCALING_RETRY, registering_statements, scalable_target
+from dual_pipeline.outer_loop.scaling import registering_statements, set_suspended
 from dual_pipeline.outer_loop.setting import LEDGER, seconds
 
 # A configuration must not go while an endpoint moves to it.
 _MOVES = "$endpoint.status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack', 'Deleting']"
 _ABSENT = "$contains($states.errorOutput.Cause & '', 'Could not find')"
-_LOOK_S = 120
+_LOOK_S = 300
 _RETRY = [retry(SAGEMAKER_ERRORS, attempts=3)]
 _PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
 
@@ -24,8 +24,8 @@ _PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list
 def remove_remains(environment: Environment, *, table_name: str, release_lock: State, next_: str) -> dict[str, State]:
     """Remove models and configurations of run `$id` that nobody serves, and let the endpoint of `$project` scale in.
 
-    An endpoint that is neither InService nor gone is left to people with all that it may need. What cannot be removed
-    fails the machine.
+    If the run has `$committed` its release, its model is the champion and the way back, and stays. An endpoint that is
+    neither InService nor gone is left to people with all that it may need. What cannot be removed fails the machine.
     """
     prefix = f"'{environment.name}-' & $project"
     return {
@@ -56,7 +56,7 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             ("$endpoint.status = 'Unknown'", "EndpointUnseen"),
             ("$not($endpoint.status in ['InService', 'Absent'])", next_),
             # It serves what the run made.
-            ("$contains($endpoint.config, '-' & $id & '-')", "MayScalingBeHeld"),
+            ("$committed or $contains($endpoint.config, '-' & $id & '-')", "MayScalingBeHeld"),
             default="FindEndpointConfigs",
         ),
         "Pause": {"Type": "Wait", "Seconds": _LOOK_S, "Output": {}, "Next": "LookAtEndpoint"},
@@ -71,36 +71,36 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             (f"$endpoint.status = 'InService' and $project in {_names(_scaling(environment))}", "ReadReleaseLock"),
             default=next_,
         ),
-        # Whoever releases now has suspended it and will resume it.
         "ReadReleaseLock": task(
             "aws-sdk:dynamodb:getItem",
             arguments={"TableName": table_name, "Key": release_lock, "ConsistentRead": True},
             timeout_s=60,
             retries=LEDGER,
             catches=[],
-            assign={"released": jsonata("$not($exists($states.result.Item.owner))")},
+            assign={
+                "another": jsonata(
+                    "$states.result.Item[owner.S != $me and $number(lease_until.N) * 1000 > $millis()].owner.S & ''"
+                )
+            },
             next_="DoesAnotherRelease",
         ),
-        "DoesAnotherRelease": choice(("$released", "ResumeScaling"), default=next_),
-        "ResumeScaling": task(
-            "aws-sdk:applicationautoscaling:registerScalableTarget",
-            # Without its bounds, which stay.
-            arguments={
-                **scalable_target(jsonata(f"'endpoint/' & {prefix} & '/variant/{VARIANT_NAME}'")),
-                "SuspendedState": {"DynamicScalingInSuspended": False},
-            },
-            timeout_s=60,
-            retries=SCALING_RETRY,
-            # No release has registered it yet.
-            catches=[catch("ApplicationAutoScaling.ValidationException", next_=next_)],
-            next_=next_,
+        # Whoever releases now may have suspended it, and resumes it, or ends before that.
+        "DoesAnotherRelease": choice(("$another != ''", "Pause"), default="ResumeScaling"),
+        "ResumeScaling": set_suspended(
+            jsonata(f"'endpoint/' & {prefix} & '/variant/{VARIANT_NAME}'"), held=False, next_=next_
         ),
     }
 
 
 def longest_wait_s(environment: Environment) -> int:
-    """How long an endpoint may move until it rests: the longest rollout, and half an hour for SageMaker's way back."""
-    return max((seconds(project.rollout.deadline) + 1800 for project in _deploying(environment)), default=0)
+    """How long it may take until the endpoint rests and nobody releases.
+
+    That is the longest rollout with half an hour for SageMaker's way back, and the release of another run, which may
+    wait for the endpoint, move it and send it back.
+    """
+    return max(
+        (4 * (seconds(project.rollout.deadline) + 2700) + 7200 for project in _deploying(environment)), default=0
+    )
 
 
 def remains_statements(environment: Environment, *, partition: str, account: str) -> tuple[Statement, ...]:
@@ -162,9 +162,18 @@ def _remove_all(noun: str, prefix: str, *, next_: str) -> dict[str, State]:
                         "Arguments": {f"{noun}Name": jsonata("$states.input")},
                         "TimeoutSeconds": 60,
                         "Retry": _RETRY,
+                        # An answer was lost, or another reaper was faster.
+                        "Catch": [catch(next_=f"Is{noun}Gone", assign={"gone": jsonata(_ABSENT)}) | {"Output": {}}],
                         "Output": {},
-                        "End": True,
-                    }
+                        "Next": f"{noun}Removed",
+                    },
+                    f"Is{noun}Gone": choice(("$gone", f"{noun}Removed"), default=f"{noun}NotRemoved"),
+                    f"{noun}Removed": {"Type": "Succeed"},
+                    f"{noun}NotRemoved": {
+                        "Type": "Fail",
+                        "Error": "NotRemoved",
+                        "Cause": f"a {noun} that the release made could not be deleted",
+                    },
                 },
             },
             "Output": {},

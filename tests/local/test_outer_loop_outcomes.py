@@ -44,6 +44,8 @@ def training_fails(step: str, reason: str) -> dict[str, Any]:
     return {"AwaitTraining": execution, "ListSteps": steps(failed)}
 
 
+TO_NEW = {"EndpointConfigName": "config-new"}
+IN_PROGRESS = throw("SageMaker.SageMakerException", "Cannot update in-progress endpoint")
 # name (also the project's): what differs from a release
 SCENARIOS: dict[str, dict[str, Any]] = {
     "first": {},
@@ -137,7 +139,22 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "unheard-update": live()
     | {
         "UpdateEndpoint": throw("SageMaker.SageMakerException", "Cannot update in-progress endpoint"),
+        "LookAtEndpoint": endpoint("config-old", "Updating", PendingDeploymentSummary=TO_NEW),
+    },
+    # Instances come, so that it takes no update for a while.
+    "scaling": live()
+    | {
+        "UpdateEndpoint": [*5 * [IN_PROGRESS], {"EndpointArn": "x"}],
         "LookAtEndpoint": endpoint("config-old", "Updating"),
+    },
+    "ever-scaling": live() | {"UpdateEndpoint": IN_PROGRESS, "LookAtEndpoint": endpoint("config-old", "Updating")},
+    "not-looked-at": live()
+    | {"UpdateEndpoint": IN_PROGRESS, "LookAtEndpoint": throw("SageMaker.AccessDeniedException", "no")},
+    "goes-back-already": live()
+    | {
+        "UpdateEndpoint": IN_PROGRESS,
+        "LookAtEndpoint": endpoint("config-old", "RollingBack"),
+        "AwaitRollout": endpoint("config-old"),
     },
     "unheard-create": {
         "CreateEndpoint": throw("SageMaker.SageMakerException", "Cannot create already existing endpoint"),
@@ -162,6 +179,17 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "SmokeTest": {"Body": "{}"},
         "RollBack": throw("SageMaker.SageMakerException", "throttled"),
         "AwaitRollBack": endpoint("config-new"),
+    },
+    "second-way-back": live()
+    | {
+        "SmokeTest": {"Body": "{}"},
+        "RollBack": [*5 * [IN_PROGRESS], {"EndpointArn": "x"}],
+        "AwaitRollBack": [endpoint("config-new"), endpoint("config-old")],
+    },
+    "withdrawn-while-it-moved": {
+        "Preflight": [checked(status="Updating"), checked(status="InService")],
+        "AwaitRest": endpoint("config-old"),
+        "CheckApproval": [approval("Approved"), approval("Rejected", ApprovalDescription="no, after all")],
     },
     "wrong-first": {"SmokeTest": {"Body": '{"predictions": [1, 1]}'}},
 }
@@ -271,6 +299,16 @@ def runs(world: World) -> dict[str, dict[str, Any]]:
         ("no-config", "failed", "CreateEndpointConfig failed with SageMaker.SageMakerException: no such instance"),
         ("alarm-rang", "rolled-back", "SageMaker rolled the endpoint dev-alarm-rang back to config-old"),
         ("unheard-update", "released", "the model answers its golden rows on the endpoint"),
+        ("scaling", "released", "the model answers its golden rows on the endpoint"),
+        (
+            "ever-scaling",
+            "failed",
+            "UpdateEndpoint failed with SageMaker.SageMakerException: Cannot update in-progress",
+        ),
+        ("not-looked-at", "released", "the model answers its golden rows on the endpoint"),
+        ("goes-back-already", "rolled-back", "SageMaker rolled the endpoint dev-goes-back-already back to config-old"),
+        ("second-way-back", "rolled-back", "UpdateEndpoint said SageMaker.SageMakerException; the endpoint is back on"),
+        ("withdrawn-while-it-moved", "rejected", "no, after all"),
         ("unheard-create", "released", "the model answers its golden rows on the endpoint"),
         ("no-update", "failed", "UpdateEndpoint failed with SageMaker.SageMakerException: the variants do not fit"),
         ("no-create", "failed", "CreateEndpoint failed with SageMaker.ResourceLimitExceededException: 0 instances"),
@@ -369,6 +407,8 @@ def test_only_a_release_moves_the_champion(world: World, runs: dict[str, dict[st
         "update",
         "unheard-update",
         "unheard-create",
+        "scaling",
+        "not-looked-at",
         "rests",
         "alarm-denied",
         "no-traffic",
@@ -402,7 +442,7 @@ def test_a_released_run_is_cheap(runs: dict[str, dict[str, Any]]) -> None:
         ("never-up", ["CheckRollout", "RejectPackage", "FreeLocks"]),
         (
             "no-create",
-            ["LookAtEndpoint", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks", "DeleteEndpointConfig"],
+            ["LookAtEndpoint", "DoesItMove", "RejectPackage", "FreeLocks", "ForgetJudgement", "FreeLocks"],
         ),
         ("unseen", ["MayLookAgain", "PauseRollout", "AwaitRollout"]),
         ("lost-lock", ["IsLockOurs", "RejectPackage", "FreeLocks"]),

@@ -31,6 +31,8 @@ ON_EVERY_RESOURCE = {
     "logs:UpdateLogDelivery": "has no resource; Step Functions sets up its vended logs",
     "sagemaker:ListModelPackages": "has no documented resource; tells whether a model is approved, by its ARN only",
     "sagemaker:ListPipelines": "has no resource; finds data scientists' copies",
+    "sagemaker:ListModels": "has no resource; finds what a release that broke off made",
+    "sagemaker:ListEndpointConfigs": "has no resource; finds what a release that broke off made",
     "sagemaker:ListEndpoints": "has no resource; tells whether an endpoint exists, which Describe does not",
 }
 WILDCARD_ACTIONS = {

@@ -19,6 +19,7 @@ RUN_NAMES = "made by runs, whose names start like this"
 QUEUE = "is itself the dead-letter queue of rules, which this rule does not see"
 TRACES = "calls services only, each in the execution's history; traces would add a grant on every resource"
 ERRORS_ONLY = "keeps its own history of every event, so that only errors are logged"
+TARGET_ID = "the service decides a target's id; the action is conditioned on the dimension that scales"
 
 _SCALABLE = "arn:aws:application-autoscaling:<here>:scalable-target/*"
 _TRACKING = "arn:aws:cloudwatch:<here>:alarm:TargetTracking-endpoint/<environment>-census/*"
@@ -92,6 +93,7 @@ ACKNOWLEDGED = {
     "Foundation/Resumer/Events/DeadLetters": {"SQS3": QUEUE},
     "Foundation/Reaper/Machine": {
         "IAM5[Resource::*]": NO_RESOURCE,
+        f"IAM5[Resource::{_SCALABLE}]": TARGET_ID,
         "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/execution/*]": RUN_NAMES,
@@ -214,7 +216,7 @@ ACKNOWLEDGED = {
         "IAM5[Resource::<Data>/census/quarantine/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/raw/*]": OBJECTS,
         "IAM5[Resource::<Data>/census/runs/*]": OBJECTS,
-        f"IAM5[Resource::{_SCALABLE}]": "the service decides a target's id; the action is conditioned on its tags",
+        f"IAM5[Resource::{_SCALABLE}]": TARGET_ID,
         f"IAM5[Resource::{_TRACKING}]": "the service names the alarms of a scaling policy",
         "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,

@@ -9,6 +9,7 @@ _UNKNOWN = catch(
     assign={
         "outcome": "failed",
         "failedState": "CommitRelease",
+        "orphan": False,
         "reason": jsonata(
             "'CommitRelease: whether the release stands could not be read (' & $states.errorOutput.Error"
             " & '): compare the endpoint with the ledger; it needs a person, see the runbook'"

@@ -14,6 +14,7 @@ OBSERVE_ENDPOINT = f"""(
   $live := $e.ProductionVariants[VariantName = {quote(VARIANT_NAME)}];
   {{
     'status': $e.EndpointStatus, 'config': $e.EndpointConfigName & '', 'reason': $e.FailureReason & '',
+    'pending': $e.PendingDeploymentSummary.EndpointConfigName & '',
     'count': $sum([$live.DesiredInstanceCount]),
     'captured': $e.DataCaptureConfig.EnableCapture = true ? $e.DataCaptureConfig.CurrentSamplingPercentage : 0
   }}

@@ -64,7 +64,8 @@ def finish(setting: Setting) -> Fragment:
     scaled = setting.project.rollout.scales
     to_release = (
         ("$outcome = ''", setting.approval_state),
-        ("$orphan", "DeleteEndpointConfig" if setting.project.deploys_endpoint else "DeleteModel"),
+        *((("$orphan and $configName != ''", "DeleteEndpointConfig"),) if setting.project.deploys_endpoint else ()),
+        ("$orphan", "DeleteModel"),
         *((("$scalingHeld", "ResumeScaling"),) if scaled else ()),
         ("$mayHoldRelease", "FreeReleaseLock"),
     )
@@ -258,7 +259,10 @@ def _clean_up(setting: Setting) -> dict[str, State]:
                     next_="FreeLocks",
                     assign={
                         "orphan": False,
-                        "trouble": jsonata("'the model ' & $modelName & ' could not be deleted and serves nobody'"),
+                        "trouble": jsonata(
+                            "$contains($states.errorOutput.Cause & '', 'Could not find') ? $trouble"
+                            " : 'the model ' & $modelName & ' could not be deleted and serves nobody'"
+                        ),
                     },
                 )
             ],

@@ -131,8 +131,9 @@ def release_turn(setting: Setting) -> Fragment:
                 "reason": jsonata("'Preflight: ' & $preflight.problem"),
             },
         ),
-        # It moves for somebody else, or for a run that was aborted, and rests soon.
-        **await_endpoint(setting, name="AwaitRest", next_="Preflight", unseen=FAILED_AFTER_APPROVAL),
+        # It moves for somebody else, or for a run that was aborted, and rests soon. Approvers may change their minds
+        # meanwhile.
+        **await_endpoint(setting, name="AwaitRest", next_="CheckApproval", unseen=FAILED_AFTER_APPROVAL),
         **read_golden_rows(setting, next_="CreateModel"),
     }
     return Fragment(states=states, statements=checks.statements)

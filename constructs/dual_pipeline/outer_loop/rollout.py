@@ -30,6 +30,8 @@ _DIFFERS = """(
   : ''
 )"""
 
+# How many times five minutes an endpoint may move for others.
+_PATIENCE = 6
 _LEFT_BEHIND = FAILED_AFTER_APPROVAL | {"Assign": {**FAILED_ASSIGNED, "orphan": True}}
 _UNSEEN = catch(next_="MayLookAgain", assign=WRONG_ASSIGNED)
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
@@ -87,7 +89,7 @@ def rollout(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
             catches=[_LEFT_BEHIND],
-            assign={"configName": jsonata(last_segment("$states.result.EndpointConfigArn"))},
+            assign={"configName": jsonata(last_segment("$states.result.EndpointConfigArn")), "patience": _PATIENCE},
             next_="StartRollout",
         ),
         "StartRollout": choice(
@@ -127,27 +129,47 @@ def rollout(setting: Setting) -> Fragment:
             retries=SAGEMAKER_RETRY,
             catches=[
                 catch(
-                    next_="RejectPackage",
-                    # A first endpoint that was refused leaves what it was to serve.
+                    next_="DoesItMove",
                     assign={
-                        "outcome": "failed",
-                        "orphan": jsonata("$contains($states.errorOutput.Cause & '', 'Could not find')"),
+                        "endpoint": jsonata(
+                            "{'status': $contains($states.errorOutput.Cause & '', 'Could not find') ? '' : 'unseen'}"
+                        )
                     },
                 )
             ],
             assign={"endpoint": jsonata(OBSERVE_ENDPOINT)},
             next_="DoesItMove",
         ),
-        # Whether it is our rollout that moves it, CheckRollout finds out from the configuration.
         "DoesItMove": choice(
             (
-                "$endpoint.status in ['Creating', 'Updating'] or $endpoint.config = $configName",
+                "$endpoint.status in ['Creating', 'RollingBack']"
+                " or $configName in [$endpoint.pending, $endpoint.config]",
                 "StartTraffic",
                 {"failedState": "", "reason": ""},
             ),
+            # It may move all the same.
+            (
+                "$endpoint.status = 'unseen'",
+                "PauseRollout",
+                {
+                    "wrong": jsonata("$reason"),
+                    "wrongState": jsonata("$failedState"),
+                    "failedState": "",
+                    "reason": "",
+                },
+            ),
+            # Instances come or go, or SageMaker itself updates it: then it takes no other update until it rests.
+            ("$endpoint.status in ['Updating', 'SystemUpdating'] and $patience > 0", "PauseUpdate"),
             default="RejectPackage",
             otherwise={"outcome": "failed", "orphan": True},
         ),
+        "PauseUpdate": {
+            "Type": "Wait",
+            "Seconds": 300,
+            "Assign": {"patience": jsonata("$patience - 1"), "failedState": "", "reason": ""},
+            "Output": {},
+            "Next": "UpdateEndpoint",
+        },
         **await_endpoint(setting, name="AwaitRollout", next_="CheckRollout", unseen=_UNSEEN),
         # The rollout goes on whether it is seen or not: nothing may leave before the endpoint was asked.
         "MayLookAgain": choice(("$unseen", "ChooseWayBack"), default="PauseRollout"),
@@ -196,7 +218,7 @@ def rollout(setting: Setting) -> Fragment:
         # The way back: the old configuration is known to answer, and the alarms may ring for the very model that goes,
         # so they must not undo it.
         "ChooseWayBack": choice(
-            ("$previousConfig != ''", "RollBack"),
+            ("$previousConfig != ''", "RollBack", {"repeated": False}),
             default="RejectPackage",
             otherwise={
                 "outcome": "failed",
@@ -236,6 +258,12 @@ def rollout(setting: Setting) -> Fragment:
                     "orphan": True,
                     "reason": jsonata("$wrong & '; the endpoint is back on ' & $previousConfig"),
                 },
+            ),
+            # It was refused while the endpoint moved, which rests now.
+            (
+                "$endpoint.status = 'InService' and $endpoint.config = $configName and $not($repeated)",
+                "RollBack",
+                {"repeated": True},
             ),
             default="RejectPackage",
             otherwise={

@@ -24,45 +24,75 @@ SCALING_RETRY = [
 
 def hold_scaling(setting: Setting, *, next_: str) -> dict[str, State]:
     """Suspend scaling in: each fleet gets a part of the requests, which looks as if fewer instances would do."""
+    trouble = "scaling in could not be suspended for the rollout"
     return {
-        "HoldScaling": _register(
-            setting,
+        "HoldScaling": set_suspended(
+            _resource_id(setting),
             held=True,
-            next_=next_,
+            # It may have been heard all the same.
+            catches=[_troubled(trouble, next_=next_, values={"scalingHeld": True})],
             assign={"scalingHeld": True},
-            trouble="scaling in could not be suspended for the rollout",
+            next_=next_,
         )
     }
 
 
 def resume_scaling(setting: Setting, *, next_: str) -> dict[str, State]:
     """Let the endpoint scale in again after a release that was refused."""
+    resumed: State = {"scalingHeld": False}
     return {
-        "ResumeScaling": _register(
-            setting,
+        "ResumeScaling": set_suspended(
+            _resource_id(setting),
             held=False,
+            catches=[_troubled("scaling in is suspended until the next release", next_=next_, values=resumed)],
+            assign=resumed,
             next_=next_,
-            assign={"scalingHeld": False},
-            trouble="scaling in is suspended until the next release",
         )
     }
+
+
+def set_suspended(
+    resource_id: str, *, held: bool, next_: str, catches: Sequence[State] = (), assign: State | None = None
+) -> State:
+    """Suspend scaling in or resume it; an endpoint that is not registered yet does not scale.
+
+    Bounds are left as they are: others than the live capacity keeps to would move the endpoint at once.
+    Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
+    """
+    return task(
+        "aws-sdk:applicationautoscaling:registerScalableTarget",
+        arguments={**_target(resource_id), "SuspendedState": {"DynamicScalingInSuspended": held}},
+        timeout_s=60,
+        retries=SCALING_RETRY,
+        catches=[catch("ApplicationAutoScaling.ValidationException", next_=next_, assign=assign), *catches],
+        assign=assign,
+        next_=next_,
+    )
 
 
 def scale(setting: Setting, *, next_: str) -> dict[str, State]:
     """Let the endpoint scale between its bounds by the requests that each instance gets in a minute."""
     rollout = setting.project.rollout
     return {
-        "RegisterScaling": _register(
-            setting,
-            held=False,
-            next_="SetScalingPolicy",
+        "RegisterScaling": task(
+            "aws-sdk:applicationautoscaling:registerScalableTarget",
+            arguments={
+                **_target(_resource_id(setting)),
+                "MinCapacity": rollout.instance_count,
+                "MaxCapacity": rollout.max_instance_count,
+                "SuspendedState": {"DynamicScalingInSuspended": False},
+            },
+            timeout_s=60,
+            retries=SCALING_RETRY,
+            # The tail tries to resume what is suspended still.
+            catches=[_troubled("the endpoint's scaling could not be set", next_="SetScalingPolicy")],
             assign={"scalingHeld": False},
-            trouble="the endpoint's scaling could not be set",
+            next_="SetScalingPolicy",
         ),
         "SetScalingPolicy": task(
             "aws-sdk:applicationautoscaling:putScalingPolicy",
             arguments={
-                **scalable_target(f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}"),
+                **_target(_resource_id(setting)),
                 "PolicyName": f"{setting.prefix}-invocations",
                 "PolicyType": "TargetTrackingScaling",
                 "TargetTrackingScalingPolicyConfiguration": {
@@ -129,8 +159,7 @@ def registering_statements(
     )
 
 
-def scalable_target(resource_id: str) -> State:
-    """An endpoint's variant, as requests name it."""
+def _target(resource_id: str) -> State:
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": resource_id,
@@ -138,22 +167,8 @@ def scalable_target(resource_id: str) -> State:
     }
 
 
-def _register(setting: Setting, *, held: bool, next_: str, assign: State, trouble: str) -> State:
-    rollout = setting.project.rollout
-    return task(
-        "aws-sdk:applicationautoscaling:registerScalableTarget",
-        arguments={
-            **scalable_target(f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}"),
-            "MinCapacity": rollout.instance_count,
-            "MaxCapacity": rollout.max_instance_count,
-            "SuspendedState": {"DynamicScalingInSuspended": held},
-        },
-        timeout_s=60,
-        retries=SCALING_RETRY,
-        catches=[_troubled(trouble, next_=next_, values=assign)],
-        assign=assign,
-        next_=next_,
-    )
+def _resource_id(setting: Setting) -> str:
+    return f"endpoint/{setting.prefix}/variant/{VARIANT_NAME}"
 
 
 def _troubled(trouble: str, *, next_: str, values: State | None = None) -> State:

@@ -1,5 +1,7 @@
 """What a release that broke off made is removed once its endpoint rests, and nothing else is."""
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +22,7 @@ TIME_SCALE = 1 / 60
 ENDPOINT = "dev-census"
 SERVES, OTHER = f"{ENDPOINT}-aaaaaaaaaaaa-00", f"{ENDPOINT}-bbbbbbbbbbbb-00"
 RUN = "cccccccccccc"
+ME = "arn:aws:states:eu-west-1:123456789012:execution:dev-census-outer-loop:lost"
 # The answer to a first attempt was lost, so there are two.
 LEFT = [f"{ENDPOINT}-{RUN}-00", f"{ENDPOINT}-{RUN}-10"]
 VARIANT = {
@@ -44,7 +47,7 @@ def machine(emulator: Any) -> str:
     )
     given: dict[str, Any] = {
         "Type": "Pass",
-        "Assign": {"project": "census", "id": "{% $states.input.id %}"},
+        "Assign": {"project": "census", "id": RUN, "me": ME, "committed": "{% $states.input.committed %}"},
         "Next": "MayHaveReleased",
     }
     states: dict[str, Any] = {
@@ -95,9 +98,34 @@ def endpoint(corner: Any, remains: None) -> None:
     assert "InService" == corner.settled(ENDPOINT)["EndpointStatus"]
 
 
-def reap(corner: Any, machine: str) -> None:
-    ended = corner.emulator.execute(machine, {"id": RUN}, seconds=60)
-    assert "SUCCEEDED" == ended["status"], ended
+def start(corner: Any, machine: str, *, committed: bool = False) -> str:
+    given = json.dumps({"committed": committed})
+    arn: str = corner.emulator.client("stepfunctions").start_execution(stateMachineArn=machine, input=given)[
+        "executionArn"
+    ]
+    return arn
+
+
+def ended(corner: Any, execution: str) -> None:
+    found = corner.emulator.ended(execution, seconds=60)
+    assert "SUCCEEDED" == found["status"], found
+
+
+def reap(corner: Any, machine: str, *, committed: bool = False) -> None:
+    ended(corner, start(corner, machine, committed=committed))
+
+
+def hold(corner: Any, owner: str, *, seconds: int) -> None:
+    """Let a run have the release lock for so long."""
+    lease = {"N": str(int(time.time()) + seconds)}
+    corner.emulator.client("dynamodb").put_item(
+        TableName="ledger", Item=LOCK | {"owner": {"S": owner}, "lease_until": lease}
+    )
+
+
+def waits(corner: Any, execution: str) -> bool:
+    """Whether an execution has come to wait."""
+    return any(event["type"] == "WaitStateEntered" for event in corner.emulator.history(execution))
 
 
 def made(corner: Any) -> tuple[list[str], list[str]]:
@@ -144,13 +172,12 @@ def test_a_rollout_is_waited_for(corner: Any, machine: str) -> None:
         EndpointConfigName=LEFT[1],
         DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": policy}},
     )
-    states = corner.emulator.client("stepfunctions")
-    execution = states.start_execution(stateMachineArn=machine, input=f'{{"id": "{RUN}"}}')["executionArn"]
-    until(lambda: any(e["type"] == "WaitStateEntered" for e in corner.emulator.history(execution)))
+    execution = start(corner, machine)
+    until(lambda: waits(corner, execution))
     assert "Updating" == corner.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"]
     assert ([SERVES, OTHER, *LEFT], [SERVES, OTHER, *LEFT]) == made(corner)
     assert is_held(corner)
-    assert "SUCCEEDED" == corner.emulator.ended(execution, seconds=60)["status"]
+    ended(corner, execution)
     assert LEFT[1] == corner.settled(ENDPOINT)["EndpointConfigName"]
     assert ([SERVES, OTHER, *LEFT], [SERVES, OTHER, *LEFT]) == made(corner)
     assert not is_held(corner)
@@ -158,12 +185,41 @@ def test_a_rollout_is_waited_for(corner: Any, machine: str) -> None:
 
 @pytest.mark.usefixtures("endpoint")
 def test_another_release_keeps_scaling_suspended(corner: Any, machine: str) -> None:
-    """Whoever holds the release lock resumes scaling itself."""
-    item = LOCK | {"owner": {"S": "another"}}
-    corner.emulator.client("dynamodb").put_item(TableName="ledger", Item=item)
-    reap(corner, machine)
+    """While another run holds the release lock scaling in stays suspended; it may end before it came to that."""
+    hold(corner, "another", seconds=3600)
+    execution = start(corner, machine)
+    until(lambda: waits(corner, execution))
     assert [SERVES, OTHER] == made(corner)[1]
     assert is_held(corner)
+    corner.emulator.client("dynamodb").delete_item(TableName="ledger", Key=LOCK)
+    ended(corner, execution)
+    assert not is_held(corner)
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize(("owner", "seconds"), [(ME, 3600), ("another", -1)])
+def test_a_dead_owner_is_none(corner: Any, machine: str, owner: str, seconds: int) -> None:
+    """Neither the run itself, whose lock could not be freed, nor one whose lease is over releases any more."""
+    hold(corner, owner, seconds=seconds)
+    reap(corner, machine)
+    assert not is_held(corner)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_what_was_committed_stays(corner: Any, machine: str) -> None:
+    """A run that died after its release stood is the champion, and the way back of the next release."""
+    reap(corner, machine, committed=True)
+    assert ([SERVES, OTHER, *LEFT], [SERVES, OTHER, *LEFT]) == made(corner)
+    assert not is_held(corner)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_two_at_once_do_as_one(corner: Any, machine: str) -> None:
+    """An event that came twice starts two, and neither fails for what the other has removed."""
+    for execution in [start(corner, machine) for _ in range(4)]:
+        ended(corner, execution)
+    assert ([SERVES, OTHER], [SERVES, OTHER]) == made(corner)
+    assert not is_held(corner)
 
 
 def test_an_endpoint_that_failed_is_left_to_people(corner: Any, machine: str) -> None:
