@@ -1,4 +1,4 @@
-"""Application Auto Scaling for SageMaker variants: targets and policies are kept, nothing scales by itself.
+"""Application Auto Scaling for SageMaker variants: policies are only kept, bounds move capacity that lies outside them.
 
 Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/
 """
@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import botocore.session
 from botocore.validate import ParamValidator
@@ -25,6 +25,22 @@ _lock = threading.Lock()
 _targets: dict[_Key, dict[str, Any]] = {}
 _policies: dict[tuple[str, _Key], dict[str, Any]] = {}
 _model: Any = botocore.session.Session().get_service_model("application-autoscaling")
+
+
+class Endpoints(NamedTuple):
+    """What DescribeEndpoint says of one by its name, or None, and how a variant of it gets so many instances."""
+
+    describe: Callable[[str], Mapping[str, Any] | None]
+    resize: Callable[[str, str, int], None]
+
+
+_endpoints: Endpoints | None = None
+
+
+def install(endpoints: Endpoints) -> None:
+    """Let bounds move these endpoints."""
+    global _endpoints
+    _endpoints = endpoints
 
 
 def serve(_method: str, _path: str, headers: gateway.Headers, body: bytes) -> gateway.Response:
@@ -46,7 +62,10 @@ def call(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
             "ValidationException", f"the emulator scales only {_NAMESPACE}, got {request['ServiceNamespace']}"
         )
     with _lock:
-        return handler(request)
+        answer = handler(request)
+    if operation == "RegisterScalableTarget":
+        _keep_within(request)
+    return answer
 
 
 def register(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +88,24 @@ def register(request: Mapping[str, Any]) -> dict[str, Any]:
         "ScalableTargetARN": arn,
     }
     return {"ScalableTargetARN": arn}
+
+
+def _keep_within(request: Mapping[str, Any]) -> None:
+    """Move a variant whose capacity lies outside new bounds, if the endpoint takes an update."""
+    bounds = request.get("MinCapacity"), request.get("MaxCapacity")
+    parts = str(request["ResourceId"]).split("/")
+    if _endpoints is None or bounds == (None, None) or len(parts) != 4:
+        return
+    _, endpoint, _, variant = parts
+    found = _endpoints.describe(endpoint)
+    if found is None or found["EndpointStatus"] != "InService":
+        return
+    target = _targets[_key(request)]
+    for each in found["ProductionVariants"]:
+        count = each["DesiredInstanceCount"]
+        wanted = max(target["MinCapacity"], min(count, target["MaxCapacity"]))
+        if each["VariantName"] == variant and wanted != count:
+            _endpoints.resize(endpoint, variant, wanted)
 
 
 def deregister(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def install() -> None:
         iam_prefix="application-autoscaling",
         call=autoscaling.serve,
     )
+    autoscaling.install(autoscaling.Endpoints(_describe_endpoint, _resize))
     eventbridge.install()
     scheduler.install()
     s3.install()
@@ -92,6 +93,20 @@ def _serve_sagemaker(_method: str, path: str, headers: gateway.Headers, body: by
     gateway.authorize_sagemaker(who, operation, request)
     result: dict[str, Any] = sagemaker().call(operation, request, who)
     return gateway.json_answer(result)
+
+
+def _describe_endpoint(name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = sagemaker().call("DescribeEndpoint", {"EndpointName": name}, gateway.caller())
+    except ApiError:
+        return None
+    return found
+
+
+def _resize(endpoint: str, variant: str, count: int) -> None:
+    change = {"VariantName": variant, "DesiredInstanceCount": count}
+    request = {"EndpointName": endpoint, "DesiredWeightsAndCapacities": [change]}
+    sagemaker().call("UpdateEndpointWeightsAndCapacities", request, gateway.caller())
 
 
 def _invocation(headers: gateway.Headers, body: bytes) -> Invocation:

@@ -218,6 +218,23 @@ def test_the_reaper_cleans_up_once(world: World) -> None:
     assert len(world.executions("reaped")) == 1
 
 
+def test_a_run_that_died_after_its_commit_was_released(world: World) -> None:
+    """Its model is the champion: it is recorded and told so, and what it has judged stays judged."""
+    name, execution = "reaped", f"{STATES}:execution:dev-reaped-outer-loop:late"
+    world.put(name, "CHAMPION#dev-reaped", run_id={"S": "late"}, model_package_arn={"S": "package/7"})
+    world.put(name, "LOCK#training", trained_run={"S": "late"})
+    loop = f"{STATES}:stateMachine:dev-reaped-outer-loop"
+    given = {"execution": execution, "machine": loop, "name": "late", "status": "TIMED_OUT"}
+    reaper = f"{STATES}:stateMachine:dev-reaper#Reaping"
+    arn = world.states.start_execution(stateMachineArn=reaper, input=json.dumps(given))["executionArn"]
+    assert "SUCCEEDED" == world.ended(arn)["status"]
+    run = world.item(name, "RUN#late")
+    assert ("released", "package/7") == (run["outcome"], run["model_package_arn"])
+    assert run["reason"].startswith("the release stands, the model is the champion; then the execution ended as TIMED_")
+    assert "late" == world.item(name, "LOCK#training")["trained_run"]
+    assert "FindModels" not in world.entered(arn), "its model is the way back of the next release"
+
+
 def test_the_reaper_leaves_others_alone(world: World) -> None:
     """A run that recorded its own end is not recorded again, and a lock of another run is not touched."""
     name = "recorded"

@@ -148,6 +148,28 @@ def test_a_bad_deployment_rolls_back(corner: Any, endpoint: str, config: str, al
     assert {"predictions": [2.0]} == corner.predict(endpoint, "1")
 
 
+@pytest.mark.usefixtures("endpoint")
+def test_bounds_of_scaling_move_what_lies_outside(corner: Any) -> None:
+    """New bounds change its instances; those that hold, and suspending alone, leave it as it is."""
+    scaling, name = corner.emulator.client("application-autoscaling"), "bounded"
+    corner.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="double")
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    assert 2 == corner.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"]
+    for change, count in (
+        ({"MinCapacity": 1, "MaxCapacity": 4}, 2),
+        ({"MinCapacity": 3, "MaxCapacity": 4}, 3),
+        ({"SuspendedState": {"DynamicScalingInSuspended": True}}, 3),
+        ({"MinCapacity": 1, "MaxCapacity": 1}, 1),
+    ):
+        scaling.register_scalable_target(**target, **change)
+        assert count == corner.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"]
+    corner.sagemaker.delete_endpoint(EndpointName=name)
+
+
 def test_capacity_is_kept_on_request(corner: Any, endpoint: str) -> None:
     """RetainAllVariantProperties carries a scaled instance count over, excluding it takes the configuration's."""
     corner.sagemaker.update_endpoint_weights_and_capacities(

@@ -201,6 +201,33 @@ If it had asked for an approval, its package still waits with no run behind it. 
     assert (left if waits else "The run did not end by itself: its locks were freed.") == sent.partition(more)[2]
 
 
+def test_a_run_that_died_after_its_release_says_so(evaluate: Any) -> None:
+    """People hear that the model serves, why the run ended, and what may be missing; nothing of packages that wait."""
+    machine = _reaper(CENSUS)
+    variables = {
+        "project": "census",
+        "training": "",
+        "status": "ABORTED",
+        "why": "",
+        "runId": "late",
+        "committed": True,
+        "outcome": "released",
+        "advice": {"kind": "", "whose": "", "cause": "", "remedy": "nothing", "runbook": ""},
+    }
+    told = machine["States"]["Notify"]["Arguments"]
+    assert evaluate(told["Subject"], variables=variables) == "census in dev: released"
+    assert (
+        evaluate(told["Message"], variables=variables)
+        == """\
+census in dev: a new model serves and is the champion.
+
+Why: the release stands, the model is the champion; then the execution ended as ABORTED: \n\
+Do: nothing
+More: dual-pipeline explain late --env dev --project census
+The run did not end by itself: its locks were freed. Alarms of the model and the endpoint's scaling may be as they were before: the next release sets them."""
+    )
+
+
 def test_a_scoring_that_died_may_go_on(evaluate: Any) -> None:
     """Of a project that scores in batch no rollout is told, but how to find its job."""
     machine = _reaper(CENSUS, replace(CENSUS, name="scorer", target="batch"))
