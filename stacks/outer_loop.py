@@ -5,6 +5,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from constructs import Construct
 
+from dual_pipeline.access_policies import OperatorPolicy
 from dual_pipeline.data_jobs import DataJobs
 from dual_pipeline.drift_watch import DriftWatch
 from dual_pipeline.environment import Environment
@@ -109,6 +110,7 @@ class OuterLoopStack(EnvironmentStack):
                 topic=foundation.topic,
             )
             self.alarms += drift.alarms
+        OperatorPolicy(self, "Operators", workspace=workspace, ledger=foundation.ledger)
         for name, value in (
             ("StateMachineArn", self.outer_loop.machine.arn),
             ("RawDataUri", f"s3://{foundation.data_bucket.bucket_name}/{project.name}/raw/"),

@@ -7,6 +7,8 @@ from constructs import Construct
 
 from dual_pipeline import permissions
 from dual_pipeline.job_roles import Workspace
+from dual_pipeline.loop_contract import outer_loop_name
+from dual_pipeline.machine import machine_arn
 from dual_pipeline.sandbox import Sandbox
 from dual_pipeline.sandbox_contract import FOLDER, copy_name
 
@@ -71,6 +73,81 @@ class DataScientistPolicy(iam.ManagedPolicy):
                 _use_key(workspace, "kms:Decrypt", *(["kms:GenerateDataKey"] if sandbox else [])),
             ],
         )
+
+
+class OperatorPolicy(iam.ManagedPolicy):
+    """Start, roll back, stop and explain a project's runs, as whoever is on call must.
+
+    Every run goes through admission, gates, approval and the guarded release all the same. An operator decides on no
+    model, changes nothing that is deployed, and sees neither data nor models.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, workspace: Workspace, ledger: dynamodb.ITable) -> None:
+        reports = workspace.objects("drift", "executions/*/evaluate", "runs")
+        super().__init__(
+            scope,
+            id_,
+            path=f"/dual-pipeline/{workspace.environment}/",
+            description=f"Start, roll back, stop and explain runs of {workspace.name}",
+            statements=[
+                *_read_runs(scope, workspace),
+                *_read_release(scope, workspace, ledger),
+                *_operate(scope, workspace),
+                permissions.read_objects(sid="ReadReports", bucket=workspace.artifact_bucket, keys=reports),
+                permissions.list_objects(sid="ListReports", bucket=workspace.artifact_bucket, prefixes=reports),
+                _use_key(workspace, "kms:Decrypt"),
+            ],
+        )
+
+
+def _operate(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement]:
+    stack = cdk.Stack.of(scope)
+    here = f"{stack.region}:{stack.account}"
+    machines = [f"{workspace.name}-*", f"{workspace.environment}-reaper"]
+    states, logs = f"arn:{stack.partition}:states:{here}", f"arn:{stack.partition}:logs:{here}:log-group"
+    groups = [
+        f"{logs}:/aws/vendedlogs/states/{workspace.environment}-*:*",
+        f"{logs}:/aws/sagemaker/Endpoints/{workspace.name}:*",
+        f"{logs}:/aws-glue/jobs*:*",
+    ]
+    return [
+        # The reaper is started again where it broke off; it only cleans up after runs that have ended.
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+        iam.PolicyStatement(
+            sid="StartRuns",
+            actions=["states:StartExecution"],
+            resources=[
+                machine_arn(stack, outer_loop_name(workspace.environment, workspace.project)),
+                machine_arn(stack, f"{workspace.environment}-reaper"),
+            ],
+        ),
+        iam.PolicyStatement(
+            sid="FindRuns",
+            actions=["states:DescribeStateMachine", "states:ListExecutions"],
+            resources=[machine_arn(stack, machine) for machine in machines],
+        ),
+        iam.PolicyStatement(
+            sid="FollowRuns",
+            actions=["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"],
+            resources=[f"{states}:execution:{machine}:*" for machine in machines],
+        ),
+        iam.PolicyStatement(
+            sid="SeeAlarms",
+            actions=["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"],
+            resources=[f"arn:{stack.partition}:cloudwatch:{here}:alarm:{workspace.environment}-*"],
+        ),
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsglue.html
+        iam.PolicyStatement(
+            sid="SeeDataJobs",
+            actions=["glue:GetJobRun", "glue:GetJobRuns"],
+            resources=[f"arn:{stack.partition}:glue:{here}:job/{workspace.name}-*"],
+        ),
+        iam.PolicyStatement(
+            sid="ReadMoreLogs",
+            actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
+            resources=groups,
+        ),
+    ]
 
 
 def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement]:

@@ -1,4 +1,4 @@
-"""What data scientists and approvers may do: the synthesized policies, asked through the emulator's IAM evaluator."""
+"""What data scientists, approvers and operators may do: the synthesized policies, asked through the emulator's IAM evaluator."""
 
 import json
 from collections.abc import Mapping
@@ -114,6 +114,44 @@ APPROVER_MAY_NOT: list[Row] = [
 ]
 
 
+LOOP = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-census-outer-loop"
+RUN = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:dev-census-outer-loop:1"
+OPERATOR_MAY: list[Row] = [
+    ("states:StartExecution", LOOP, {}),
+    ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-reaper", {}),
+    ("states:ListExecutions", LOOP, {}),
+    ("states:GetExecutionHistory", RUN, {}),
+    ("states:StopExecution", RUN, {}),
+    ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:dev-census-drift:1", {}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("dynamodb:Query", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("sagemaker:ListPipelineExecutionSteps", f"{PRODUCTION}/execution/abc", {}),
+    ("sagemaker:DescribeModelPackage", PACKAGE, {}),
+    ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:dev-census-drift", {}),
+    ("glue:GetJobRun", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/dev-census-ingest", {}),
+    ("logs:FilterLogEvents", f"{LOGS}/Endpoints/dev-census:log-stream:AllTraffic", {}),
+    ("s3:GetObject", "{artifacts}/census/drift/2026-11-20-abc/report.html", {}),
+    ("cloudformation:DescribeStacks", "*", {}),
+]
+OPERATOR_MAY_NOT: list[Row] = [
+    ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:dev-other-outer-loop", {}),
+    ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:prod-census-outer-loop", {}),
+    ("states:RedriveExecution", RUN, {}),
+    ("states:UpdateStateMachine", LOOP, {}),
+    ("sagemaker:UpdateModelPackage", PACKAGE, APPROVED),
+    ("sagemaker:StartPipelineExecution", PRODUCTION, {}),
+    ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("sagemaker:DeleteEndpoint", f"{SAGEMAKER}:endpoint/dev-census", {}),
+    ("dynamodb:UpdateItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#census"}),
+    ("dynamodb:GetItem", "{ledger}", {"dynamodb:LeadingKeys": "PROJECT#other"}),
+    ("cloudwatch:DeleteAlarms", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:dev-census-drift", {}),
+    ("s3:GetObject", "{data}/census/snapshots/1/data/part-0.parquet", {}),
+    ("s3:GetObject", "{artifacts}/census/executions/abc/train/model.tar.gz", {}),
+    ("iam:PassRole", "{production}", TO_SAGEMAKER),
+]
+
+
 class Resolver:
     """Values of a template as a deployment would fill them in."""
 
@@ -222,6 +260,18 @@ def test_approvers_may_not(synthesis: Synthesis, row: Row) -> None:
     assert not allows(synthesis, "Dev/CensusRegistry", row)
 
 
+@pytest.mark.parametrize("row", OPERATOR_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_operators_may(synthesis: Synthesis, row: Row) -> None:
+    """Operators start, stop and explain runs."""
+    assert allows(synthesis, "Dev/CensusOuterLoop", row)
+
+
+@pytest.mark.parametrize("row", OPERATOR_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
+def test_operators_may_not(synthesis: Synthesis, row: Row) -> None:
+    """They decide on no model, change nothing that is deployed, and see neither data nor models."""
+    assert not allows(synthesis, "Dev/CensusOuterLoop", row)
+
+
 def test_without_a_sandbox_nothing_can_be_started(synthesis: Synthesis) -> None:
     """In an environment without sandboxes data scientists only read."""
     actions = {
@@ -233,9 +283,10 @@ def test_without_a_sandbox_nothing_can_be_started(synthesis: Synthesis) -> None:
     assert {"kms:Decrypt"} == {action for action in actions if not action.split(":")[1].startswith(verbs)}
 
 
-def test_policies_fit(synthesis: Synthesis) -> None:
+@pytest.mark.parametrize("stack", ["Dev/CensusInnerLoop", "Dev/CensusRegistry", "Dev/CensusOuterLoop"])
+def test_policies_fit(synthesis: Synthesis, stack: str) -> None:
     """With the longest names a managed policy stays below IAM's 6,144 characters, white space apart."""
-    text = json.dumps(policy(synthesis, "Dev/CensusInnerLoop"), separators=(",", ":"))
+    text = json.dumps(policy(synthesis, stack), separators=(",", ":"))
     longest = text.replace("dev-census", "e" * 12 + "-" + "p" * 24).replace("/census/", f"/{'p' * 24}/")
     # Names that CloudFormation makes may be longer than the logical ids that stand for them here.
     made = 64 * (longest.count(":role/") + longest.count(":s3:::"))

@@ -83,6 +83,24 @@ IN_BATCH = {
     "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/TransformJobs:*]": LOGS,
 }
 
+READS_RUNS = {
+    "IAM5[Resource::*]": NO_RESOURCE,
+    **{
+        f"IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/{kind}:*]": LOGS
+        for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")
+    },
+    **{
+        f"IAM5[Resource::arn:aws:sagemaker:<here>:{kind}/*]": "jobs are read only, and their logs name them"
+        for kind in ("hyper-parameter-tuning-job", "processing-job", "training-job", "transform-job")
+    },
+    "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
+    "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
+    "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census--sandbox/*]": PACKAGES,
+    "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
+    "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
+    "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/*]": RUN_NAMES,
+}
+
 # By construct, and there by finding; `<...>` stands for what differs between environments.
 ACKNOWLEDGED = {
     "Foundation/Resumer/Express": {
@@ -149,24 +167,27 @@ ACKNOWLEDGED = {
         "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
     },
     "CensusInnerLoop/DataScientists": {
-        "IAM5[Resource::*]": NO_RESOURCE,
+        **READS_RUNS,
         **artifacts("code", "executions", "sandbox"),
         "IAM5[Resource::<Data>/census/snapshots/*]": OBJECTS,
-        **{
-            f"IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/{kind}:*]": LOGS
-            for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")
-        },
-        **{
-            f"IAM5[Resource::arn:aws:sagemaker:<here>:{kind}/*]": "jobs are read only, and their logs name them"
-            for kind in ("hyper-parameter-tuning-job", "processing-job", "training-job", "transform-job")
-        },
-        "IAM5[Resource::arn:aws:sagemaker:<here>:endpoint-config/<environment>-census-*]": RUN_NAMES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:model/<environment>-census-*]": RUN_NAMES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census--sandbox/*]": PACKAGES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:model-package/<environment>-census/*]": PACKAGES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census--*]": COPIES,
-        "IAM5[Resource::arn:aws:sagemaker:<here>:pipeline/<environment>-census/*]": RUN_NAMES,
         "IAM5[Resource::arn:aws:scheduler:<here>:schedule/<environment>-census--sandbox/*]": COPIES,
+    },
+    "CensusOuterLoop/Operators": {
+        **READS_RUNS,
+        **artifacts("drift", "executions/*/evaluate", "runs"),
+        "IAM5[Resource::arn:aws:cloudwatch:<here>:alarm:<environment>-*]": "reads alarms of the whole environment",
+        "IAM5[Resource::arn:aws:glue:<here>:job/<environment>-census-*]": "the project's data jobs, read only",
+        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws-glue/jobs*:*]": LOGS,
+        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/sagemaker/Endpoints/<environment>-census:*]": LOGS,
+        "IAM5[Resource::arn:aws:logs:<here>:log-group:/aws/vendedlogs/states/<environment>-*:*]": LOGS,
+        **{
+            f"IAM5[Resource::arn:aws:states:<here>:{kind}]": "runs have names of their own; the project's machines and the reaper"
+            for kind in (
+                "execution:<environment>-census-*:*",
+                "execution:<environment>-reaper:*",
+                "stateMachine:<environment>-census-*",
+            )
+        },
     },
     **alone("CensusOuterLoop", "Alone"),
     **alone("CensusWorkflows", "Training"),
