@@ -54,10 +54,8 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
         "DoesItRest": choice(
             (_MOVES, "Pause"),
             ("$endpoint.status = 'Unknown'", "EndpointUnseen"),
-            ("$not($endpoint.status in ['InService', 'Absent'])", next_),
-            # It serves what the run made.
-            ("$committed or $contains($endpoint.config, '-' & $id & '-')", "MayScalingBeHeld"),
-            default="FindEndpointConfigs",
+            ("$endpoint.status in ['InService', 'Absent']", "ReadReleaseLock"),
+            default=next_,
         ),
         "Pause": {"Type": "Wait", "Seconds": _LOOK_S, "Output": {}, "Next": "LookAtEndpoint"},
         "EndpointUnseen": {
@@ -65,12 +63,6 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             "Error": "EndpointUnseen",
             "Cause": "the endpoint could not be looked at, so nothing that the release made was removed",
         },
-        **_remove_all("EndpointConfig", prefix, next_="FindModels"),
-        **_remove_all("Model", prefix, next_="MayScalingBeHeld"),
-        "MayScalingBeHeld": choice(
-            (f"$endpoint.status = 'InService' and $project in {_names(_scaling(environment))}", "ReadReleaseLock"),
-            default=next_,
-        ),
         "ReadReleaseLock": task(
             "aws-sdk:dynamodb:getItem",
             arguments={"TableName": table_name, "Key": release_lock, "ConsistentRead": True},
@@ -84,8 +76,19 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             },
             next_="DoesAnotherRelease",
         ),
-        # Whoever releases now may have suspended it, and resumes it, or ends before that.
-        "DoesAnotherRelease": choice(("$another != ''", "Pause"), default="ResumeScaling"),
+        # What is left may be the way back of whoever releases now, who may also have suspended scaling in.
+        "DoesAnotherRelease": choice(
+            ("$another != ''", "Pause"),
+            # It serves what the run made.
+            ("$committed or $contains($endpoint.config, '-' & $id & '-')", "MayScalingBeHeld"),
+            default="FindEndpointConfigs",
+        ),
+        **_remove_all("EndpointConfig", prefix, next_="FindModels"),
+        **_remove_all("Model", prefix, next_="MayScalingBeHeld"),
+        "MayScalingBeHeld": choice(
+            (f"$endpoint.status = 'InService' and $project in {_names(_scaling(environment))}", "ResumeScaling"),
+            default=next_,
+        ),
         "ResumeScaling": set_suspended(
             jsonata(f"'endpoint/' & {prefix} & '/variant/{VARIANT_NAME}'"), held=False, next_=next_
         ),

@@ -3,6 +3,7 @@
 import json
 
 from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, task
+from dual_pipeline.await_status import INITIAL
 from dual_pipeline.loop_contract import REASON_ROLLBACK, VARIANT_NAME
 from dual_pipeline.outer_loop.endpoint_wait import OBSERVE_ENDPOINT, await_endpoint
 from dual_pipeline.outer_loop.scaling import hold_scaling
@@ -32,6 +33,9 @@ _DIFFERS = """(
 
 # How many times five minutes an endpoint may move for others.
 _PATIENCE = 6
+# What an update takes from the new configuration and not from what serves.
+_CAPTURE_ASKED = [{"VariantPropertyType": "DataCaptureConfig"}]
+_ALL_ASKED = [*_CAPTURE_ASKED, {"VariantPropertyType": "DesiredInstanceCount"}]
 _LEFT_BEHIND = FAILED_AFTER_APPROVAL | {"Assign": {**FAILED_ASSIGNED, "orphan": True}}
 _UNSEEN = catch(next_="MayLookAgain", assign=WRONG_ASSIGNED)
 # A refusal may follow an attempt that was heard and whose answer was lost: then the endpoint moves already.
@@ -114,7 +118,10 @@ def rollout(setting: Setting) -> Fragment:
                 setting,
                 config="$configName",
                 deployment=_guarded(setting),
-                not_retained=("DataCaptureConfig", "DesiredInstanceCount"),
+                # Instances that came while it moved for others are more than the configuration knows of.
+                not_retained=jsonata(
+                    f"$patience = {_PATIENCE} ? {json.dumps(_ALL_ASKED)} : {json.dumps(_CAPTURE_ASKED)}"
+                ),
             ),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
@@ -235,7 +242,7 @@ def rollout(setting: Setting) -> Fragment:
                 setting,
                 config="$previousConfig",
                 deployment=_at_once(setting),
-                not_retained=("DataCaptureConfig",),
+                not_retained=_CAPTURE_ASKED,
             ),
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
@@ -263,7 +270,7 @@ def rollout(setting: Setting) -> Fragment:
             (
                 "$endpoint.status = 'InService' and $endpoint.config = $configName and $not($repeated)",
                 "RollBack",
-                {"repeated": True},
+                {"repeated": True, **INITIAL},
             ),
             default="RejectPackage",
             otherwise={
@@ -279,7 +286,7 @@ def rollout(setting: Setting) -> Fragment:
     return Fragment(states=states, statements=(*traffic.statements, *_statements(setting)))
 
 
-def _update(setting: Setting, *, config: str, deployment: State | str, not_retained: tuple[str, ...]) -> State:
+def _update(setting: Setting, *, config: str, deployment: State | str, not_retained: object) -> State:
     # Retaining the variants keeps weights and live capacity, and would keep the old data capture. Forward the capacity
     # is that of the new configuration, which knows the live one; the old configuration does not. The deployment
     # configuration is given in full each time, for an omitted one means no guard at all.
@@ -288,7 +295,7 @@ def _update(setting: Setting, *, config: str, deployment: State | str, not_retai
         "EndpointName": setting.prefix,
         "EndpointConfigName": jsonata(config),
         "RetainAllVariantProperties": True,
-        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": kind} for kind in not_retained],
+        "ExcludeRetainedVariantProperties": not_retained,
         "RetainDeploymentConfig": False,
         "DeploymentConfig": deployment,
     }
