@@ -1,14 +1,16 @@
-"""Application Auto Scaling for SageMaker variants: policies are only kept, bounds move capacity that lies outside them.
+"""Application Auto Scaling for SageMaker variants: policies are only kept, a capacity outside the bounds is moved.
 
 Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import botocore.session
@@ -61,10 +63,32 @@ def call(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         raise ApiError(
             "ValidationException", f"the emulator scales only {_NAMESPACE}, got {request['ServiceNamespace']}"
         )
-    with _lock:
-        answer = handler(request)
     if operation == "RegisterScalableTarget":
-        _keep_within(request)
+        return _register(request)
+    with _lock:
+        return handler(request)
+
+
+def _register(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Register a variant that there is, and move its capacity if it lies outside the bounds, whether given or kept."""
+    named = re.fullmatch(r"endpoint/([^/]+)/variant/([^/]+)", str(request["ResourceId"]))
+    if named is None:
+        raise ApiError(
+            "ValidationException", f"ResourceId must be endpoint/<name>/variant/<name>, got {request['ResourceId']}"
+        )
+    endpoint, variant = named.groups()
+    found = (_endpoints.describe(endpoint) if _endpoints else None) or {}
+    counts = {each["VariantName"]: each["DesiredInstanceCount"] for each in found.get("ProductionVariants", [])}
+    if variant not in counts:
+        raise ApiError("ValidationException", f"No SageMaker endpoint variant found for {request['ResourceId']}")
+    with _lock:
+        answer = register(request)
+        target = _targets[_key(request)]
+    wanted = max(target["MinCapacity"], min(counts[variant], target["MaxCapacity"]))
+    if _endpoints and wanted != counts[variant]:
+        # One that moves is left alone; the service would look again later.
+        with suppress(ApiError):
+            _endpoints.resize(endpoint, variant, wanted)
     return answer
 
 
@@ -88,24 +112,6 @@ def register(request: Mapping[str, Any]) -> dict[str, Any]:
         "ScalableTargetARN": arn,
     }
     return {"ScalableTargetARN": arn}
-
-
-def _keep_within(request: Mapping[str, Any]) -> None:
-    """Move a variant whose capacity lies outside new bounds, if the endpoint takes an update."""
-    bounds = request.get("MinCapacity"), request.get("MaxCapacity")
-    parts = str(request["ResourceId"]).split("/")
-    if _endpoints is None or bounds == (None, None) or len(parts) != 4:
-        return
-    _, endpoint, _, variant = parts
-    found = _endpoints.describe(endpoint)
-    if found is None or found["EndpointStatus"] != "InService":
-        return
-    target = _targets[_key(request)]
-    for each in found["ProductionVariants"]:
-        count = each["DesiredInstanceCount"]
-        wanted = max(target["MinCapacity"], min(count, target["MaxCapacity"]))
-        if each["VariantName"] == variant and wanted != count:
-            _endpoints.resize(endpoint, variant, wanted)
 
 
 def deregister(request: Mapping[str, Any]) -> dict[str, Any]:

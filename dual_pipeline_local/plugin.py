@@ -115,6 +115,12 @@ def _invocation(headers: gateway.Headers, body: bytes) -> Invocation:
         raise ApiError(
             "ValidationError", f"InferenceId must be 1 to 64 printable characters, the first no space: {inference_id!r}"
         )
+    for member, header in _LIMITED_HEADERS.items():
+        value = headers.get(header, "")
+        if len(value) > _LONGEST_HEADER or not value.isascii():
+            raise ApiError(
+                "ValidationError", f"{member} must be at most {_LONGEST_HEADER} characters of ASCII, got {len(value)}"
+            )
     return Invocation(
         body,
         content_type=headers.get("content-type") or "application/octet-stream",
@@ -138,6 +144,14 @@ def _refuse_absent(operation: str, headers: gateway.Headers) -> None:
 _MAX_INVOCATION = 6_291_456
 
 _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+
+# botocore's model of InvokeEndpoint
+_LONGEST_HEADER = 1024
+_LIMITED_HEADERS = {
+    "ContentType": "content-type",
+    "Accept": "accept",
+    "CustomAttributes": CUSTOM_ATTRIBUTES.lower(),
+}
 
 _ABSENT_HEADERS = {
     name: f"x-amzn-sagemaker-{header}"

@@ -7,7 +7,9 @@ the training data did not hold, is missing to the model, which learned a directi
 import csv
 import io
 import json
+import re
 import reprlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +39,7 @@ else:
 MODEL_FILE = "model.json"
 ENCODING_FILE = "encoding.json"
 _LARGEST = float(np.finfo(np.float32).max)  # the booster computes in float32
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # Python alone would take 1_000 as well
 
 Encoding = dict[str, Any]
 Row = Sequence[Any] | dict[str, Any]
@@ -154,12 +157,19 @@ def _records(text: str) -> list[Row]:
 
 def _instances(text: str) -> list[Row]:
     try:
-        instances = json.loads(text)["instances"]
+        instances = json.loads(text, object_pairs_hook=_object)["instances"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RequestError('the body must be a JSON object {"instances": [{column: value, ...}, ...]}') from None
     if not isinstance(instances, list):
         raise RequestError(f"instances must be a list, got {type(instances).__name__}")
     return instances
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    times = Counter(name for name, _ in pairs)
+    if len(times) < len(pairs):
+        raise RequestError(f"{_shown(times.most_common(1)[0][0])} is given more than once")
+    return dict(pairs)
 
 
 def _values(row: Row, features: list[str], at: int) -> Sequence[Any]:
@@ -178,7 +188,7 @@ def _values(row: Row, features: list[str], at: int) -> Sequence[Any]:
 
 def _number(value: Any, name: str, at: int) -> float:
     try:
-        number = float(value)
+        number = float(value) if not isinstance(value, str) or _DECIMAL.fullmatch(value) else np.nan
     except (TypeError, ValueError, OverflowError):
         number = np.nan
     if isinstance(value, bool) or not abs(number) <= _LARGEST:

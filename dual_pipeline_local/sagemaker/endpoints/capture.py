@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -102,8 +103,7 @@ def captured(config: Record, request: Invocation, answer: Answer) -> str:
     sent, answered = (request.body, request.content_type), (answer.body, answer.content_type)
     for mode, name, (body, content_type) in (("INPUT", "endpointInput", sent), ("OUTPUT", "endpointOutput", answered)):
         if mode in modes:
-            encoding = _encoding(headers, content_type)
-            text = base64.b64encode(body).decode() if encoding == "BASE64" else body.decode()
+            text, encoding = _text(body, _encoding(headers, content_type))
             data[name] = {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding}
     event = {
         "eventId": str(uuid.uuid4()),
@@ -112,6 +112,14 @@ def captured(config: Record, request: Invocation, answer: Answer) -> str:
         "inferenceTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
     return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + "\n"
+
+
+def _text(body: bytes, encoding: str) -> tuple[str, str]:
+    """A body as text and how it is encoded, which is as asked unless it is no text."""
+    if encoding != "BASE64":
+        with suppress(UnicodeDecodeError):
+            return body.decode(), encoding
+    return base64.b64encode(body).decode(), "BASE64"
 
 
 def _encoding(headers: Record, content_type: str) -> str:

@@ -152,6 +152,7 @@ class Endpoints:
 
     def _update(self, request: Record, caller: Caller) -> Record:
         endpoint = self._find(request["EndpointName"], caller)
+        self._check_in_service(endpoint)
         config = self._configs.get(request["EndpointConfigName"], caller)
         excluded = [p["VariantPropertyType"] for p in request.get("ExcludeRetainedVariantProperties", [])]
         if excluded and not request.get("RetainAllVariantProperties"):
@@ -247,7 +248,10 @@ class Endpoints:
 
     def _update_capacities(self, request: Record, caller: Caller) -> Record:
         endpoint = self._find(request["EndpointName"], caller)
+        self._check_in_service(endpoint)
         wanted = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
+        if len(wanted) < len(request["DesiredWeightsAndCapacities"]):
+            raise invalid("DesiredWeightsAndCapacities names a production variant more than once")
         shown = [dict(variant) for variant in endpoint.record["ProductionVariants"]]
         unknown = wanted.keys() - {variant["VariantName"] for variant in shown}
         if unknown:
@@ -255,12 +259,16 @@ class Endpoints:
         for change in wanted.values():
             if "ServerlessUpdateConfig" in change:
                 raise api.not_modelled("UpdateEndpointWeightsAndCapacities with ServerlessUpdateConfig")
+            if change.get("DesiredInstanceCount") == 0:
+                raise api.not_modelled("a production variant without instances")
         for variant in shown:
             change = wanted.get(variant["VariantName"], {})
             weight = change.get("DesiredWeight", variant["DesiredWeight"])
             count = change.get("DesiredInstanceCount", variant["DesiredInstanceCount"])
             variant |= {"CurrentWeight": weight, "DesiredWeight": weight}
             variant |= {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
+        if not any(variant["DesiredWeight"] for variant in shown):
+            raise invalid("The weights of all production variants are zero, so that none would get a request")
 
         def scale() -> None:
             self._move(endpoint, "Updating")
@@ -359,9 +367,12 @@ class Endpoints:
     def _begin(self, endpoint: Endpoint, status: str) -> None:
         """Claim an endpoint for a change; only one that is in service can be changed."""
         with self._control.changed:
-            if endpoint.record["EndpointStatus"] != "InService":
-                raise invalid(f'Cannot update in-progress endpoint "{endpoint.record["EndpointArn"]}".')
+            self._check_in_service(endpoint)
             endpoint.record["EndpointStatus"] = status
+
+    def _check_in_service(self, endpoint: Endpoint) -> None:
+        if endpoint.record["EndpointStatus"] != "InService":
+            raise invalid(f'Cannot update in-progress endpoint "{endpoint.record["EndpointArn"]}".')
 
     def _move(self, endpoint: Endpoint, status: str, **changes: object) -> None:
         with self._control.changed:

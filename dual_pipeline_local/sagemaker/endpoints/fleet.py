@@ -57,9 +57,12 @@ class Fleet:
         return self._servers
 
     def add(self, variant: str, server: ModelServer, *, weight: float, instances: int) -> None:
-        """Take a started server in."""
+        """Take a started server in; raises UnhealthyFleet when the fleet was stopped while it started."""
         self._servers[variant] = server
         self.scale(variant, weight=weight, instances=instances)
+        if self._stopping.is_set():
+            server.stop()
+            raise UnhealthyFleet("The emulator is stopping.")
 
     def scale(self, variant: str, *, weight: float, instances: int) -> None:
         """Give a variant another weight and instance count."""

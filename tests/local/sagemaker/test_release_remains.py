@@ -73,12 +73,9 @@ def machine(emulator: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def remains(corner: Any, machine: str) -> Iterator[None]:
-    """A serving model and another's, two that run `RUN` made, and scaling in suspended."""
+    """A serving model and another's, and two that run `RUN` made."""
     for name in (SERVES, OTHER, *LEFT):
         corner.config(corner.model(name, {"factor": 2}))
-    corner.emulator.client("application-autoscaling").register_scalable_target(
-        **VARIANT, MinCapacity=1, MaxCapacity=4, SuspendedState={"DynamicScalingInSuspended": True}
-    )
     corner.emulator.client("dynamodb").delete_item(TableName="ledger", Key=LOCK)
     yield
     with suppress(ClientError):
@@ -93,9 +90,12 @@ def remains(corner: Any, machine: str) -> Iterator[None]:
 
 @pytest.fixture
 def endpoint(corner: Any, remains: None) -> None:
-    """The endpoint with the model that serves."""
+    """The endpoint with the model that serves, scaling in suspended."""
     corner.sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=SERVES)
     assert "InService" == corner.settled(ENDPOINT)["EndpointStatus"]
+    corner.emulator.client("application-autoscaling").register_scalable_target(
+        **VARIANT, MinCapacity=1, MaxCapacity=4, SuspendedState={"DynamicScalingInSuspended": True}
+    )
 
 
 def start(corner: Any, machine: str, *, committed: bool = False) -> str:
@@ -231,4 +231,3 @@ def test_an_endpoint_that_failed_is_left_to_people(corner: Any, machine: str) ->
     assert "Failed" == corner.settled(ENDPOINT)["EndpointStatus"]
     reap(corner, machine)
     assert [SERVES, OTHER, *LEFT] == made(corner)[0]
-    assert is_held(corner)

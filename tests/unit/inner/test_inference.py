@@ -106,6 +106,10 @@ def test_bytes_are_accepted(model: inference.Model) -> None:
         ('{"instances": [{"age": true}]}', "application/json", "row 1: age must be a number, got True"),
         ('{"instances": [{"age": 1e39}]}', "application/json", "row 1: age must be a number, got 1e[+]39"),
         ('{"instances": [{"age": 1%s}]}' % ("0" * 400), "application/json", "row 1: age must be a number, got 1000"),
+        ('{"instances": [{"age": 1, "age": 2}]}', "application/json", "'age' is given more than once"),
+        ('{"instances": [], "instances": [{"age": 2}]}', "application/json", "'instances' is given more than once"),
+        ("1_000,smith", CSV, "row 1: age must be a number, got '1_000'"),
+        ('{"instances": [{"age": "\u0661"}]}', "application/json", "row 1: age must be a number, got '.*u0661'"),
         ('{"instances": [{"job": ["smith"]}]}', "application/json", r"row 1: job must be text, got \['smith'\]"),
         ("1,smith", "image/png", "content type must be text/csv or application/json, got 'image/png'"),
         ("1,smith", "", "content type must be text/csv or application/json, got ''"),
@@ -136,8 +140,9 @@ def test_a_body_that_is_no_text_is_refused() -> None:
         ("x" * 1_000_000 + ",smith", CSV),
         ('{"instances": [{"%s": 1}]}' % ("\u00e9" * 1_000_000), "application/json"),
         ('{"instances": [{"age": ' + "[" * 900 + "]" * 900 + "}]}", "application/json"),
+        ("{" + ",".join(f'"{at % 200_000}": 1' for at in range(200_001)) + "}", "application/json"),
     ],
-    ids=["columns", "field", "name", "depth"],
+    ids=["columns", "field", "name", "depth", "names"],
 )
 def test_the_sentence_stays_short(model: inference.Model, body: str, content_type: str) -> None:
     """However large or deep the request, the sentence about it fits a line of a log, in plain characters."""

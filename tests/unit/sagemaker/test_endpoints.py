@@ -17,7 +17,7 @@ from dual_pipeline_local.sagemaker.endpoints.capture import captured
 from dual_pipeline_local.sagemaker.endpoints.configs import EndpointConfigs
 from dual_pipeline_local.sagemaker.endpoints.deployment import Deployment, DeploymentClock, Step
 from dual_pipeline_local.sagemaker.endpoints.endpoints import Endpoints, RolledBack
-from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet
+from dual_pipeline_local.sagemaker.endpoints.fleet import Fleet, UnhealthyFleet
 from dual_pipeline_local.sagemaker.endpoints.invocation import Invocation
 from dual_pipeline_local.sagemaker.model_server import Answer
 from dual_pipeline_local.sagemaker.models import Models
@@ -170,14 +170,17 @@ def test_a_canary_needs_two_instances() -> None:
 
 
 def test_captured_bytes_of_an_unknown_type_are_base64() -> None:
-    """Only the modes asked for are captured."""
-    config = {"CaptureOptions": [{"CaptureMode": "Output"}]}
+    """Only the modes asked for are captured; what is called text and is none is captured as bytes."""
+    config: dict[str, Any] = {"CaptureOptions": [{"CaptureMode": "Output"}]}
     request = Invocation(b"a", "text/csv", inference_id="row-1", custom_attributes="trace=7")
     line = json.loads(captured(config, request, Answer(200, b"\xff", "application/x-npy")))
     output = {"observedContentType": "application/x-npy", "mode": "OUTPUT", "data": "/w==", "encoding": "BASE64"}
     assert {"endpointOutput": output} == line["captureData"]
     event = line["eventMetadata"]
     assert ("row-1", ["trace=7"]) == (event["inferenceId"], event["customAttributes"])
+    config["CaptureContentTypeHeader"] = {"CsvContentTypes": ["text/csv"]}
+    latin = json.loads(captured(config, request, Answer(200, "é".encode("latin-1"), "text/csv")))
+    assert ("BASE64", "6Q==") == tuple(latin["captureData"]["endpointOutput"][name] for name in ("encoding", "data"))
     plain = json.loads(captured(config, Invocation(b"a"), Answer(200, b"", "text/csv")))
     assert {"eventId", "inferenceTime"} == plain["eventMetadata"].keys()
 
@@ -197,6 +200,24 @@ class Alarms:
         """The alarm."""
         self.looks += 1
         return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": "ALARM" if self.looks > 2 else "OK"}]}
+
+
+def test_a_server_that_comes_too_late_is_stopped() -> None:
+    """Whatever started while its fleet was stopped ends with it."""
+    fleet, server = Fleet(role="role", capture=None), Server()
+    fleet.stop()
+    with pytest.raises(UnhealthyFleet, match="stopping"):
+        fleet.add("AllTraffic", server, weight=1, instances=1)  # type: ignore[arg-type]
+    assert server.stopped
+
+
+class Server:
+    """A model server that knows whether it was stopped."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
 
 
 def test_an_alarm_that_rings_while_baking_rolls_back(tmp_path: Path) -> None:
