@@ -145,13 +145,15 @@ def _text(body: str | bytes) -> str:
 
 
 def _records(text: str) -> list[Row]:
+    rows: list[Row] = []
     try:
-        rows: list[Row] = list(csv.reader(io.StringIO(text)))
+        for row in csv.reader(io.StringIO(text)):
+            # Skipped, it would put every later answer of a batch on the wrong line.
+            if not row:
+                raise RequestError(f"row {len(rows) + 1} is an empty line: leave it out")
+            rows.append(row)
     except csv.Error as error:
         raise RequestError(f"the body must be CSV, got {error}") from None
-    # Skipped, it would put every later answer of a batch on the wrong line.
-    if [] in rows:
-        raise RequestError(f"row {rows.index([]) + 1} is an empty line: leave it out")
     return rows
 
 
