@@ -215,6 +215,37 @@ def test_second_run_updates_the_endpoint(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("first")
+def test_an_operator_needs_one_policy(shell: Shell) -> None:
+    """Who holds the operators' policy alone starts a run, follows it to its end and explains it."""
+    iam = shell.aws.client("iam")
+    policies = iam.list_policies(Scope="Local")["Policies"]
+    (policy,) = [each["Arn"] for each in policies if "Operators" in each["PolicyName"]]
+    iam.create_user(UserName="Olga")
+    iam.attach_user_policy(UserName="Olga", PolicyArn=policy)
+    key = iam.create_access_key(UserName="Olga")["AccessKey"]
+    credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    def tell(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dual_pipeline_cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **shell.aws.settings.endpoint_environment(), **credentials, "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    _lift_daily_cap(shell)
+    started = tell("start", "--because", "on call", "--follow")
+    assert (0, True) == (started.returncode, "suppressed: nothing to do: run" in started.stdout), started
+    explained = tell("explain", "--runs", "3")
+    assert (0, True) == (explained.returncode, "on call" in explained.stdout), explained
+    rolled_back = tell("rollback", "99", "--because", "no such version")
+    assert (2, True) == (rolled_back.returncode, "99" in rolled_back.stderr), rolled_back
+
+
+@pytest.mark.usefixtures("first")
 def test_step_that_raises_is_explained(shell: Shell, tmp_path: Path) -> None:
     """A script that raises ends the run failed, naming state, step, exception and the log's last lines."""
     aws, s3 = shell.aws, shell.aws.client("s3")
@@ -383,37 +414,6 @@ def test_ended_front_process_leaves_nothing(tmp_path: Path, assembly: Path, numb
     front.send_signal(number)
     front.wait(60)
     assert [] == _gone(tmp_path)
-
-
-@pytest.mark.usefixtures("first")
-def test_an_operator_needs_one_policy(shell: Shell) -> None:
-    """Who holds the operators' policy alone starts a run, follows it to its end and explains it."""
-    iam = shell.aws.client("iam")
-    policies = iam.list_policies(Scope="Local")["Policies"]
-    (policy,) = [each["Arn"] for each in policies if "Operators" in each["PolicyName"]]
-    iam.create_user(UserName="Olga")
-    iam.attach_user_policy(UserName="Olga", PolicyArn=policy)
-    key = iam.create_access_key(UserName="Olga")["AccessKey"]
-    credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-
-    def tell(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dual_pipeline_cli", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **shell.aws.settings.endpoint_environment(), **credentials, "COLUMNS": "200"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    _lift_daily_cap(shell)
-    started = tell("start", "--because", "on call", "--follow")
-    assert (0, True) == (started.returncode, "suppressed: nothing to do: run" in started.stdout), started
-    explained = tell("explain", "--runs", "3")
-    assert (0, True) == (explained.returncode, "on call" in explained.stdout), explained
-    rolled_back = tell("rollback", "99", "--because", "no such version")
-    assert (2, True) == (rolled_back.returncode, "99" in rolled_back.stderr), rolled_back
 
 
 @pytest.mark.usefixtures("first")
