@@ -124,7 +124,11 @@ def take_inventory(site: Site) -> Inventory:
     everything = [each for found in resources.values() for each in found]
     runtime = [found for each in _runtime(site, resources) for found in each.find()]
     return Inventory(
-        runtime=[*run_triggers(site.aws, everything), *runtime, *attachments(site.aws, everything)],
+        runtime=[
+            *run_triggers(site.aws, everything),
+            *runtime,
+            *attachments(site.aws, everything, shared=_shared(site, stacks)),
+        ],
         stacks=deployed,
         kept=kept,
         deleted=[each for each in deleted if holds_data(each)],
@@ -153,7 +157,7 @@ def tear_down(site: Site, narrator: Narrator) -> None:
             narrator.say(f"emptying {resource.id}")
             empty(site.aws, resource)
     # As late as can be: what the budget's action denies must not begin anew meanwhile.
-    for held in list(attachments(site.aws, everything)):
+    for held in list(attachments(site.aws, everything, shared=_shared(site, stacks))):
         narrator.say(f"detaching {held.name}")
         _take(held)
     # A pipeline that executes would make the deletion of its stack fail.
@@ -306,6 +310,12 @@ def _deployed(site: Site, stacks: Stacks) -> list[DeployedStack]:
     return [each for each in stacks.deployed(site.environment) if site.project in (None, each.project)]
 
 
+def _shared(site: Site, stacks: Stacks) -> list[Resource]:
+    """What all projects of the environment share."""
+    deployed = stacks.deployed(site.environment)
+    return [each for stack in deployed if stack.project is None for each in stacks.resources(stack.name)]
+
+
 def _projects(site: Site, deployed: Iterable[DeployedStack]) -> list[str]:
     """The projects that are meant: those of the assembly, and those that are deployed still."""
     named = {stack.project for stack in site.artifacts} | {stack.project for stack in deployed}
@@ -345,9 +355,7 @@ def _take(found: RuntimeResource) -> None:
 
 def _let_settle(site: Site, stacks: Stacks, narrator: Narrator) -> None:
     """The reaper sets the locks of stopped runs free: it is one of the machines that all projects share."""
-    shared = [each.name for each in stacks.deployed(site.environment) if each.project is None]
-    resources = [each for name in shared for each in stacks.resources(name)]
-    machines = RuntimeResources(site.aws, environment=site.environment, project="", resources=resources)
+    machines = RuntimeResources(site.aws, environment=site.environment, project="", resources=_shared(site, stacks))
     machines.await_runs(narrator, poll_s=site.poll_s)
 
 
@@ -387,7 +395,9 @@ def check_confirmation(environment: str, typed: str) -> None:
 def _deploy_command(site: Site) -> str:
     if site.local:
         return "dual-pipeline local deploy"
-    return f"node_modules/.bin/cdk deploy --app {site.assembly.folder} '{site.assembly.stage}/*'"
+    # of the shared stacks nothing changes but names of the project's roles, which the CLI does not look at
+    force = " --force" if site.project else ""
+    return f"node_modules/.bin/cdk deploy --app {site.assembly.folder} '{site.assembly.stage}/*'{force}"
 
 
 def _show_inventory(console: Console, site: Site, inventory: Inventory) -> None:

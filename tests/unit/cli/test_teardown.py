@@ -428,6 +428,29 @@ def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
     assert [("detach_role_policy", {"RoleName": "ann", "PolicyArn": "arn:policy/Deny"})] == aws.done
 
 
+def test_the_budgets_stop_is_taken_from_the_roles_of_one_project(tmp_path: Path) -> None:
+    """The shared policy stays with everybody else; IAM deletes no role that holds one."""
+    holders = [{"RoleName": name} for name in ("starter", "of-another-project")]
+    where = replace(site(tmp_path, Aws(list_entities_for_policy=holders)), project="census")
+    policy = Resource(stack="Dev-Watch", logical_id="P", type="AWS::IAM::ManagedPolicy", id="arn:policy/Deny")
+    role = Resource(stack="Dev-CensusOuterLoop", logical_id="R", type="AWS::IAM::Role", id="starter")
+    AWS[0].stacks |= {"Dev-Watch": (None, [policy], {}), "Dev-CensusOuterLoop": ("census", [role], {})}
+    assert ["Deny of role starter"] == [each.name for each in take_inventory(where).runtime]
+    tear_down(where, narrator())
+    assert [("detach_role_policy", {"RoleName": "starter", "PolicyArn": "arn:policy/Deny"})] == AWS[0].done
+
+
+def test_cdk_destroys_nothing_that_was_not_named(tmp_path: Path) -> None:
+    """By itself the CLI takes every stack that depends on a named one."""
+    where = replace(site(tmp_path, Aws()), project="census")
+    cli = tmp_path / "node_modules/aws-cdk/bin/cdk"
+    cli.parent.mkdir(parents=True)
+    cli.write_text("console.log(process.argv.slice(2).join(' '))")
+    Toolbox(root=tmp_path, workplace=where.toolbox.workplace).destroy(where.assembly, where.artifacts, env={})
+    asked = f"destroy --app {where.assembly.folder} Dev/CensusOuterLoop --force --exclusively --no-notices"
+    assert asked in where.toolbox.workplace.log("cdk").read_text()
+
+
 RULE = {"State": "ENABLED", "Starts": [MACHINE]}
 EVERY_DAY = {"State": "ENABLED", "GroupName": "default", "Target": {"Arn": MACHINE, "RoleArn": "role"}}
 
