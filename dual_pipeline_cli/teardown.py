@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,11 +116,7 @@ def take_inventory(site: Site) -> Inventory:
     """Look, and change nothing."""
     stacks = Stacks(site.aws)
     deployed = _deployed(site, stacks)
-    meant = {stack.name for stack in deployed}
     resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
-    kept = [each for stack in deployed for each in stacks.retained(stack.name)]
-    ids = {(each.stack, each.logical_id) for each in kept}
-    deleted = [each for name in sorted(meant) for each in resources[name] if (name, each.logical_id) not in ids]
     everything = [each for found in resources.values() for each in found]
     runtime = [found for each in _runtime(site, resources) for found in each.find()]
     return Inventory(
@@ -130,15 +126,15 @@ def take_inventory(site: Site) -> Inventory:
             *attachments(site.aws, everything, shared=_shared(site, stacks)),
         ],
         stacks=deployed,
-        kept=kept,
-        deleted=[each for each in deleted if holds_data(each)],
+        kept=[each for stack in deployed for each in stacks.retained(stack.name)],
+        deleted=_lost(site, stacks),
     )
 
 
-def tear_down(site: Site, narrator: Narrator) -> None:
+def tear_down(site: Site, narrator: Narrator, *, agreed: Collection[Resource] = ()) -> None:
     """Switch off what starts runs, stop and remove what the loops made, delete the stacks, and look once more.
 
-    Raises EnvironmentTrouble for what is left or has come back meanwhile.
+    Raises EnvironmentTrouble for what is left or has come back meanwhile, and before data goes that is not `agreed`.
     """
     stacks = Stacks(site.aws)
     deployed = _deployed(site, stacks)
@@ -151,11 +147,9 @@ def tear_down(site: Site, narrator: Narrator) -> None:
     for _ in range(2):
         _remove_runtime(site, resources, narrator)
         _let_settle(site, stacks, narrator)
-    kept = {(each.stack, each.logical_id) for stack in deployed for each in stacks.retained(stack.name)}
-    for resource in everything:
-        if holds_data(resource) and (resource.stack, resource.logical_id) not in kept:
-            narrator.say(f"emptying {resource.id}")
-            empty(site.aws, resource)
+    for resource in _agreed(site, stacks, agreed):
+        narrator.say(f"emptying {resource.id}")
+        empty(site.aws, resource)
     # As late as can be: what the budget's action denies must not begin anew meanwhile.
     for held in list(attachments(site.aws, everything, shared=_shared(site, stacks))):
         narrator.say(f"detaching {held.name}")
@@ -163,6 +157,7 @@ def tear_down(site: Site, narrator: Narrator) -> None:
     # A pipeline that executes would make the deletion of its stack fail.
     _remove_runtime(site, resources, narrator)
     names = {stack.name for stack in deployed}
+    _agreed(site, stacks, agreed)
     if artifacts := [stack for stack in site.artifacts if stack.name in names]:
         with narrator.phase(f"cdk destroy {' '.join(stack.path for stack in artifacts)}"):
             site.toolbox.destroy(site.assembly, artifacts, env=site.shell)
@@ -261,7 +256,7 @@ def teardown(
                 typed = typer.prompt(f"type {environment} to go on", default="", show_default=False)
                 check_confirmation(environment, typed)
             with site.toolbox.workplace.held():
-                tear_down(site, narrator)
+                tear_down(site, narrator, agreed=inventory.deleted)
         left = what_is_left(site, prices=PriceTable.load())
         _show_left(narrator.console, site, left)
         _show_way_back(narrator.console, site)
@@ -308,6 +303,24 @@ def _check_account(aws: Clients, assembly: Assembly, region: str, where: str) ->
 
 def _deployed(site: Site, stacks: Stacks) -> list[DeployedStack]:
     return [each for each in stacks.deployed(site.environment) if site.project in (None, each.project)]
+
+
+def _lost(site: Site, stacks: Stacks) -> list[Resource]:
+    """What holds data and would go with its stack, by the templates that are deployed now."""
+    names = [stack.name for stack in _deployed(site, stacks)]
+    kept = [each for name in names for each in stacks.retained(name)]
+    return [each for name in names for each in stacks.resources(name) if holds_data(each) and each not in kept]
+
+
+def _agreed(site: Site, stacks: Stacks, agreed: Collection[Resource]) -> list[Resource]:
+    """What is lost, which somebody may have deployed otherwise since it was agreed to."""
+    lost = _lost(site, stacks)
+    if more := [each.id for each in lost if each not in agreed]:
+        raise EnvironmentTrouble(
+            f"{site.environment} was deployed with {_SWITCHES} meanwhile, and nobody agreed to delete"
+            f" {', '.join(more)}: run the same command again to see what would go"
+        )
+    return lost
 
 
 def _shared(site: Site, stacks: Stacks) -> list[Resource]:

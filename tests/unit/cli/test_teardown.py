@@ -345,7 +345,7 @@ def test_teardown_goes_on_after_a_deletion_that_failed_half_way(tmp_path: Path, 
     resources = [Resource(stack=name, logical_id=kind, type=kind, id=f"x{deleted}") for kind in kinds]
     aws.stacks[name] = ("census", resources, {each.logical_id: {} for each in resources})
     assert [("endpoint", "dev-census")] == [(each.kind, each.name) for each in take_inventory(where).runtime]
-    tear_down(where, narrator())
+    tear_down(where, narrator(), agreed=take_inventory(where).deleted)
     assert [("delete_endpoint", {"EndpointName": "dev-census"})] == aws.done
     assert {} == aws.stacks
 
@@ -408,10 +408,49 @@ def test_inventory_tells_what_stays_from_what_goes(tmp_path: Path) -> None:
 def test_a_bucket_is_emptied_only_if_its_stack_deletes_it(tmp_path: Path, policy: str) -> None:
     """The switches that were deployed decide: with them all versions go first, without them none."""
     aws = Aws(list_object_versions=[{"Key": "a", "VersionId": "1", "Size": 3}])
-    tear_down(site(tmp_path, aws, policy=policy), narrator())
+    where = site(tmp_path, aws, policy=policy)
+    tear_down(where, narrator(), agreed=take_inventory(where).deleted)
     objects = {"Objects": [{"Key": "a", "VersionId": "1"}], "Quiet": True}
     expected = [("delete_objects", {"Bucket": "dev-data-1", "Delete": objects})] if policy == "Delete" else []
     assert expected == aws.done
+
+
+class Switched(Aws):
+    """Somebody deploys both switches as soon as the endpoint goes, or a policy is detached."""
+
+    def __init__(self, *, when: str, **listed: list[dict[str, Any]]) -> None:
+        super().__init__(**listed)
+        self._when = when
+
+    def __getattr__(self, operation: str) -> Any:
+        call = super().__getattr__(operation)
+
+        def deploy_too(**request: Any) -> dict[str, Any]:
+            project, resources, template = self.stacks["Dev-Foundation"]
+            switched = {name: {**each, "DeletionPolicy": "Delete"} for name, each in template.items()}
+            self.stacks["Dev-Foundation"] = (project, resources, switched)
+            answered: dict[str, Any] = call(**request)
+            return answered
+
+        return deploy_too if operation == self._when else call
+
+
+@pytest.mark.parametrize("when", ["delete_endpoint", "detach_role_policy"])
+def test_data_that_was_to_stay_is_not_deleted_by_a_deployment_meanwhile(tmp_path: Path, when: str) -> None:
+    """Neither a bucket is emptied nor a stack destroyed that would take what was listed as staying."""
+    lists = {
+        "list_entities_for_policy": [{"RoleName": "ann"}],
+        "list_object_versions": [{"Key": "a", "VersionId": "1"}],
+    }
+    aws = Switched(when=when, list_endpoints=[dict(ENDPOINT)], **lists)
+    where = site(tmp_path, aws)
+    policy = Resource(stack="Dev-CensusOuterLoop", logical_id="P", type="AWS::IAM::ManagedPolicy", id="arn:policy/Deny")
+    aws.stacks["Dev-CensusOuterLoop"] = ("census", [policy], {"P": {}})
+    found = take_inventory(where)
+    with pytest.raises(EnvironmentTrouble, match="meanwhile, and nobody agreed to delete dev-data-1, 0000-1111: run"):
+        tear_down(where, narrator(), agreed=found.deleted)
+    assert "delete_objects" not in [operation for operation, _ in aws.done]
+    assert {"Dev-Foundation", "Dev-CensusOuterLoop"} == set(aws.stacks)
 
 
 def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
