@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def take_inventory(site: Site) -> Inventory:
     """Look, and change nothing."""
     stacks = Stacks(site.aws)
     deployed = _deployed(site, stacks)
-    resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
+    resources = {stack: stacks.resources(stack.name) for stack in deployed}
     everything = [each for found in resources.values() for each in found]
     runtime = [found for each in _runtime(site, resources) for found in each.find()]
     return Inventory(
@@ -136,9 +137,9 @@ def tear_down(site: Site, narrator: Narrator, *, agreed: Collection[Resource] = 
 
     Raises EnvironmentTrouble for what is left or has come back meanwhile, and before data goes that is not `agreed`.
     """
+    await_deletions(site, narrator)
     stacks = Stacks(site.aws)
-    deployed = _deployed(site, stacks)
-    resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
+    resources = {stack: stacks.resources(stack.name) for stack in _deployed(site, stacks)}
     everything = [each for found in resources.values() for each in found]
     for trigger in list(run_triggers(site.aws, everything)):
         narrator.say(f"switching off {trigger.kind} {trigger.name}")
@@ -156,7 +157,7 @@ def tear_down(site: Site, narrator: Narrator, *, agreed: Collection[Resource] = 
         _take(held)
     # A pipeline that executes would make the deletion of its stack fail.
     _remove_runtime(site, resources, narrator)
-    names = {stack.name for stack in deployed}
+    names = {stack.name for stack in resources}
     _agreed(site, stacks, agreed)
     if artifacts := [stack for stack in site.artifacts if stack.name in names]:
         with narrator.phase(f"cdk destroy {' '.join(stack.path for stack in artifacts)}"):
@@ -172,6 +173,25 @@ def tear_down(site: Site, narrator: Narrator, *, agreed: Collection[Resource] = 
             f"stacks of {site.environment} are left that {site.assembly.folder} does not hold:"
             f" {', '.join(stack.name for stack in left)}; delete them with aws cloudformation delete-stack"
         )
+
+
+def await_deletions(site: Site, narrator: Narrator, *, timeout_s: float = 3600.0) -> None:
+    """Wait while CloudFormation deletes stacks that are meant, as after a command that was stopped.
+
+    Raises EnvironmentTrouble when it does not end.
+    """
+    deadline = time.monotonic() + timeout_s
+    told: list[str] = []
+    while names := [each.name for each in _deployed(site, Stacks(site.aws)) if each.status == "DELETE_IN_PROGRESS"]:
+        if time.monotonic() > deadline:
+            raise EnvironmentTrouble(
+                f"CloudFormation still deletes {', '.join(names)} after {timeout_s / 60:.0f} minutes: see why in the"
+                " console, then run the same command again"
+            )
+        if names != told:
+            narrator.say(f"waiting for the deletion of {', '.join(names)}")
+            told = names
+        time.sleep(site.poll_s)
 
 
 def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
@@ -335,23 +355,21 @@ def _projects(site: Site, deployed: Iterable[DeployedStack]) -> list[str]:
     return sorted(project for project in named if project is not None)
 
 
-def _runtime(site: Site, resources: Mapping[str, Sequence[Resource]]) -> list[RuntimeResources]:
+def _runtime(site: Site, resources: Mapping[DeployedStack, Sequence[Resource]]) -> list[RuntimeResources]:
     """What each project made; the stacks' own resources are looked into only where they are the project's."""
-    deployed = {stack.name: stack for stack in Stacks(site.aws).deployed(site.environment)}
+    deployed = [] if site.project else Stacks(site.aws).deployed(site.environment)
     return [
         RuntimeResources(
             site.aws,
             environment=site.environment,
             project=project,
-            resources=[
-                each for name, found in resources.items() if deployed[name].project == project for each in found
-            ],
+            resources=[each for stack, found in resources.items() if stack.project == project for each in found],
         )
-        for project in _projects(site, deployed.values() if site.project is None else [])
+        for project in _projects(site, deployed)
     ]
 
 
-def _remove_runtime(site: Site, resources: Mapping[str, Sequence[Resource]], narrator: Narrator) -> None:
+def _remove_runtime(site: Site, resources: Mapping[DeployedStack, Sequence[Resource]], narrator: Narrator) -> None:
     for each in _runtime(site, resources):
         each.remove(narrator, poll_s=site.poll_s)
 

@@ -19,7 +19,7 @@ from dual_pipeline_cli.kept_data import KeptResource, measure
 from dual_pipeline_cli.price_table import PriceTable
 from dual_pipeline_cli.runtime_resources import RuntimeResources
 from dual_pipeline_cli.stacks import BUCKET, KEY, TABLE, Resource
-from dual_pipeline_cli.teardown import Site, adopt, check_confirmation, take_inventory, tear_down
+from dual_pipeline_cli.teardown import Site, adopt, await_deletions, check_confirmation, take_inventory, tear_down
 from dual_pipeline_cli.way_back import way_back
 from dual_pipeline_local.assembly import Assembly, StackArtifact, read_assembly
 from dual_pipeline_local.deployment import Toolbox
@@ -559,6 +559,51 @@ def test_stacks_that_the_assembly_lacks_are_named(tmp_path: Path) -> None:
     aws.stacks["Dev-OldOuterLoop"] = ("old", [], {})
     with pytest.raises(EnvironmentTrouble, match=re.escape("does not hold: Dev-OldOuterLoop; delete them with")):
         tear_down(where, narrator())
+
+
+class Deleting(Aws):
+    """The project's stack is being deleted still, until it was looked at so often; then nothing of it can be read."""
+
+    def __init__(self, *, looks: int) -> None:
+        super().__init__(list_endpoints=[dict(ENDPOINT)])
+        self._looks = looks
+
+    def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "list_stack_resources" and request["StackName"] not in self.stacks:
+            raise refusal("ValidationError", f"Stack with id {request['StackName']} does not exist")
+        answered = super()._page(operation, request)
+        if operation == "describe_stacks":
+            self._looks -= 1
+            if not self._looks:
+                self.stacks.pop("Dev-CensusOuterLoop")
+            for each in answered["Stacks"]:
+                if each["StackName"] == "Dev-CensusOuterLoop":
+                    each["StackStatus"] = "DELETE_IN_PROGRESS"
+        return answered
+
+    def get_template(self, **request: str) -> dict[str, Any]:
+        if request["StackName"] not in self.stacks:
+            raise refusal("ValidationError", f"Stack with id {request['StackName']} does not exist")
+        return super().get_template(**request)
+
+
+@pytest.mark.parametrize("looks", range(1, 8))
+def test_a_deletion_that_goes_on_is_waited_for(tmp_path: Path, looks: int) -> None:
+    """Whenever the stack goes, it is as if it held nothing, and the rest is taken down."""
+    aws = Deleting(looks=looks)
+    where = site(tmp_path, aws)
+    found = take_inventory(where)
+    assert [("endpoint", "dev-census")] == [(each.kind, each.name) for each in found.runtime]
+    tear_down(where, narrator())
+    assert ["delete_endpoint"] == [operation for operation, _ in aws.done]
+    assert {} == aws.stacks
+
+
+def test_a_deletion_without_end_is_told(tmp_path: Path) -> None:
+    """Nothing is begun beside it."""
+    where = site(tmp_path, Deleting(looks=-1))
+    with pytest.raises(EnvironmentTrouble, match="still deletes Dev-CensusOuterLoop after 0 minutes: see why in the"):
+        await_deletions(where, narrator(), timeout_s=0)
 
 
 def released(version: int) -> dict[str, Any]:
