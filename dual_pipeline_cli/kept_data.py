@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,17 @@ def job_logs(aws: Clients, name: str, *, prices: PriceTable, region: str) -> Ite
                     cost=prices.amount("logs-storage-gb-month", region, size / _GIB),
                     how=f"{shared}aws logs delete-log-group --log-group-name {group}",
                 )
+
+
+def lone_endpoint(listed: Mapping[str, Any]) -> KeptResource:
+    """An endpoint that nobody removed, for nothing says whose it is."""
+    name = listed["EndpointName"]
+    return KeptResource(
+        resource=Resource(stack="", logical_id="", type="AWS::SageMaker::Endpoint", id=name),
+        size=listed["EndpointStatus"],
+        cost=None,
+        how=f"runs, and bears no tags that say whose it is: aws sagemaker delete-endpoint --endpoint-name {name}",
+    )
 
 
 def _bucket(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource:

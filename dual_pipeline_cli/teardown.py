@@ -23,7 +23,7 @@ from dual_pipeline_local.safety import LocalAws, isolate
 
 from .absence import is_absent
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, answer, reach
-from .kept_data import KeptResource, empty, holds_data, job_logs, measure
+from .kept_data import KeptResource, empty, holds_data, job_logs, lone_endpoint, measure
 from .policy_attachments import attachments
 from .price_table import PriceTable
 from .run_triggers import run_triggers
@@ -204,7 +204,8 @@ def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
         known = {each.resource.id for each in found}
         more = job_logs(site.aws, name, prices=prices, region=site.region)
         found += [each for each in more if each.resource.id not in known]
-    return found
+    lone = [lone_endpoint(each) for made in _runtime(site, {}) for each in made.nobodys_endpoints()]
+    return [*lone, *found]
 
 
 def adopt(site: Site, narrator: Narrator, *, stack_ids: Sequence[str] = ()) -> int:

@@ -19,7 +19,15 @@ from dual_pipeline_cli.kept_data import KeptResource, measure
 from dual_pipeline_cli.price_table import PriceTable
 from dual_pipeline_cli.runtime_resources import RuntimeResources
 from dual_pipeline_cli.stacks import BUCKET, KEY, TABLE, Resource
-from dual_pipeline_cli.teardown import Site, adopt, await_deletions, check_confirmation, take_inventory, tear_down
+from dual_pipeline_cli.teardown import (
+    Site,
+    adopt,
+    await_deletions,
+    check_confirmation,
+    take_inventory,
+    tear_down,
+    what_is_left,
+)
 from dual_pipeline_cli.way_back import way_back
 from dual_pipeline_local.assembly import Assembly, StackArtifact, read_assembly
 from dual_pipeline_local.deployment import Toolbox
@@ -57,10 +65,6 @@ class Aws:
 
     def get_paginator(self, operation: str) -> Any:
         return _Paginator(lambda **request: self._page(operation, request))
-
-    def describe_scalable_targets(self, **request: Any) -> dict[str, Any]:
-        found = self.listed.get("describe_scalable_targets", [])
-        return {"ScalableTargets": [each for each in found if each["ResourceId"] in request["ResourceIds"]]}
 
     def describe_state_machine(self, **_: str) -> dict[str, Any]:
         return {"type": "STANDARD"}
@@ -153,6 +157,7 @@ _LISTED = {
     "list_endpoint_configs": "EndpointConfigs",
     "list_models": "Models",
     "describe_alarms": "MetricAlarms",
+    "describe_scalable_targets": "ScalableTargets",
     "describe_log_groups": "logGroups",
     "list_entities_for_policy": "PolicyRoles",
     "list_object_versions": "Versions",
@@ -183,6 +188,18 @@ def model(name: str) -> dict[str, str]:
     return {"ModelName": name, "ModelArn": f"{ARN}:model/{name}"}
 
 
+def endpoint(name: str) -> dict[str, str]:
+    """An endpoint that serves, as it is listed."""
+    return {"EndpointName": name, "EndpointArn": f"{ARN}:endpoint/{name}", "EndpointStatus": "InService"}
+
+
+def target(endpoint: str, *, variant: str = "AllTraffic") -> dict[str, str]:
+    """The scaling target of an endpoint's variant as it is described."""
+    dimension = "sagemaker:variant:DesiredInstanceCount"
+    resource = f"endpoint/{endpoint}/variant/{variant}"
+    return {"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": dimension, "RoleARN": "role"}
+
+
 def runtime(aws: Aws, *resources: Resource) -> RuntimeResources:
     """What census of dev made."""
     return RuntimeResources(aws, environment="dev", project="census", resources=resources)
@@ -198,10 +215,7 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
     mine, others, strange = (model(f"dev-census-{name}") for name in ("abc", "2-abc", "by-hand"))
     aws = Aws(
         list_models=[mine, others, strange],
-        list_endpoints=[
-            {"EndpointName": "dev-census", "EndpointStatus": "InService"},
-            {"EndpointName": "dev-census-2", "EndpointStatus": "InService"},
-        ],
+        list_endpoints=[endpoint("dev-census"), endpoint("dev-census-2")],
         list_pipelines=[
             {"PipelineName": name} for name in ("dev-census", "dev-census--ann", "dev-census-2", "dev-census-2--ann")
         ],
@@ -218,6 +232,29 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
         ("model", "dev-census-abc"),
     ]
     assert expected == names(aws)
+
+
+def test_endpoints_of_own_workflows_go_by_their_tags(tmp_path: Path) -> None:
+    """With their scaling; one of such a name that says of nobody whose it is stays, and is listed as left."""
+    aws = Aws(
+        list_endpoints=[endpoint("dev-census-mine"), endpoint("dev-census-2"), endpoint("dev-census-by-hand")],
+        describe_scalable_targets=[target("dev-census-mine", variant="A"), target("dev-census-by-hand")],
+    )
+    aws.tags = {
+        f"{ARN}:endpoint/dev-census-{name}": tags("dev", f"census{of}") for name, of in (("mine", ""), ("2", "-2"))
+    }
+    assert [
+        ("scaling target", "endpoint/dev-census-mine/variant/A"),
+        ("endpoint", "dev-census-mine"),
+    ] == names(aws)
+    where = site(tmp_path, aws)
+    tear_down(where, narrator())
+    wanted = {key: value for key, value in target("dev-census-mine", variant="A").items() if key != "RoleARN"}
+    expected = [("deregister_scalable_target", wanted), ("delete_endpoint", {"EndpointName": "dev-census-mine"})]
+    assert expected == aws.done
+    (left,) = what_is_left(where, prices=PriceTable.load())
+    assert ("dev-census-by-hand", "InService", None) == (left.resource.id, left.size, left.cost)
+    assert "aws sagemaker delete-endpoint --endpoint-name dev-census-by-hand" in left.how
 
 
 def test_alarms_of_the_stacks_are_not_the_loops() -> None:
@@ -245,7 +282,7 @@ def test_removing_ends_with_nothing_and_can_be_repeated() -> None:
         list_executions=[{"executionArn": "arn:aws:states:eu-west-1:1:execution:dev-census-outer-loop:r1"}],
         list_endpoints=[{"EndpointName": "dev-census", "EndpointStatus": "InService"}],
         list_models=[mine],
-        describe_scalable_targets=[{"ResourceId": "endpoint/dev-census/variant/AllTraffic"}],
+        describe_scalable_targets=[target("dev-census"), target("dev-census-2")],
     )
     aws.tags = {mine["ModelArn"]: tags("dev", "census")}
     machine = Resource(stack="x", logical_id="M", type="AWS::StepFunctions::StateMachine", id=MACHINE)
@@ -691,7 +728,7 @@ class Reviving(Aws):
     def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         if operation == "list_endpoints" and not self.stacks:
             self.looks += 1
-            return {"Endpoints": [] if self.looks == 1 else [ENDPOINT]}
+            return {"Endpoints": [] if self.looks <= 2 else [ENDPOINT]}
         return super()._page(operation, request)
 
 
