@@ -12,7 +12,7 @@ from dual_pipeline_local.deployment import Clients
 
 from .absence import unless_absent
 
-PACKAGE_GROUP = "AWS::SageMaker::ModelPackageGroup"
+PACKAGE_GROUP, LOG_GROUP = "AWS::SageMaker::ModelPackageGroup", "AWS::Logs::LogGroup"
 BUCKET, TABLE, KEY = "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"
 # The identifier that CloudFormation imports a resource of a type by; each equals the resource's physical id.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-manually.html
@@ -21,7 +21,7 @@ IDENTIFIERS: Mapping[str, str] = {
     TABLE: "TableName",
     KEY: "KeyId",
     PACKAGE_GROUP: "ModelPackageGroupArn",
-    "AWS::Logs::LogGroup": "LogGroupName",
+    LOG_GROUP: "LogGroupName",
 }
 _NOT_BEGUN = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 

@@ -23,7 +23,7 @@ from dual_pipeline_local.safety import LocalAws, isolate
 
 from .absence import is_absent
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, answer, reach
-from .kept_data import KeptResource, empty, holds_data, job_logs, lone_endpoint, measure
+from .kept_data import KeptResource, empty, holds_data, is_there, job_logs, lone_endpoint, measure
 from .policy_attachments import attachments
 from .price_table import PriceTable
 from .run_triggers import run_triggers
@@ -216,7 +216,7 @@ def adopt(site: Site, narrator: Narrator, *, stack_ids: Sequence[str] = ()) -> i
     Raises EnvironmentTrouble when it is not clear what to take, or when a deployment has begun already without it.
     """
     stacks = Stacks(site.aws)
-    plans = [(artifact, _mapping(stacks, artifact, stack_ids)) for artifact in site.artifacts]
+    plans = [(artifact, _mapping(site, stacks, artifact, stack_ids)) for artifact in site.artifacts]
     for artifact, mapping in plans:
         if mapping and stacks.exists(artifact.name):
             missing = sorted(set(mapping) - {each.logical_id for each in stacks.resources(artifact.name)})
@@ -391,22 +391,26 @@ def _let_settle(site: Site, stacks: Stacks, narrator: Narrator) -> None:
     machines.await_runs(narrator, poll_s=site.poll_s)
 
 
-def _mapping(stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Identifiers by logical id of what a deleted stack left and the assembly's stack of that name wants."""
+def _mapping(
+    site: Site, stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Identifiers by logical id of what a deleted stack left, is there and the assembly's stack of that name wants."""
     declared: dict[str, Any] = json.loads(artifact.template.read_text())["Resources"]
     candidates: list[tuple[DeletedStack, dict[str, dict[str, str]]]] = []
     for deleted in stacks.deleted(artifact.name):
         found = {
             each.logical_id: {IDENTIFIERS[each.type]: each.id}
             for each in deleted.kept
-            if each.type in IDENTIFIERS and declared.get(each.logical_id, {}).get("Type") == each.type
+            if each.type in IDENTIFIERS
+            and declared.get(each.logical_id, {}).get("Type") == each.type
+            and is_there(site.aws, each)
         }
         if found and (not stack_ids or deleted.id in stack_ids):
             candidates.append((deleted, found))
     if not candidates:
         return {}
     latest = candidates[0][1]
-    if any(found != latest for _, found in candidates[1:]):
+    if any(not found.items() <= latest.items() for _, found in candidates[1:]):
         choice = "; ".join(f"{deleted.id} of {deleted.deleted:%Y-%m-%d %H:%M}" for deleted, _ in candidates)
         raise EnvironmentTrouble(
             f"{artifact.name} was deleted more than once and left different data each time: name the one to take with"

@@ -57,6 +57,8 @@ class Aws:
         self.ledgers: dict[str, dict[str, Any]] = {}
         self.stacks: dict[str, tuple[str | None, list[Resource], Mapping[str, Any]]] = {}
         self.deleted: list[tuple[str, str, datetime, list[Resource]]] = []
+        self.gone: set[str] = set()
+        self.key_state = "Enabled"
         self.done: list[tuple[str, dict[str, Any]]] = []
         self.running_at_destroy: list[dict[str, Any]] = []
 
@@ -80,10 +82,15 @@ class Aws:
 
     def describe_key(self, **request: str) -> dict[str, Any]:
         arn = f"arn:aws-us-gov:kms:us-gov-west-1:1:key/{request['KeyId']}"
-        return {"KeyMetadata": {"KeyState": "Enabled", "Arn": arn}}
+        return {"KeyMetadata": {"KeyState": self.key_state, "Arn": arn}}
 
-    def describe_log_groups(self, **_: str) -> dict[str, Any]:
-        return {"logGroups": []}
+    def head_bucket(self, **request: str) -> dict[str, Any]:
+        if request["Bucket"] in self.gone:
+            raise refusal("404", "Not Found")
+        return {}
+
+    def describe_table(self, **request: str) -> dict[str, Any]:
+        return {"Table": {"TableName": request["TableName"]}}
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         items = self.ledgers.get(request["TableName"])
@@ -770,6 +777,26 @@ def test_two_sets_of_data_need_a_choice(tmp_path: Path) -> None:
     assert [] == TAKEN
     adopt(where, narrator(), stack_ids=["arn:1"])
     assert "dev-data-1" == TAKEN[0][1]["Data"]["BucketName"]
+
+
+def test_what_was_removed_since_is_neither_taken_over_nor_a_choice(tmp_path: Path) -> None:
+    """Only what is there counts; what an older stack left too, when the latest has it, needs no choice either."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"), ("arn:2", "dev-data-2"))
+    AWS[0].gone = {"dev-data-1"}
+    assert 2 == adopt(where, narrator())
+    assert "dev-data-2" == TAKEN[0][1]["Data"]["BucketName"]
+
+
+@pytest.mark.parametrize("state", ["PendingDeletion", "PendingReplicaDeletion"])
+def test_a_key_that_ends_is_not_taken_over(tmp_path: Path, state: str) -> None:
+    """What waits for its deletion encrypts nothing more; where nothing else is there, a deployment is a first one."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"))
+    AWS[0].key_state = state
+    assert 1 == adopt(where, narrator())
+    assert [("Dev/Foundation", {"Data": {"BucketName": "dev-data-1"}})] == TAKEN
+    assert [] == list(measure(AWS[0], [KEY_OF_DATA], prices=PriceTable.load(), region="eu-west-1"))
+    AWS[0].gone = {"dev-data-1"}
+    assert 0 == adopt(where, narrator())
 
 
 def test_a_deployment_with_new_data_is_not_mixed_with_the_old(tmp_path: Path) -> None:
