@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ _LOOKS = {
 }
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html
 _ENDING = ("PendingDeletion", "PendingReplicaDeletion")
+_OF_GLUE = "/aws-glue/"
 _LOG_GROUPS = (
     "/aws/sagemaker/ProcessingJobs",
     "/aws/sagemaker/TrainingJobs",
@@ -69,14 +70,22 @@ def is_there(aws: Clients, resource: Resource) -> bool:
     return found is not None and found.get("KeyMetadata", {}).get("KeyState") not in _ENDING
 
 
-def job_logs(aws: Clients, name: str, *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
-    """Log groups that SageMaker made: those of jobs hold every project's logs, so nobody removes them for one."""
-    wanted = (*_LOG_GROUPS, f"/aws/sagemaker/Endpoints/{name}")
-    for group in wanted:
-        for found in _log_groups(aws, group):
-            if found["logGroupName"] == group:
+def job_logs(
+    aws: Clients, name: str, *, secured_by: Collection[str], prices: PriceTable, region: str
+) -> Iterator[KeptResource]:
+    """Log groups that SageMaker and Glue made: most hold every project's logs, so nobody removes them for one.
+
+    Glue names those of a job with a security configuration after it, and `secured_by` are the project's own:
+    https://docs.aws.amazon.com/glue/latest/dg/monitor-continuous-logging-enable.html
+    """
+    of_endpoint = f"/aws/sagemaker/Endpoints/{name}"
+    for begin in (*_LOG_GROUPS, of_endpoint, _OF_GLUE):
+        for found in _log_groups(aws, begin):
+            group = found["logGroupName"]
+            if begin in (group, _OF_GLUE):
                 size = found.get("storedBytes", 0)
-                shared = "" if group.endswith(name) else "of every project in the account: "
+                own = group == of_endpoint or any(each in group for each in secured_by)
+                shared = "" if own else "may hold logs of others: "
                 yield KeptResource(
                     resource=Resource(stack="", logical_id="", type=LOG_GROUP, id=group),
                     size=_bytes(size),

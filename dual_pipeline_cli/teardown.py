@@ -198,11 +198,16 @@ def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
     """What stays in the account of the environment's, with its price."""
     stacks = Stacks(site.aws)
     kept = [each for artifact in site.artifacts for each in stacks.left_by(artifact.name)]
-    logs = (f"{site.environment}-{project}" for project in _projects(site, []))
     found = list(measure(site.aws, kept, prices=prices, region=site.region))
-    for name in logs:
+    for project in _projects(site, []):
         known = {each.resource.id for each in found}
-        more = job_logs(site.aws, name, prices=prices, region=site.region)
+        more = job_logs(
+            site.aws,
+            f"{site.environment}-{project}",
+            secured_by=_security_configurations(site),
+            prices=prices,
+            region=site.region,
+        )
         found += [each for each in more if each.resource.id not in known]
     lone = [lone_endpoint(each) for made in _runtime(site, {}) for each in made.nobodys_endpoints()]
     return [*lone, *found]
@@ -391,11 +396,22 @@ def _let_settle(site: Site, stacks: Stacks, narrator: Narrator) -> None:
     machines.await_runs(narrator, poll_s=site.poll_s)
 
 
+def _security_configurations(site: Site) -> list[str]:
+    """Names of Glue's security configurations in the stacks that are meant."""
+    resources = (each for artifact in site.artifacts for each in _declared(artifact).values())
+    return [each["Properties"]["Name"] for each in resources if each["Type"] == "AWS::Glue::SecurityConfiguration"]
+
+
+def _declared(artifact: StackArtifact) -> dict[str, Any]:
+    declared: dict[str, Any] = json.loads(artifact.template.read_text())["Resources"]
+    return declared
+
+
 def _mapping(
     site: Site, stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     """Identifiers by logical id of what a deleted stack left, is there and the assembly's stack of that name wants."""
-    declared: dict[str, Any] = json.loads(artifact.template.read_text())["Resources"]
+    declared = _declared(artifact)
     candidates: list[tuple[DeletedStack, dict[str, dict[str, str]]]] = []
     for deleted in stacks.deleted(artifact.name):
         found = {

@@ -1,5 +1,6 @@
 """What a teardown takes and what it must not touch; what the next deployment takes over."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
@@ -711,6 +712,46 @@ def test_teardown_and_adopt_tell_the_way_back(tmp_path: Path, monkeypatch: pytes
     assert "dev is down: no endpoint" in output
     assert 'existing_key_arn="arn:aws-us-gov:kms:us-gov-west-1:1:key/0000-1111"' in output
     assert line in told(where, "adopt", monkeypatch=monkeypatch)
+
+
+def test_logs_of_all_jobs_are_listed_as_left(tmp_path: Path) -> None:
+    """Glue puts the name of a security configuration into its groups: those are the project's, plain ones are shared."""
+    secured = "/aws-glue/jobs/Dev-Security-0123-role/role/error"
+    groups = (
+        secured,
+        "/aws-glue/jobs/output",
+        "/aws/sagemaker/Endpoints/dev-census",
+        "/aws/sagemaker/Endpoints/dev-census-2",
+        "/aws/sagemaker/TrainingJobs",
+        "/aws/sagemaker/TrainingJobsOfMine",
+    )
+    aws = Logs(describe_log_groups=[{"logGroupName": name, "storedBytes": 2**30} for name in groups])
+    where = site(tmp_path, aws)
+    own = {"Security": resource("AWS::Glue::SecurityConfiguration", Name="Dev-Security-0123")}
+    (artifact,) = [each for each in where.artifacts if each.project == "census"]
+    artifact.template.write_text(json.dumps({"Resources": own}))
+    found = {each.resource.id: each.how for each in what_is_left(where, prices=PriceTable.load())}
+    mine = (secured, "/aws/sagemaker/Endpoints/dev-census")
+    shared = ("/aws-glue/jobs/output", "/aws/sagemaker/TrainingJobs")
+    delete = "aws logs delete-log-group --log-group-name"
+    assert {
+        **{name: f"{delete} {name}" for name in mine},
+        **{name: f"may hold logs of others: {delete} {name}" for name in shared},
+    } == found
+
+
+class Logs(Aws):
+    """Lists log groups by how their names begin, one on a page."""
+
+    def get_paginator(self, operation: str) -> Any:
+        if operation != "describe_log_groups":
+            return super().get_paginator(operation)
+        return self
+
+    def paginate(self, **request: str) -> Iterator[dict[str, Any]]:
+        for each in self.listed["describe_log_groups"]:
+            if each["logGroupName"].startswith(request["logGroupNamePrefix"]):
+                yield {"logGroups": [each]}
 
 
 def key_that_stays(aws: Aws) -> KeptResource:
