@@ -148,10 +148,11 @@ def read_past(environment: EnvironmentClient, workload: Workload, *, now: dateti
                 seconds.setdefault(step.name, []).append(step.duration_s)
     for machine in workload.machines:
         for job in machine.jobs:
-            if job.item == "glue-dpu-hour":
-                seconds[job.name] = list(_glue_seconds(environment, f"{_name(environment)}-{_GLUE[job.name]}"))
+            if job.glue:
+                seconds[job.name] = list(_glue_seconds(environment, job.glue))
             elif job.name == "SmokeTrain":
-                seconds[job.name] = list(_training_seconds(environment, f"{_name(environment)}-smoke-"))
+                begin = f"{environment.environment}-{environment.project}-smoke-"
+                seconds[job.name] = list(_training_seconds(environment, begin))
     recent = [each for each in summaries if each["StartTime"] >= now - _WINDOW]
     where = "on this machine, not on AWS's instances" if environment.local else f"in {environment.where}"
     return Past(
@@ -197,14 +198,6 @@ def show_cost(
         return 0
 
     raise typer.Exit(answer(action))
-
-
-# States of the outer loop and the ends of their Glue jobs' names.
-_GLUE = {"IngestData": "ingest", "EvaluateDataQuality": "quality"}
-
-
-def _name(environment: EnvironmentClient) -> str:
-    return f"{environment.environment}-{environment.project}"
 
 
 def _past(

@@ -1,7 +1,7 @@
 """Estimates that can be worked out on paper: ranges, what has no price, budget and old prices."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dual_pipeline_cli.app import app
-from dual_pipeline_cli.cost import Past, estimate
+from dual_pipeline_cli.cost import Past, estimate, read_past
+from dual_pipeline_cli.environment import EnvironmentClient
 from dual_pipeline_cli.price_table import TABLE, Amount, BadPriceTable, PriceTable
 from dual_pipeline_cli.workloads import Workload, read_budget, read_workloads
 from dual_pipeline_local.assembly import read_assembly
@@ -117,6 +118,90 @@ def test_a_job_ends_with_the_state_that_waits_for_it(tmp_path: Path) -> None:
     table = prices(tmp_path, ("transform/ml.m5.large", 1))
     found = estimate(census(tmp_path, Machine=machine("x", Cap={"Comment": CAP}, **states)), prices=table, region="x")
     assert {"Score": (0.0167, 0.5), "Begin": (0.0167, 120.0)} == amounts(found.run)
+
+
+def task(call: str, **given: Any) -> dict[str, Any]:
+    """A state of an own workflow."""
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{call}", "Parameters": given}
+
+
+def test_own_workflows_leave_nothing_out(tmp_path: Path) -> None:
+    """What they start is priced by what it is, whatever its state is called, or named as not priced."""
+    states = {
+        "Tidy": task("glue:startJobRun.sync", JobName=INGEST["Name"]),
+        "Search": task(
+            "sagemaker:createHyperParameterTuningJob.sync",
+            **{**TUNE, "TrainingJobDefinition": training("ml.m5.xlarge", limit_s=600)},
+        ),
+        "Foreign": task("glue:startJobRun.sync", JobName="another"),
+        "Several": task("sagemaker:createHyperParameterTuningJob", TrainingJobDefinitions=[training("ml.m5.xlarge")]),
+        "Configure": task("sagemaker:createEndpointConfig", ProductionVariants=[]),
+        "Serve": task("sagemaker:createEndpoint", EndpointName="dev-census-own"),
+        "Ask": task("aws-sdk:bedrockruntime:invokeModel"),
+        "Save": task("sagemaker:createModel"),
+        "Register": task("aws-sdk:sagemaker:createModelPackage"),
+        "Look": task("aws-sdk:glue:getJobRun"),
+        "Tell": task("sns:publish"),
+    }
+    workload = census(tmp_path, STEPS[0], Own=machine("dev-census-own", **states))
+    (own,) = [each for each in workload.machines if each.name == "dev-census-own"]
+    assert {
+        "Tidy": ("glue-dpu-hour", 2, 3600, 1, INGEST["Name"]),
+        "Search": ("training/ml.m5.xlarge", 1, 600, 5, ""),
+    } == {
+        each.name: (each.item, each.count, each.limit_s, each.times, each.glue)
+        for each in own.jobs
+        if each.name in ("Tidy", "Search")
+    }
+    assert "hosting/ml.m5.large" == (workload.endpoint and workload.endpoint.item)
+    items = ("training/ml.m5.xlarge", "glue-dpu-hour", "hosting/ml.m5.large", "state-transitions", "alarm-month")
+    table = prices(tmp_path, *((item, 1) for item in items))
+    assert [
+        "glue:startJobRun (Foreign) in x",
+        "sagemaker:createHyperParameterTuningJob (Several) in x",
+        "sagemaker:createEndpoint (Serve) in x",
+        "bedrockruntime:invokeModel (Ask) in x",
+    ] == list(estimate(workload, prices=table, region="x").not_priced)
+
+
+class History:
+    """Past jobs of an environment, by Glue job and as SageMaker lists trainings; what is asked for is kept."""
+
+    def __init__(self, *trainings: tuple[str, float]) -> None:
+        self._trainings = trainings
+
+    def client(self, _service: str, /) -> Any:
+        return self
+
+    def get_paginator(self, operation: str) -> Any:
+        return type("Pages", (), {"paginate": lambda _, **request: getattr(self, f"_{operation}")(request)})()
+
+    def get_job_runs(self, **request: Any) -> dict[str, Any]:
+        assert request["JobName"] == INGEST["Name"]
+        return {"JobRuns": [{"JobRunState": "SUCCEEDED", "ExecutionTime": 90}]}
+
+    def _list_pipeline_executions(self, _request: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"PipelineExecutionSummaries": []}]
+
+
+def deployed(aws: Any) -> EnvironmentClient:
+    """census of dev."""
+    return EnvironmentClient(
+        environment="dev",
+        project="census",
+        outputs={"PipelineName": "dev-census"},
+        region="eu-west-1",
+        local=False,
+        aws=aws,
+        where="an account",
+    )
+
+
+def test_past_glue_runs_are_found_by_the_jobs_name(tmp_path: Path) -> None:
+    """A state of an own workflow may be called as it likes."""
+    own = machine("own", Tidy=task("glue:startJobRun.sync", JobName=INGEST["Name"]))
+    past = read_past(deployed(History()), census(tmp_path, Own=own), now=datetime(2026, 11, 27, tzinfo=UTC))
+    assert {"IngestData": [90.0], "Tidy": [90.0]} == past.seconds
 
 
 def transform(resource: str, timeout_s: int) -> dict[str, Any]:
