@@ -308,11 +308,15 @@ def _glue_seconds(environment: EnvironmentClient, job: str) -> Iterator[float]:
 
 
 def _training_seconds(environment: EnvironmentClient, begin: str) -> Iterator[float]:
-    sagemaker = environment.client("sagemaker")
-    jobs = sagemaker.list_training_jobs(NameContains=begin, StatusEquals="Completed", MaxResults=_MOST_RUNS)
-    for job in jobs["TrainingJobSummaries"]:
-        if job["TrainingJobName"].startswith(begin):
-            yield (job["TrainingEndTime"] - job["CreationTime"]).total_seconds()
+    pages = (
+        environment.client("sagemaker")
+        .get_paginator("list_training_jobs")
+        .paginate(NameContains=begin, StatusEquals="Completed", SortBy="CreationTime", SortOrder="Descending")
+    )
+    jobs = (each for page in pages for each in page["TrainingJobSummaries"])
+    mine = (each for each in jobs if each["TrainingJobName"].startswith(begin))
+    for job in islice(mine, _MOST_RUNS):
+        yield (job["TrainingEndTime"] - job["CreationTime"]).total_seconds()
 
 
 def _warnings(prices: PriceTable, today: date, estimates: Sequence[Estimate], budget: float | None) -> Iterator[str]:

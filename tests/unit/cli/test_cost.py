@@ -180,6 +180,22 @@ class History:
         assert request["JobName"] == INGEST["Name"]
         return {"JobRuns": [{"JobRunState": "SUCCEEDED", "ExecutionTime": 90}]}
 
+    def _list_training_jobs(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        assert ("CreationTime", "Completed") == (request["SortBy"], request["StatusEquals"])
+        start = datetime(2026, 11, 1, tzinfo=UTC)
+        found = [
+            {
+                "TrainingJobName": name,
+                "CreationTime": start + timedelta(days=day),
+                "TrainingEndTime": start + timedelta(days=day, seconds=seconds),
+            }
+            for day, (name, seconds) in enumerate(self._trainings)
+            if request["NameContains"] in name
+        ]
+        if request.get("SortOrder") == "Descending":
+            found.reverse()
+        return [{"TrainingJobSummaries": found[at : at + 4]} for at in range(0, len(found), 4)]
+
     def _list_pipeline_executions(self, _request: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"PipelineExecutionSummaries": []}]
 
@@ -202,6 +218,14 @@ def test_past_glue_runs_are_found_by_the_jobs_name(tmp_path: Path) -> None:
     own = machine("own", Tidy=task("glue:startJobRun.sync", JobName=INGEST["Name"]))
     past = read_past(deployed(History()), census(tmp_path, Own=own), now=datetime(2026, 11, 27, tzinfo=UTC))
     assert {"IngestData": [90.0], "Tidy": [90.0]} == past.seconds
+
+
+def test_past_smoke_trainings_are_the_last_ten(tmp_path: Path) -> None:
+    """Those of another environment whose name ends alike are none of them."""
+    jobs = [(f"{begin}dev-census-smoke-{at}", float(at)) for at in range(14) for begin in ("", "my-")]
+    loop = machine("loop", SmokeTrain=task("sagemaker:createTrainingJob.sync", **training("ml.m5.large")))
+    past = read_past(deployed(History(*jobs)), census(tmp_path, Machine=loop), now=datetime(2026, 11, 27, tzinfo=UTC))
+    assert {"SmokeTrain": [float(at) for at in range(13, 3, -1)]} == past.seconds
 
 
 def transform(resource: str, timeout_s: int) -> dict[str, Any]:
