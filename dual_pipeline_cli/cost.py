@@ -65,13 +65,14 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Of one project: a run, a month as it is likely and at the daily cap, and what has no price in the table."""
+    """Of one project: a run, a month as it is likely and at the daily cap, what has no price, and notes on prices."""
 
     project: str
     run: Sequence[Line]
     month: Sequence[Line]
     at_the_cap: Amount
     not_priced: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def a_run(self) -> Amount:
@@ -83,13 +84,17 @@ class Estimate:
 
 
 class _Pricing:
-    """Prices of one region, and a note of each that is missing."""
+    """Prices of one region, those that are missing, and what else the table says of those that are not."""
 
     def __init__(self, prices: PriceTable, region: str) -> None:
         self._prices = prices
         self._region = region
         self.missing: list[str] = []
-        self.notes: list[str] = []
+        self._noted: dict[str, list[str]] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"{', '.join(dict.fromkeys(items))}: {note}" for note, items in self._noted.items()]
 
     def of(self, item: str, least: float, most: float) -> Amount | None:
         price = self._prices.find(item, self._region)
@@ -97,7 +102,7 @@ class _Pricing:
             self.missing.append(f"{item} in {self._region}")
             return None
         if price.note:
-            self.notes.append(f"{item}: {price.note}")
+            self._noted.setdefault(f"{price.note} ({price.source})", []).append(item)
         return self._prices.amount(item, self._region, least, most=most)
 
 
@@ -134,6 +139,7 @@ def estimate(workload: Workload, *, prices: PriceTable, region: str, past: Past 
         month=[*month, *standing],
         at_the_cap=Amount(low=0, high=cap_month.high + _total(standing).high),
         not_priced=list(dict.fromkeys(pricing.missing)),
+        notes=pricing.notes,
     )
 
 
@@ -368,6 +374,8 @@ def _show(
     console.print(f"all in all a month: {_sum(each.a_month for each in estimates)}")
     missing = [name for each in estimates for name in each.not_priced]
     console.print(f"not priced: {', '.join([*dict.fromkeys(missing), *NEVER_PRICED])}", markup=False)
+    for note in dict.fromkeys(note for each in estimates for note in each.notes):
+        console.print(f"note: {note}", markup=False)
     for warning in warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
 
@@ -413,6 +421,7 @@ def _document(
                 "month": {"lines": lines(each.month), **amount(each.a_month)},
                 "month_at_the_cap": each.at_the_cap.high,
                 "not_priced": list(each.not_priced),
+                "notes": list(each.notes),
             }
             for each in estimates
         ],

@@ -257,6 +257,22 @@ def test_what_has_no_price_is_named_and_left_out(tmp_path: Path) -> None:
     assert "hosting/ml.m5.large in eu-west-1" in found.not_priced
 
 
+def test_what_a_price_lacks_is_told(tmp_path: Path) -> None:
+    """Each note once, with the items that it is of and its source, in the table and in the JSON."""
+    file = price_file(tmp_path, ("hosting/ml.m5.large", 0.05), ("kms-key-month", 1), ("glue-dpu-hour", 1))
+    document = json.loads(file.read_text())
+    for price, note in zip(document["prices"], ("of a notebook", "rotated", "of a notebook"), strict=True):
+        price["note"] = note
+    file.write_text(json.dumps(document))
+    arguments = ("--app", small(tmp_path, budget=1000), "--prices", file)
+    shared, census = json.loads(command(*arguments, "--json").stdout)["projects"]
+    assert ["kms-key-month: rotated (https://x)"] == shared["notes"]
+    assert ["glue-dpu-hour, hosting/ml.m5.large: of a notebook (https://x)"] == census["notes"]
+    told = " ".join(command(*arguments).stdout.split())
+    for note in (*shared["notes"], *census["notes"]):
+        assert 1 == told.count(f"note: {note}")
+
+
 def small(tmp_path: Path, *, budget: float) -> Path:
     """An assembly with a budget, one key and one endpoint."""
     shared = {
