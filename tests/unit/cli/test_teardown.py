@@ -768,6 +768,18 @@ def test_teardown_of_a_project_does_not_say_that_the_environment_is_down(
     assert "project census of dev is down" in told(where, "teardown", "--project", "census", monkeypatch=monkeypatch)
 
 
+def test_a_project_that_comes_back_is_deployed_with_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the CLI skips the shared stack that names its roles, for the template is the same."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"))
+    deploy = f"now deploy: node_modules/.bin/cdk deploy --app {where.assembly.folder} 'Dev/*'"
+    assert f"{deploy}\n" in told(where, "adopt", monkeypatch=monkeypatch)
+    AWS[0].deleted = [(id_, "Dev-CensusOuterLoop", when, kept) for id_, _, when, kept in AWS[0].deleted]
+    (own,) = [each for each in where.artifacts if each.project == "census"]
+    own.template.write_text(json.dumps({"Resources": {"Data": resource(BUCKET)}}))
+    where = replace(where, project="census")
+    assert f"{deploy} --force\n" in told(where, "adopt", "--project", "census", monkeypatch=monkeypatch)
+
+
 class Reviving(Aws):
     """Somebody starts an endpoint each time one is deleted, and it is seen only by who looks after all is done."""
 
