@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from botocore.exceptions import ClientError
 
 _CODES = (
@@ -16,6 +19,19 @@ _CODES = (
 )
 # SageMaker says it of many kinds in the text of a ValidationException.
 _WORDS = ("could not find", "does not exist")
+
+
+_Answer = TypeVar("_Answer")
+
+
+def unless_absent(read: Callable[[], _Answer]) -> _Answer | None:
+    """What `read` answers; None if what it names does not exist."""
+    try:
+        return read()
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+    return None
 
 
 def is_absent(error: ClientError) -> bool:

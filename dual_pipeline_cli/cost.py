@@ -65,13 +65,14 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Of one project: a run, a month as it is likely and at the daily cap, and what has no price in the table."""
+    """Of one project: a run, a month as it is likely and at the daily cap, what has no price, and notes on prices."""
 
     project: str
     run: Sequence[Line]
     month: Sequence[Line]
     at_the_cap: Amount
     not_priced: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def a_run(self) -> Amount:
@@ -83,13 +84,17 @@ class Estimate:
 
 
 class _Pricing:
-    """Prices of one region, and a note of each that is missing."""
+    """Prices of one region, those that are missing, and what else the table says of those that are not."""
 
     def __init__(self, prices: PriceTable, region: str) -> None:
         self._prices = prices
         self._region = region
         self.missing: list[str] = []
-        self.notes: list[str] = []
+        self._noted: dict[str, list[str]] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"{', '.join(dict.fromkeys(items))}: {note}" for note, items in self._noted.items()]
 
     def of(self, item: str, least: float, most: float) -> Amount | None:
         price = self._prices.find(item, self._region)
@@ -97,7 +102,7 @@ class _Pricing:
             self.missing.append(f"{item} in {self._region}")
             return None
         if price.note:
-            self.notes.append(f"{item}: {price.note}")
+            self._noted.setdefault(f"{price.note} ({price.source})", []).append(item)
         return self._prices.amount(item, self._region, least, most=most)
 
 
@@ -134,6 +139,7 @@ def estimate(workload: Workload, *, prices: PriceTable, region: str, past: Past 
         month=[*month, *standing],
         at_the_cap=Amount(low=0, high=cap_month.high + _total(standing).high),
         not_priced=list(dict.fromkeys(pricing.missing)),
+        notes=pricing.notes,
     )
 
 
@@ -148,10 +154,11 @@ def read_past(environment: EnvironmentClient, workload: Workload, *, now: dateti
                 seconds.setdefault(step.name, []).append(step.duration_s)
     for machine in workload.machines:
         for job in machine.jobs:
-            if job.item == "glue-dpu-hour":
-                seconds[job.name] = list(_glue_seconds(environment, f"{_name(environment)}-{_GLUE[job.name]}"))
+            if job.glue:
+                seconds[job.name] = list(_glue_seconds(environment, job.glue))
             elif job.name == "SmokeTrain":
-                seconds[job.name] = list(_training_seconds(environment, f"{_name(environment)}-smoke-"))
+                begin = f"{environment.environment}-{environment.project}-smoke-"
+                seconds[job.name] = list(_training_seconds(environment, begin))
     recent = [each for each in summaries if each["StartTime"] >= now - _WINDOW]
     where = "on this machine, not on AWS's instances" if environment.local else f"in {environment.where}"
     return Past(
@@ -197,14 +204,6 @@ def show_cost(
         return 0
 
     raise typer.Exit(answer(action))
-
-
-# States of the outer loop and the ends of their Glue jobs' names.
-_GLUE = {"IngestData": "ingest", "EvaluateDataQuality": "quality"}
-
-
-def _name(environment: EnvironmentClient) -> str:
-    return f"{environment.environment}-{environment.project}"
 
 
 def _past(
@@ -315,11 +314,15 @@ def _glue_seconds(environment: EnvironmentClient, job: str) -> Iterator[float]:
 
 
 def _training_seconds(environment: EnvironmentClient, begin: str) -> Iterator[float]:
-    sagemaker = environment.client("sagemaker")
-    jobs = sagemaker.list_training_jobs(NameContains=begin, StatusEquals="Completed", MaxResults=_MOST_RUNS)
-    for job in jobs["TrainingJobSummaries"]:
-        if job["TrainingJobName"].startswith(begin):
-            yield (job["TrainingEndTime"] - job["CreationTime"]).total_seconds()
+    pages = (
+        environment.client("sagemaker")
+        .get_paginator("list_training_jobs")
+        .paginate(NameContains=begin, StatusEquals="Completed", SortBy="CreationTime", SortOrder="Descending")
+    )
+    jobs = (each for page in pages for each in page["TrainingJobSummaries"])
+    mine = (each for each in jobs if each["TrainingJobName"].startswith(begin))
+    for job in islice(mine, _MOST_RUNS):
+        yield (job["TrainingEndTime"] - job["CreationTime"]).total_seconds()
 
 
 def _warnings(prices: PriceTable, today: date, estimates: Sequence[Estimate], budget: float | None) -> Iterator[str]:
@@ -371,6 +374,8 @@ def _show(
     console.print(f"all in all a month: {_sum(each.a_month for each in estimates)}")
     missing = [name for each in estimates for name in each.not_priced]
     console.print(f"not priced: {', '.join([*dict.fromkeys(missing), *NEVER_PRICED])}", markup=False)
+    for note in dict.fromkeys(note for each in estimates for note in each.notes):
+        console.print(f"note: {note}", markup=False)
     for warning in warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
 
@@ -416,6 +421,7 @@ def _document(
                 "month": {"lines": lines(each.month), **amount(each.a_month)},
                 "month_at_the_cap": each.at_the_cap.high,
                 "not_priced": list(each.not_priced),
+                "notes": list(each.notes),
             }
             for each in estimates
         ],

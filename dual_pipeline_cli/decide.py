@@ -23,7 +23,7 @@ from .environment import (
     connect,
 )
 from .ledger import read_champion, read_item
-from .registry import Model, find_model
+from .registry import Model, find_model, find_own_model
 from .start import BecauseOption, options, words
 
 Status = Literal["Approved", "Rejected"]
@@ -67,10 +67,10 @@ def reject(
 def find_waiting(environment: EnvironmentClient, name: str = "", *, ended: bool = False) -> Model:
     """The model of that name, or the only one for which a run waits; with `ended` no run need wait for the named one.
 
-    Raises EnvironmentTrouble when nothing waits, several do, or it was decided already.
+    Raises EnvironmentTrouble when nothing waits, several do, it was decided already, or it is of another group.
     """
     if name:
-        model = find_model(environment, name)
+        model = find_own_model(environment, name)
         _refuse_decided(model)
         if not ended and (why := _ended(environment, model)):
             raise EnvironmentTrouble(

@@ -43,9 +43,11 @@ class Explanation:
 def explain(environment: EnvironmentClient, run: str = LATEST) -> Explanation:
     """What the ledger and Step Functions know of a run (id or execution ARN) and of who may train.
 
-    Raises EnvironmentTrouble when there is no such run.
+    Raises EnvironmentTrouble when there is no such run, or its id is empty.
     """
-    run_id = _newest(environment) if run == LATEST else run.rsplit(":", 1)[-1]
+    run_id = _newest(environment) if run == LATEST else run.rsplit(":", 1)[-1].strip()
+    if not run_id and run != LATEST:
+        raise EnvironmentTrouble("the run's id is empty: give one, or none for the latest")
     record = read_item(environment, f"RUN#{run_id}") if run_id else {}
     if record:
         sections = {"run": _recorded(environment, run_id, record), "failure": _failure(record)}

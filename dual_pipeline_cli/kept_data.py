@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from dual_pipeline_local.deployment import Clients
 
-from .absence import is_absent
+from .absence import unless_absent
 from .price_table import Amount, PriceTable
-from .stacks import BUCKET, KEY, PACKAGE_GROUP, TABLE, Resource
+from .stacks import BUCKET, KEY, LOG_GROUP, PACKAGE_GROUP, TABLE, Resource
 
 # A bucket of more versions than this is counted no further: 1,000 a page.
 _MOST_PAGES = 100
 _GIB = 1024**3
+_LOOKS = {
+    BUCKET: ("s3", "head_bucket", "Bucket"),
+    TABLE: ("dynamodb", "describe_table", "TableName"),
+    KEY: ("kms", "describe_key", "KeyId"),
+    PACKAGE_GROUP: ("sagemaker", "describe_model_package_group", "ModelPackageGroupName"),
+}
+# https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html
+_ENDING = ("PendingDeletion", "PendingReplicaDeletion")
+_OF_GLUE = "/aws-glue/"
 _LOG_GROUPS = (
     "/aws/sagemaker/ProcessingJobs",
     "/aws/sagemaker/TrainingJobs",
@@ -37,40 +44,70 @@ class KeptResource:
 
 def measure(aws: Clients, resources: Iterable[Resource], *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
     """What of `resources` still exists, with its size and price a month."""
-    for resource in resources:
-        try:
-            match resource.type:
-                case "AWS::S3::Bucket":
-                    yield _bucket(aws, resource, prices, region)
-                case "AWS::DynamoDB::Table":
-                    yield _table(aws, resource, prices, region)
-                case "AWS::KMS::Key":
-                    if (key := _key(aws, resource, prices, region)) is not None:
-                        yield key
-                case "AWS::SageMaker::ModelPackageGroup":
-                    yield _package_group(aws, resource)
-                case _:
-                    yield KeptResource(resource=resource, size="", cost=None, how="delete it in the console")
-        except ClientError as error:
-            if not is_absent(error):
-                raise
+    for resource in (each for each in resources if is_there(aws, each)):
+        match resource.type:
+            case "AWS::S3::Bucket":
+                yield _bucket(aws, resource, prices, region)
+            case "AWS::DynamoDB::Table":
+                yield _table(aws, resource, prices, region)
+            case "AWS::KMS::Key":
+                yield _key(aws, resource, prices, region)
+            case "AWS::SageMaker::ModelPackageGroup":
+                yield _package_group(aws, resource)
+            case _:
+                yield KeptResource(resource=resource, size="", cost=None, how="delete it in the console")
 
 
-def job_logs(aws: Clients, name: str, *, prices: PriceTable, region: str) -> Iterator[KeptResource]:
-    """Log groups that SageMaker made: those of jobs hold every project's logs, so nobody removes them for one."""
-    logs = aws.client("logs")
-    wanted = (*_LOG_GROUPS, f"/aws/sagemaker/Endpoints/{name}")
-    for group in wanted:
-        for found in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
-            if found["logGroupName"] == group:
+def is_there(aws: Clients, resource: Resource) -> bool:
+    """Whether a resource that a stack left is there still; a key that waits for its end is not."""
+    if resource.type == LOG_GROUP:
+        return any(each["logGroupName"] == resource.id for each in _log_groups(aws, resource.id))
+    if resource.type not in _LOOKS:
+        return True
+    service, operation, name = _LOOKS[resource.type]
+    look = getattr(aws.client(service), operation)
+    found = unless_absent(lambda: look(**{name: resource.id.rpartition("/")[2]}))
+    return found is not None and found.get("KeyMetadata", {}).get("KeyState") not in _ENDING
+
+
+def job_logs(
+    aws: Clients, name: str, *, secured_by: Collection[str], prices: PriceTable, region: str
+) -> Iterator[KeptResource]:
+    """Log groups that SageMaker and Glue made: most hold every project's logs, so nobody removes them for one.
+
+    Glue names those of a job with a security configuration after it, and `secured_by` are the project's own:
+    https://docs.aws.amazon.com/glue/latest/dg/monitor-continuous-logging-enable.html
+    """
+    of_endpoint = f"/aws/sagemaker/Endpoints/{name}"
+    for begin in (*_LOG_GROUPS, of_endpoint, _OF_GLUE):
+        for found in _log_groups(aws, begin):
+            group = found["logGroupName"]
+            if begin in (group, _OF_GLUE):
                 size = found.get("storedBytes", 0)
-                shared = "" if group.endswith(name) else "of every project in the account: "
+                own = group == of_endpoint or any(each in group for each in secured_by)
+                shared = "" if own else "may hold logs of others: "
                 yield KeptResource(
-                    resource=Resource(stack="", logical_id="", type="AWS::Logs::LogGroup", id=group),
+                    resource=Resource(stack="", logical_id="", type=LOG_GROUP, id=group),
                     size=_bytes(size),
                     cost=prices.amount("logs-storage-gb-month", region, size / _GIB),
                     how=f"{shared}aws logs delete-log-group --log-group-name {group}",
                 )
+
+
+def _log_groups(aws: Clients, begin: str) -> Iterator[Mapping[str, Any]]:
+    for page in aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=begin):
+        yield from page["logGroups"]
+
+
+def lone_endpoint(listed: Mapping[str, Any]) -> KeptResource:
+    """An endpoint that nobody removed, for nothing says whose it is."""
+    name = listed["EndpointName"]
+    return KeptResource(
+        resource=Resource(stack="", logical_id="", type="AWS::SageMaker::Endpoint", id=name),
+        size=listed["EndpointStatus"],
+        cost=None,
+        how=f"runs, and bears no tags that say whose it is: aws sagemaker delete-endpoint --endpoint-name {name}",
+    )
 
 
 def _bucket(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource:
@@ -105,10 +142,8 @@ def _table(aws: Clients, resource: Resource, prices: PriceTable, region: str) ->
     )
 
 
-def _key(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource | None:
+def _key(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> KeptResource:
     key = aws.client("kms").describe_key(KeyId=resource.id)["KeyMetadata"]
-    if key["KeyState"] == "PendingDeletion":
-        return None
     return KeptResource(
         resource=resource,
         size=key["KeyState"].lower(),
@@ -123,9 +158,7 @@ def _key(aws: Clients, resource: Resource, prices: PriceTable, region: str) -> K
 
 def _package_group(aws: Clients, resource: Resource) -> KeptResource:
     name = resource.id.rpartition("/")[2]
-    sagemaker = aws.client("sagemaker")
-    sagemaker.describe_model_package_group(ModelPackageGroupName=name)
-    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
+    pages = aws.client("sagemaker").get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
     count = sum(len(page["ModelPackageSummaryList"]) for page in pages)
     return KeptResource(
         resource=resource,
@@ -140,11 +173,7 @@ def _package_group(aws: Clients, resource: Resource) -> KeptResource:
 
 def empty(aws: Clients, resource: Resource) -> None:
     """Delete what a bucket or a package group holds, which CloudFormation deletes empty only; one that is gone is."""
-    try:
-        _empty(aws, resource)
-    except ClientError as error:
-        if not is_absent(error):
-            raise
+    unless_absent(lambda: _empty(aws, resource))
 
 
 def holds_data(resource: Resource) -> bool:

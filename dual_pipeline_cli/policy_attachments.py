@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,17 +17,25 @@ from .stacks import Resource
 _HOLDERS = (("Role", "PolicyRoles"), ("User", "PolicyUsers"), ("Group", "PolicyGroups"))
 
 
-def attachments(aws: Clients, resources: Iterable[Resource]) -> Iterator[RuntimeResource]:
+def attachments(
+    aws: Clients, resources: Sequence[Resource], *, shared: Iterable[Resource] = ()
+) -> Iterator[RuntimeResource]:
     """Each attachment of a policy of these stacks: to people by an administrator, to roles by the budget's action.
 
-    Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
+    Policies of `shared` stay, so these are taken only from roles that go.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html and API_DeleteRole.html
     """
     iam = aws.client("iam")
-    for policy in (each for each in resources if each.type == "AWS::IAM::ManagedPolicy"):
+    roles = {each.id for each in resources if each.type == "AWS::IAM::Role"}
+    policies = (each for each in [*resources, *shared] if each.type == "AWS::IAM::ManagedPolicy")
+    for policy in dict.fromkeys(policies):
         for page in _pages(iam, policy):
             for kind, listed in _HOLDERS:
                 for holder in page.get(listed, []):
                     name = holder[f"{kind}Name"]
+                    if policy not in resources and not (kind == "Role" and name in roles):
+                        continue
                     detach = getattr(iam, f"detach_{kind.lower()}_policy")
                     yield RuntimeResource(
                         kind="attached policy",

@@ -50,6 +50,20 @@ def find_model(environment: EnvironmentClient, name: str) -> Model:
     return Model(package=_package(environment, _served(environment, endpoint)), endpoint=endpoint)
 
 
+def find_own_model(environment: EnvironmentClient, name: str) -> Model:
+    """The model of that name, which must be of the project's own group.
+
+    Raises EnvironmentTrouble when there is none, or when it is another project's or environment's.
+    """
+    model, group = find_model(environment, name), environment["ModelPackageGroupName"]
+    if f":model-package/{group}/" not in model.arn:
+        raise EnvironmentTrouble(
+            f"{model.arn} is no version of {group}, the group of {environment.project} in {environment.environment}:"
+            f" name one, such as {group}/1, or say --env and --project"
+        )
+    return model
+
+
 def _package(environment: EnvironmentClient, arn: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = environment.client("sagemaker").describe_model_package(ModelPackageName=arn)

@@ -23,7 +23,7 @@ from .environment import (
     connect,
 )
 from .ledger import read_champion, read_runs
-from .registry import find_model
+from .registry import find_model, find_own_model
 from .start import BecauseOption, FollowOption, begin, options, tell
 
 
@@ -80,10 +80,7 @@ def find_target(environment: EnvironmentClient, name: str = "") -> str:
     Raises EnvironmentTrouble when there is none.
     """
     if name:
-        model = find_model(environment, name)
-        group = environment["ModelPackageGroupName"]
-        if f":model-package/{group}/" not in model.arn:
-            raise EnvironmentTrouble(f"{model.arn} is no version of {group}: name one, such as {group}/1")
+        model = find_own_model(environment, name)
         status = model.package.get("ModelApprovalStatus")
         if status != "Approved":
             raise EnvironmentTrouble(f"{model.arn} is {status}, and only an approved version may serve: name another")

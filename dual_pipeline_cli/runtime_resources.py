@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from dual_pipeline.loop_contract import MODEL_ALARM_SUFFIX, TAG_ENVIRONMENT, TAG_PROJECT, VARIANT_NAME
+from dual_pipeline.loop_contract import MODEL_ALARM_SUFFIX, TAG_ENVIRONMENT, TAG_PROJECT
 from dual_pipeline.sandbox_contract import copy_name
 from dual_pipeline_local.deployment import Clients
 from dual_pipeline_local.narrator import Narrator
@@ -20,7 +20,7 @@ from .copies import client_token
 from .environment import EnvironmentTrouble, explain
 from .stacks import Resource
 
-_SCALING = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+_TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpoint.html: not while it moves.
 _MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # ModelPackage and CreateModel steps name their models so:
@@ -57,7 +57,7 @@ class RuntimeResources:
         self._project = project
         self._name = f"{environment}-{project}"
         self._resources = resources
-        self._tags: dict[str, bool] = {}
+        self._owners: dict[str, tuple[str | None, str | None]] = {}
         # Each kind is gone before the next is touched: an endpoint that still moves keeps its configuration.
         self._kinds: tuple[Callable[[], Iterator[RuntimeResource]], ...] = (
             self._runs,
@@ -76,6 +76,12 @@ class RuntimeResources:
     def find(self) -> list[RuntimeResource]:
         """Everything there is now."""
         return [found for kind in self._kinds for found in kind()]
+
+    def nobodys_endpoints(self) -> Iterator[Mapping[str, Any]]:
+        """Endpoints of the project's names, as they are listed, whose tags do not say whose they are."""
+        for each in self._named_endpoints():
+            if each["EndpointName"] != self._name and self._owner(each["EndpointArn"]) == (None, None):
+                yield each
 
     def remove(self, narrator: Narrator, *, poll_s: float = 5.0, timeout_s: float = 4 * 3600.0) -> None:
         """Remove everything and wait until it is gone; what is gone already is no matter.
@@ -197,23 +203,34 @@ class RuntimeResources:
 
     def _scaling(self) -> Iterator[RuntimeResource]:
         scaling = self._aws.client("application-autoscaling")
-        target = {**_SCALING, "ResourceId": f"endpoint/{self._name}/variant/{VARIANT_NAME}"}
-        found = scaling.describe_scalable_targets(
-            ServiceNamespace=target["ServiceNamespace"], ResourceIds=[target["ResourceId"]]
+        mine = {f"endpoint/{name}" for name in (self._name, *(each["EndpointName"] for each in self._own_endpoints()))}
+        listed = self._each(
+            "application-autoscaling", "describe_scalable_targets", "ScalableTargets", ServiceNamespace="sagemaker"
         )
-        for each in found["ScalableTargets"]:
-            # Its policies, and their alarms, go with it:
-            # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
-            remove = partial(scaling.deregister_scalable_target, **target)
-            yield RuntimeResource(kind="scaling target", name=each["ResourceId"], remove=remove)
+        for each in listed:
+            if each["ResourceId"].rpartition("/variant/")[0] in mine:
+                # Its policies, and their alarms, go with it:
+                # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
+                remove = partial(scaling.deregister_scalable_target, **{name: each[name] for name in _TARGET})
+                yield RuntimeResource(kind="scaling target", name=each["ResourceId"], remove=remove)
 
     def _endpoints(self) -> Iterator[RuntimeResource]:
         sagemaker = self._aws.client("sagemaker")
+        for each in self._own_endpoints():
+            remove = partial(sagemaker.delete_endpoint, EndpointName=each["EndpointName"])
+            moving = each["EndpointStatus"] in _MOVING
+            yield RuntimeResource(kind="endpoint", name=each["EndpointName"], remove=None if moving else remove)
+
+    def _own_endpoints(self) -> Iterator[Mapping[str, Any]]:
+        """The release's, by its name, and those of own workflows."""
+        for each in self._named_endpoints():
+            if each["EndpointName"] == self._name or self._is_mine(each["EndpointArn"]):
+                yield each
+
+    def _named_endpoints(self) -> Iterator[Mapping[str, Any]]:
         for each in self._each("sagemaker", "list_endpoints", "Endpoints", NameContains=self._name):
-            if each["EndpointName"] == self._name:
-                remove = partial(sagemaker.delete_endpoint, EndpointName=self._name)
-                moving = each["EndpointStatus"] in _MOVING
-                yield RuntimeResource(kind="endpoint", name=self._name, remove=None if moving else remove)
+            if f"{each['EndpointName']}-".startswith(f"{self._name}-"):
+                yield each
 
     def _alarms(self) -> Iterator[RuntimeResource]:
         cloudwatch, name = self._aws.client("cloudwatch"), f"{self._name}{MODEL_ALARM_SUFFIX}"
@@ -252,11 +269,14 @@ class RuntimeResources:
         return [resource.id for resource in self._resources if resource.type == kind]
 
     def _is_mine(self, arn: str) -> bool:
-        if arn not in self._tags:
+        return self._owner(arn) == (self._environment, self._project)
+
+    def _owner(self, arn: str) -> tuple[str | None, str | None]:
+        """Environment and project by the tags."""
+        if arn not in self._owners:
             tags = {tag["Key"]: tag["Value"] for tag in self._each("sagemaker", "list_tags", "Tags", ResourceArn=arn)}
-            owner = (tags.get(TAG_ENVIRONMENT), tags.get(TAG_PROJECT))
-            self._tags[arn] = owner == (self._environment, self._project)
-        return self._tags[arn]
+            self._owners[arn] = (tags.get(TAG_ENVIRONMENT), tags.get(TAG_PROJECT))
+        return self._owners[arn]
 
     def _each(self, service: str, operation: str, listed: str, **request: Any) -> Iterator[Mapping[str, Any]]:
         """All that is listed; nothing of what does not exist."""

@@ -10,7 +10,9 @@ from typing import Any
 from dual_pipeline.loop_contract import TAG_ENVIRONMENT, TAG_PROJECT
 from dual_pipeline_local.deployment import Clients
 
-PACKAGE_GROUP = "AWS::SageMaker::ModelPackageGroup"
+from .absence import unless_absent
+
+PACKAGE_GROUP, LOG_GROUP = "AWS::SageMaker::ModelPackageGroup", "AWS::Logs::LogGroup"
 BUCKET, TABLE, KEY = "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"
 # The identifier that CloudFormation imports a resource of a type by; each equals the resource's physical id.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-manually.html
@@ -19,7 +21,7 @@ IDENTIFIERS: Mapping[str, str] = {
     TABLE: "TableName",
     KEY: "KeyId",
     PACKAGE_GROUP: "ModelPackageGroupArn",
-    "AWS::Logs::LogGroup": "LogGroupName",
+    LOG_GROUP: "LogGroupName",
 }
 _NOT_BEGUN = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
@@ -77,7 +79,8 @@ class Stacks:
         return any(each["StackName"] == name and each["StackStatus"] not in _NOT_BEGUN for each in found)
 
     def resources(self, name: str) -> list[Resource]:
-        """What a stack holds; after a deletion that failed half-way CloudFormation still lists what is gone."""
+        """What a stack holds, if it is there; after a deletion that failed half-way it still lists what is gone."""
+        pages = unless_absent(lambda: list(self._pages("list_stack_resources", StackName=name))) or []
         return [
             Resource(
                 stack=name,
@@ -85,17 +88,16 @@ class Stacks:
                 type=each["ResourceType"],
                 id=each["PhysicalResourceId"],
             )
-            for page in self._pages("list_stack_resources", StackName=name)
+            for page in pages
             for each in page["StackResourceSummaries"]
             if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
         ]
 
     def retained(self, name: str) -> list[Resource]:
         """What would stay if a stack were deleted now, by the template that was deployed."""
-        body = self._cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
         kept = {
             logical_id
-            for logical_id, resource in body["Resources"].items()
+            for logical_id, resource in (unless_absent(lambda: self._declared(name)) or {}).items()
             if resource.get("DeletionPolicy") in ("Retain", "RetainExceptOnCreate")
         }
         return [resource for resource in self.resources(name) if resource.logical_id in kept]
@@ -128,6 +130,11 @@ class Stacks:
                 if each.id not in held:
                     held.add(each.id)
                     yield each
+
+    def _declared(self, name: str) -> dict[str, Any]:
+        body = self._cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+        declared: dict[str, Any] = body["Resources"]
+        return declared
 
     def _events(self, stack_id: str) -> Iterator[dict[str, Any]]:
         for page in self._pages("describe_stack_events", StackName=stack_id):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from dual_pipeline_local.safety import LocalAws, isolate
 
 from .absence import is_absent
 from .environment import LOCAL_FOLDER, EnvironmentTrouble, LocalOption, answer, reach
-from .kept_data import KeptResource, empty, holds_data, job_logs, measure
+from .kept_data import KeptResource, empty, holds_data, is_there, job_logs, lone_endpoint, measure
 from .policy_attachments import attachments
 from .price_table import PriceTable
 from .run_triggers import run_triggers
@@ -116,29 +117,29 @@ def take_inventory(site: Site) -> Inventory:
     """Look, and change nothing."""
     stacks = Stacks(site.aws)
     deployed = _deployed(site, stacks)
-    meant = {stack.name for stack in deployed}
-    resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
-    kept = [each for stack in deployed for each in stacks.retained(stack.name)]
-    ids = {(each.stack, each.logical_id) for each in kept}
-    deleted = [each for name in sorted(meant) for each in resources[name] if (name, each.logical_id) not in ids]
+    resources = {stack: stacks.resources(stack.name) for stack in deployed}
     everything = [each for found in resources.values() for each in found]
     runtime = [found for each in _runtime(site, resources) for found in each.find()]
     return Inventory(
-        runtime=[*run_triggers(site.aws, everything), *runtime, *attachments(site.aws, everything)],
+        runtime=[
+            *run_triggers(site.aws, everything),
+            *runtime,
+            *attachments(site.aws, everything, shared=_shared(site, stacks)),
+        ],
         stacks=deployed,
-        kept=kept,
-        deleted=[each for each in deleted if holds_data(each)],
+        kept=[each for stack in deployed for each in stacks.retained(stack.name)],
+        deleted=_lost(site, stacks),
     )
 
 
-def tear_down(site: Site, narrator: Narrator) -> None:
+def tear_down(site: Site, narrator: Narrator, *, agreed: Collection[Resource] = ()) -> None:
     """Switch off what starts runs, stop and remove what the loops made, delete the stacks, and look once more.
 
-    Raises EnvironmentTrouble for what is left or has come back meanwhile.
+    Raises EnvironmentTrouble for what is left or has come back meanwhile, and before data goes that is not `agreed`.
     """
+    await_deletions(site, narrator)
     stacks = Stacks(site.aws)
-    deployed = _deployed(site, stacks)
-    resources = {stack.name: stacks.resources(stack.name) for stack in deployed}
+    resources = {stack: stacks.resources(stack.name) for stack in _deployed(site, stacks)}
     everything = [each for found in resources.values() for each in found]
     for trigger in list(run_triggers(site.aws, everything)):
         narrator.say(f"switching off {trigger.kind} {trigger.name}")
@@ -147,18 +148,17 @@ def tear_down(site: Site, narrator: Narrator) -> None:
     for _ in range(2):
         _remove_runtime(site, resources, narrator)
         _let_settle(site, stacks, narrator)
-    kept = {(each.stack, each.logical_id) for stack in deployed for each in stacks.retained(stack.name)}
-    for resource in everything:
-        if holds_data(resource) and (resource.stack, resource.logical_id) not in kept:
-            narrator.say(f"emptying {resource.id}")
-            empty(site.aws, resource)
+    for resource in _agreed(site, stacks, agreed):
+        narrator.say(f"emptying {resource.id}")
+        empty(site.aws, resource)
     # As late as can be: what the budget's action denies must not begin anew meanwhile.
-    for held in list(attachments(site.aws, everything)):
+    for held in list(attachments(site.aws, everything, shared=_shared(site, stacks))):
         narrator.say(f"detaching {held.name}")
         _take(held)
     # A pipeline that executes would make the deletion of its stack fail.
     _remove_runtime(site, resources, narrator)
-    names = {stack.name for stack in deployed}
+    names = {stack.name for stack in resources}
+    _agreed(site, stacks, agreed)
     if artifacts := [stack for stack in site.artifacts if stack.name in names]:
         with narrator.phase(f"cdk destroy {' '.join(stack.path for stack in artifacts)}"):
             site.toolbox.destroy(site.assembly, artifacts, env=site.shell)
@@ -175,17 +175,42 @@ def tear_down(site: Site, narrator: Narrator) -> None:
         )
 
 
+def await_deletions(site: Site, narrator: Narrator, *, timeout_s: float = 3600.0) -> None:
+    """Wait while CloudFormation deletes stacks that are meant, as after a command that was stopped.
+
+    Raises EnvironmentTrouble when it does not end.
+    """
+    deadline = time.monotonic() + timeout_s
+    told: list[str] = []
+    while names := [each.name for each in _deployed(site, Stacks(site.aws)) if each.status == "DELETE_IN_PROGRESS"]:
+        if time.monotonic() > deadline:
+            raise EnvironmentTrouble(
+                f"CloudFormation still deletes {', '.join(names)} after {timeout_s / 60:.0f} minutes: see why in the"
+                " console, then run the same command again"
+            )
+        if names != told:
+            narrator.say(f"waiting for the deletion of {', '.join(names)}")
+            told = names
+        time.sleep(site.poll_s)
+
+
 def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
     """What stays in the account of the environment's, with its price."""
     stacks = Stacks(site.aws)
     kept = [each for artifact in site.artifacts for each in stacks.left_by(artifact.name)]
-    logs = (f"{site.environment}-{project}" for project in _projects(site, []))
     found = list(measure(site.aws, kept, prices=prices, region=site.region))
-    for name in logs:
+    for project in _projects(site, []):
         known = {each.resource.id for each in found}
-        more = job_logs(site.aws, name, prices=prices, region=site.region)
+        more = job_logs(
+            site.aws,
+            f"{site.environment}-{project}",
+            secured_by=_security_configurations(site),
+            prices=prices,
+            region=site.region,
+        )
         found += [each for each in more if each.resource.id not in known]
-    return found
+    lone = [lone_endpoint(each) for made in _runtime(site, {}) for each in made.nobodys_endpoints()]
+    return [*lone, *found]
 
 
 def adopt(site: Site, narrator: Narrator, *, stack_ids: Sequence[str] = ()) -> int:
@@ -196,7 +221,7 @@ def adopt(site: Site, narrator: Narrator, *, stack_ids: Sequence[str] = ()) -> i
     Raises EnvironmentTrouble when it is not clear what to take, or when a deployment has begun already without it.
     """
     stacks = Stacks(site.aws)
-    plans = [(artifact, _mapping(stacks, artifact, stack_ids)) for artifact in site.artifacts]
+    plans = [(artifact, _mapping(site, stacks, artifact, stack_ids)) for artifact in site.artifacts]
     for artifact, mapping in plans:
         if mapping and stacks.exists(artifact.name):
             missing = sorted(set(mapping) - {each.logical_id for each in stacks.resources(artifact.name)})
@@ -257,7 +282,7 @@ def teardown(
                 typed = typer.prompt(f"type {environment} to go on", default="", show_default=False)
                 check_confirmation(environment, typed)
             with site.toolbox.workplace.held():
-                tear_down(site, narrator)
+                tear_down(site, narrator, agreed=inventory.deleted)
         left = what_is_left(site, prices=PriceTable.load())
         _show_left(narrator.console, site, left)
         _show_way_back(narrator.console, site)
@@ -306,29 +331,51 @@ def _deployed(site: Site, stacks: Stacks) -> list[DeployedStack]:
     return [each for each in stacks.deployed(site.environment) if site.project in (None, each.project)]
 
 
+def _lost(site: Site, stacks: Stacks) -> list[Resource]:
+    """What holds data and would go with its stack, by the templates that are deployed now."""
+    names = [stack.name for stack in _deployed(site, stacks)]
+    kept = [each for name in names for each in stacks.retained(name)]
+    return [each for name in names for each in stacks.resources(name) if holds_data(each) and each not in kept]
+
+
+def _agreed(site: Site, stacks: Stacks, agreed: Collection[Resource]) -> list[Resource]:
+    """What is lost, which somebody may have deployed otherwise since it was agreed to."""
+    lost = _lost(site, stacks)
+    if more := [each.id for each in lost if each not in agreed]:
+        raise EnvironmentTrouble(
+            f"{site.environment} was deployed with {_SWITCHES} meanwhile, and nobody agreed to delete"
+            f" {', '.join(more)}: run the same command again to see what would go"
+        )
+    return lost
+
+
+def _shared(site: Site, stacks: Stacks) -> list[Resource]:
+    """What all projects of the environment share."""
+    deployed = stacks.deployed(site.environment)
+    return [each for stack in deployed if stack.project is None for each in stacks.resources(stack.name)]
+
+
 def _projects(site: Site, deployed: Iterable[DeployedStack]) -> list[str]:
     """The projects that are meant: those of the assembly, and those that are deployed still."""
     named = {stack.project for stack in site.artifacts} | {stack.project for stack in deployed}
     return sorted(project for project in named if project is not None)
 
 
-def _runtime(site: Site, resources: Mapping[str, Sequence[Resource]]) -> list[RuntimeResources]:
+def _runtime(site: Site, resources: Mapping[DeployedStack, Sequence[Resource]]) -> list[RuntimeResources]:
     """What each project made; the stacks' own resources are looked into only where they are the project's."""
-    deployed = {stack.name: stack for stack in Stacks(site.aws).deployed(site.environment)}
+    deployed = [] if site.project else Stacks(site.aws).deployed(site.environment)
     return [
         RuntimeResources(
             site.aws,
             environment=site.environment,
             project=project,
-            resources=[
-                each for name, found in resources.items() if deployed[name].project == project for each in found
-            ],
+            resources=[each for stack, found in resources.items() if stack.project == project for each in found],
         )
-        for project in _projects(site, deployed.values() if site.project is None else [])
+        for project in _projects(site, deployed)
     ]
 
 
-def _remove_runtime(site: Site, resources: Mapping[str, Sequence[Resource]], narrator: Narrator) -> None:
+def _remove_runtime(site: Site, resources: Mapping[DeployedStack, Sequence[Resource]], narrator: Narrator) -> None:
     for each in _runtime(site, resources):
         each.remove(narrator, poll_s=site.poll_s)
 
@@ -345,28 +392,41 @@ def _take(found: RuntimeResource) -> None:
 
 def _let_settle(site: Site, stacks: Stacks, narrator: Narrator) -> None:
     """The reaper sets the locks of stopped runs free: it is one of the machines that all projects share."""
-    shared = [each.name for each in stacks.deployed(site.environment) if each.project is None]
-    resources = [each for name in shared for each in stacks.resources(name)]
-    machines = RuntimeResources(site.aws, environment=site.environment, project="", resources=resources)
+    machines = RuntimeResources(site.aws, environment=site.environment, project="", resources=_shared(site, stacks))
     machines.await_runs(narrator, poll_s=site.poll_s)
 
 
-def _mapping(stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Identifiers by logical id of what a deleted stack left and the assembly's stack of that name wants."""
+def _security_configurations(site: Site) -> list[str]:
+    """Names of Glue's security configurations in the stacks that are meant."""
+    resources = (each for artifact in site.artifacts for each in _declared(artifact).values())
+    return [each["Properties"]["Name"] for each in resources if each["Type"] == "AWS::Glue::SecurityConfiguration"]
+
+
+def _declared(artifact: StackArtifact) -> dict[str, Any]:
     declared: dict[str, Any] = json.loads(artifact.template.read_text())["Resources"]
+    return declared
+
+
+def _mapping(
+    site: Site, stacks: Stacks, artifact: StackArtifact, stack_ids: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Identifiers by logical id of what a deleted stack left, is there and the assembly's stack of that name wants."""
+    declared = _declared(artifact)
     candidates: list[tuple[DeletedStack, dict[str, dict[str, str]]]] = []
     for deleted in stacks.deleted(artifact.name):
         found = {
             each.logical_id: {IDENTIFIERS[each.type]: each.id}
             for each in deleted.kept
-            if each.type in IDENTIFIERS and declared.get(each.logical_id, {}).get("Type") == each.type
+            if each.type in IDENTIFIERS
+            and declared.get(each.logical_id, {}).get("Type") == each.type
+            and is_there(site.aws, each)
         }
         if found and (not stack_ids or deleted.id in stack_ids):
             candidates.append((deleted, found))
     if not candidates:
         return {}
     latest = candidates[0][1]
-    if any(found != latest for _, found in candidates[1:]):
+    if any(not found.items() <= latest.items() for _, found in candidates[1:]):
         choice = "; ".join(f"{deleted.id} of {deleted.deleted:%Y-%m-%d %H:%M}" for deleted, _ in candidates)
         raise EnvironmentTrouble(
             f"{artifact.name} was deleted more than once and left different data each time: name the one to take with"
@@ -387,7 +447,9 @@ def check_confirmation(environment: str, typed: str) -> None:
 def _deploy_command(site: Site) -> str:
     if site.local:
         return "dual-pipeline local deploy"
-    return f"node_modules/.bin/cdk deploy --app {site.assembly.folder} '{site.assembly.stage}/*'"
+    # of the shared stacks nothing changes but names of the project's roles, which the CLI does not look at
+    force = " --force" if site.project else ""
+    return f"node_modules/.bin/cdk deploy --app {site.assembly.folder} '{site.assembly.stage}/*'{force}"
 
 
 def _show_inventory(console: Console, site: Site, inventory: Inventory) -> None:

@@ -16,7 +16,16 @@ from .environment import EnvironmentTrouble
 
 DAYS_A_MONTH = 365 / 12
 _DPUS = {"G.025X": 0.25, "G.1X": 1, "G.2X": 2, "G.4X": 4, "G.8X": 8}
-_USES = {"createTrainingJob": "training", "createProcessingJob": "processing", "createTransformJob": "transform"}
+_USES = {
+    "sagemaker:createTrainingJob": "training",
+    "sagemaker:createProcessingJob": "processing",
+    "sagemaker:createTransformJob": "transform",
+}
+_STARTS = re.compile(r":::(?:aws-sdk:)?(\w+:(?:create|invoke|run|start|submit)[A-Z]\w*)")
+# Free, or named with what is never priced.
+_FREE = re.compile(
+    r"sagemaker:create(?:EndpointConfig|Model|ModelPackage)$|(?:dynamodb|lambda|s3|sagemakerruntime|scheduler|sfn|sns|sqs|states):"
+)
 _CAP = re.compile(r"the cap of (\d+) runs a day \(limits\.runs_per_day\)")
 # The API's own where a request names none, as transform jobs cannot:
 # https://docs.aws.amazon.com/general/latest/gr/sagemaker.html#limits_sagemaker
@@ -28,7 +37,8 @@ _ANY_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 class Job:
     """A job that a run starts, `times` at the most, each on `count` machines and stopped after `limit_s` seconds.
 
-    `item` is the unit it is priced by: an hour of an instance for a use, or of a DPU. `spot` jobs run on Spot capacity.
+    `item` is the unit it is priced by: an hour of an instance for a use, or of a DPU; where a call is not understood it
+    is the call, which has no price. `spot` jobs run on Spot capacity, `glue` is a Glue job's own name.
     """
 
     name: str
@@ -38,6 +48,7 @@ class Job:
     times: int = 1
     volume_gib: float = 0
     spot: bool = False
+    glue: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +132,8 @@ def _workload(project: str | None, stacks: Sequence[StackArtifact]) -> Workload:
             for logical_id, each in _resources(stack, "AWS::StepFunctions::StateMachine"):
                 definition = json.loads(_text(each["DefinitionString"]))
                 machines.append(_machine(stack, logical_id, each, definition, glue, pipelines))
-                endpoint = _endpoint(definition) or endpoint
+                if machines[-1].cap is not None:
+                    endpoint = _endpoint(definition)
     return Workload(
         project=project or "",
         machines=machines,
@@ -145,16 +157,15 @@ def _machine(
     pipelines: Sequence[Mapping[str, Any]],
 ) -> Machine:
     states = dict(_states(definition))
+    cap = _CAP.search(json.dumps(definition, ensure_ascii=False))
     jobs: list[Job] = []
     for name, state in states.items():
-        resource, given = str(state.get("Resource", "")), state.get("Arguments") or state.get("Parameters") or {}
-        if "glue:startJobRun" in resource and (found := glue.get(_literal(given.get("JobName")))):
-            jobs.append(_within(state, _glue_job(name, found)))
-        elif use := next((use for verb, use in _USES.items() if f"sagemaker:{verb}" in resource), None):
-            jobs.append(_within(state, _job(name, use, given, {})))
-        elif "sagemaker:startPipelineExecution" in resource:
-            jobs += [job for pipeline in pipelines for job in _pipeline_jobs(pipeline)]
-    cap = _CAP.search(json.dumps(definition, ensure_ascii=False))
+        call = _STARTS.search(str(state.get("Resource", "")))
+        # the outer loop's endpoint has lines of its own
+        if call is None or _FREE.match(call[1]) or (cap and call[1] == "sagemaker:createEndpoint"):
+            continue
+        given = state.get("Arguments") or state.get("Parameters") or {}
+        jobs += [_within(state, job) for job in _started(call[1], name, given, glue, pipelines)]
     return Machine(
         name=_literal(properties.get("StateMachineName")) or logical_id,
         states=len(states),
@@ -162,6 +173,25 @@ def _machine(
         a_month=sum(_times_a_month(each) for each in _schedules(stack, logical_id)),
         cap=int(cap[1]) if cap else None,
     )
+
+
+def _started(
+    call: str,
+    name: str,
+    given: Mapping[str, Any],
+    glue: Mapping[str, Mapping[str, Any]],
+    pipelines: Sequence[Mapping[str, Any]],
+) -> list[Job]:
+    """The jobs that a state's call starts; one without a price where it is not understood."""
+    if call == "glue:startJobRun" and (found := glue.get(_literal(given.get("JobName")))):
+        return [_glue_job(name, found)]
+    if call in _USES:
+        return [_job(name, _USES[call], given, {})]
+    if call == "sagemaker:createHyperParameterTuningJob":
+        return [_tuning(name, given, {})]
+    if call == "sagemaker:startPipelineExecution":
+        return [job for pipeline in pipelines for job in _pipeline_jobs(pipeline)]
+    return [_unknown(name, call)]
 
 
 def _within(state: Mapping[str, Any], job: Job) -> Job:
@@ -180,11 +210,21 @@ def _pipeline_jobs(definition: Mapping[str, Any]) -> Iterator[Job]:
     for step in _steps(definition["Steps"]):
         given, kind = step.get("Arguments", {}), step["Type"]
         if kind == "Tuning":
-            limits = given["HyperParameterTuningJobConfig"]["ResourceLimits"]
-            times = int(_value(limits["MaxNumberOfTrainingJobs"], values))
-            yield _job(step["Name"], "training", given["TrainingJobDefinition"], values, times=times)
+            yield _tuning(step["Name"], given, values)
         elif kind in ("Training", "Processing", "Transform"):
             yield _job(step["Name"], kind.lower(), given, values)
+
+
+def _tuning(name: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Job:
+    if "TrainingJobDefinition" not in given:
+        # several definitions, and nothing says how the jobs are shared out among them
+        return _unknown(name, "sagemaker:createHyperParameterTuningJob")
+    times = _value(given["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"], values)
+    return _job(name, "training", given["TrainingJobDefinition"], values, times=round(_number(times)))
+
+
+def _unknown(name: str, call: str) -> Job:
+    return Job(name=name, item=f"{call} ({name})", count=1, limit_s=_LONGEST_S)
 
 
 def _job(name: str, use: str, given: Mapping[str, Any], values: Mapping[str, Any], *, times: int = 1) -> Job:
@@ -214,6 +254,7 @@ def _glue_job(name: str, properties: Mapping[str, Any]) -> Job:
         item="glue-dpu-hour",
         count=_DPUS[properties["WorkerType"]] * properties["NumberOfWorkers"],
         limit_s=60 * int(properties["Timeout"]),
+        glue=properties["Name"],
     )
 
 

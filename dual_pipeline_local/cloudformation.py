@@ -74,6 +74,9 @@ def install(*, exists: Callable[[str], bool]) -> None:
     job["create"], job["update"] = _keeping_concurrency(job["create"], 1), _keeping_concurrency(job["update"], 2)
     bucket = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
     bucket["delete"] = _refusing_what_is_full(bucket["delete"])
+    for name, held in (("AWS::IAM::Role", _holds_policies), ("AWS::IAM::ManagedPolicy", _is_held)):
+        attached = provisioners._RESOURCE_HANDLERS[name]
+        attached["delete"] = _refusing_what_is_attached(attached["delete"], held)
     app = ministack.load("app")
     app.SERVICE_HANDLERS["cloudformation"] = _answering_when_settled(app.SERVICE_HANDLERS["cloudformation"])
     for module in ("changesets", "handlers"):
@@ -100,6 +103,37 @@ def _refusing_what_is_full(delete: Callable[[str, Properties], None]) -> Callabl
         delete(identifier, properties)
 
     return call
+
+
+def _refusing_what_is_attached(
+    delete: Callable[[str, Properties], None], held: Callable[[str, Properties], str]
+) -> Callable[[str, Properties], None]:
+    """Fail where ministack takes from a role, or a policy from whoever holds it, what no template attached.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html and API_DeletePolicy.html
+    """
+
+    def call(identifier: str, properties: Properties) -> None:
+        if why := held(identifier, properties):
+            raise ValueError(why)
+        delete(identifier, properties)
+
+    return call
+
+
+def _holds_policies(role: str, properties: Properties) -> str:
+    found = (ministack.load("services.iam")._roles.get(role) or {}).get("AttachedPolicies", [])
+    own = properties.get("ManagedPolicyArns") or []
+    return "Cannot delete entity, must detach all policies first." if set(found) - set(own) else ""
+
+
+def _is_held(policy: str, properties: Properties) -> str:
+    iam = ministack.load("services.iam")
+    for kind, holders in (("Roles", iam._roles), ("Users", iam._users), ("Groups", iam._groups)):
+        own = properties.get(kind) or []
+        if any(policy in each.get("AttachedPolicies", []) and name not in own for name, each in holders.items()):
+            return "Cannot delete a policy attached to entities."
+    return ""
 
 
 def _lookup(kind: str, exists: Callable[[str], bool]) -> Callable[[str], str | None]:

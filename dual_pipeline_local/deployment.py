@@ -77,7 +77,8 @@ class Toolbox:
     def destroy(self, assembly: Assembly, stacks: Sequence[StackArtifact], *, env: Mapping[str, str]) -> None:
         """Delete stacks of the assembly, in the order that their dependencies ask for; `env` says in which AWS."""
         arguments = ["destroy", "--app", str(assembly.folder.resolve()), *(stack.path for stack in stacks), "--force"]
-        self._cdk(arguments, cwd=self.workplace.folder, env=env)
+        # else the CLI takes along every stack that depends on one of these
+        self._cdk([*arguments, "--exclusively"], cwd=self.workplace.folder, env=env)
 
     def take_over(
         self,

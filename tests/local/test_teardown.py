@@ -142,7 +142,10 @@ def test_deploy_run_teardown_deploy_run(shell: Shell, assembly: Path, tmp_path: 
 
 def test_plain_deployment_is_refused_where_the_models_are(shell: Shell, assembly: Path) -> None:
     """Without adopting, the group of the models is in the way, as CloudFormation says; adopting is the way out."""
+    shell.told("teardown", "dev", "--local", "--yes", "--project", "census")
+    assert {"Dev-Foundation", "Dev-Watch"} == set(left(shell.aws)["stacks"])
     shell.told("teardown", "dev", "--local", "--yes")
+    assert [] == left(shell.aws)["stacks"]
     again = shell.command("deploy", "--app", assembly)
     assert 2 == again.returncode
     assert "Model Package Group already exists" in again.stdout + again.stderr

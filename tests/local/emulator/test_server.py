@@ -307,3 +307,30 @@ def test_scaling_is_registered_by_a_task(emulator: Any) -> None:
 def test_every_call_was_authorized(emulator: Any) -> None:
     """No call of this module reached a service without an IAM action."""
     assert emulator.unmapped() == []
+
+
+def test_what_was_attached_by_hand_is_not_deleted(emulator: Any) -> None:
+    """Neither the role nor the policy goes with its stack while one holds the other, and both go afterwards."""
+    stacks, iam = emulator.client("cloudformation"), emulator.client("iam")
+    assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": STATES}}
+    deny = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}
+    starter = {"RoleName": "starter", "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [assume]}}
+    spent = {"ManagedPolicyName": "spent", "PolicyDocument": {"Version": "2012-10-17", "Statement": [deny]}}
+    for kind, properties in (("Role", starter), ("ManagedPolicy", spent)):
+        body = template(It={"Type": f"AWS::IAM::{kind}", "Properties": properties})
+        stacks.create_stack(StackName=kind, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
+
+    def statuses() -> dict[str, str]:
+        found = {each["StackName"]: each["StackStatus"] for each in stacks.describe_stacks()["Stacks"]}
+        return {kind: found[kind] for kind in ("Role", "ManagedPolicy") if kind in found}
+
+    assert until(lambda: set(statuses().values()) == {"CREATE_COMPLETE"})
+    attached = {"RoleName": "starter", "PolicyArn": "arn:aws:iam::123456789012:policy/spent"}
+    iam.attach_role_policy(**attached)
+    for kind in statuses():
+        stacks.delete_stack(StackName=kind)
+    assert {"Role": "DELETE_FAILED", "ManagedPolicy": "DELETE_FAILED"} == statuses()
+    iam.detach_role_policy(**attached)
+    for kind in statuses():
+        stacks.delete_stack(StackName=kind)
+    assert {} == statuses()

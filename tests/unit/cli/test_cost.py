@@ -1,7 +1,7 @@
 """Estimates that can be worked out on paper: ranges, what has no price, budget and old prices."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dual_pipeline_cli.app import app
-from dual_pipeline_cli.cost import Past, estimate
+from dual_pipeline_cli.cost import Past, estimate, read_past
+from dual_pipeline_cli.environment import EnvironmentClient
 from dual_pipeline_cli.price_table import TABLE, Amount, BadPriceTable, PriceTable
 from dual_pipeline_cli.workloads import Workload, read_budget, read_workloads
 from dual_pipeline_local.assembly import read_assembly
@@ -119,6 +120,114 @@ def test_a_job_ends_with_the_state_that_waits_for_it(tmp_path: Path) -> None:
     assert {"Score": (0.0167, 0.5), "Begin": (0.0167, 120.0)} == amounts(found.run)
 
 
+def task(call: str, **given: Any) -> dict[str, Any]:
+    """A state of an own workflow."""
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{call}", "Parameters": given}
+
+
+def test_own_workflows_leave_nothing_out(tmp_path: Path) -> None:
+    """What they start is priced by what it is, whatever its state is called, or named as not priced."""
+    states = {
+        "Tidy": task("glue:startJobRun.sync", JobName=INGEST["Name"]),
+        "Search": task(
+            "sagemaker:createHyperParameterTuningJob.sync",
+            **{**TUNE, "TrainingJobDefinition": training("ml.m5.xlarge", limit_s=600)},
+        ),
+        "Foreign": task("glue:startJobRun.sync", JobName="another"),
+        "Several": task("sagemaker:createHyperParameterTuningJob", TrainingJobDefinitions=[training("ml.m5.xlarge")]),
+        "Configure": task("sagemaker:createEndpointConfig", ProductionVariants=[]),
+        "Serve": task("sagemaker:createEndpoint", EndpointName="dev-census-own"),
+        "Ask": task("aws-sdk:bedrockruntime:invokeModel"),
+        "Save": task("sagemaker:createModel"),
+        "Register": task("aws-sdk:sagemaker:createModelPackage"),
+        "Look": task("aws-sdk:glue:getJobRun"),
+        "Tell": task("sns:publish"),
+    }
+    workload = census(tmp_path, STEPS[0], Own=machine("dev-census-own", **states))
+    (own,) = [each for each in workload.machines if each.name == "dev-census-own"]
+    assert {
+        "Tidy": ("glue-dpu-hour", 2, 3600, 1, INGEST["Name"]),
+        "Search": ("training/ml.m5.xlarge", 1, 600, 5, ""),
+    } == {
+        each.name: (each.item, each.count, each.limit_s, each.times, each.glue)
+        for each in own.jobs
+        if each.name in ("Tidy", "Search")
+    }
+    assert "hosting/ml.m5.large" == (workload.endpoint and workload.endpoint.item)
+    items = ("training/ml.m5.xlarge", "glue-dpu-hour", "hosting/ml.m5.large", "state-transitions", "alarm-month")
+    table = prices(tmp_path, *((item, 1) for item in items))
+    assert [
+        "glue:startJobRun (Foreign) in x",
+        "sagemaker:createHyperParameterTuningJob (Several) in x",
+        "sagemaker:createEndpoint (Serve) in x",
+        "bedrockruntime:invokeModel (Ask) in x",
+    ] == list(estimate(workload, prices=table, region="x").not_priced)
+
+
+class History:
+    """Past jobs of an environment, by Glue job and as SageMaker lists trainings; what is asked for is kept."""
+
+    def __init__(self, *trainings: tuple[str, float]) -> None:
+        self._trainings = trainings
+
+    def client(self, _service: str, /) -> Any:
+        return self
+
+    def get_paginator(self, operation: str) -> Any:
+        return type("Pages", (), {"paginate": lambda _, **request: getattr(self, f"_{operation}")(request)})()
+
+    def get_job_runs(self, **request: Any) -> dict[str, Any]:
+        assert request["JobName"] == INGEST["Name"]
+        return {"JobRuns": [{"JobRunState": "SUCCEEDED", "ExecutionTime": 90}]}
+
+    def _list_training_jobs(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        assert ("CreationTime", "Completed") == (request["SortBy"], request["StatusEquals"])
+        start = datetime(2026, 11, 1, tzinfo=UTC)
+        found = [
+            {
+                "TrainingJobName": name,
+                "CreationTime": start + timedelta(days=day),
+                "TrainingEndTime": start + timedelta(days=day, seconds=seconds),
+            }
+            for day, (name, seconds) in enumerate(self._trainings)
+            if request["NameContains"] in name
+        ]
+        if request.get("SortOrder") == "Descending":
+            found.reverse()
+        return [{"TrainingJobSummaries": found[at : at + 4]} for at in range(0, len(found), 4)]
+
+    def _list_pipeline_executions(self, _request: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"PipelineExecutionSummaries": []}]
+
+
+def deployed(aws: Any) -> EnvironmentClient:
+    """census of dev."""
+    return EnvironmentClient(
+        environment="dev",
+        project="census",
+        outputs={"PipelineName": "dev-census"},
+        region="eu-west-1",
+        local=False,
+        aws=aws,
+        where="an account",
+    )
+
+
+def test_past_glue_runs_are_found_by_the_jobs_name(tmp_path: Path) -> None:
+    """A state of an own workflow may be called as it likes."""
+    own = machine("own", Tidy=task("glue:startJobRun.sync", JobName=INGEST["Name"]))
+    past = read_past(deployed(History()), census(tmp_path, Own=own), now=datetime(2026, 11, 27, tzinfo=UTC))
+    assert {"IngestData": [90.0], "Tidy": [90.0]} == past.seconds
+
+
+def test_past_smoke_trainings_are_the_last_ten(tmp_path: Path) -> None:
+    """Those of another environment whose name ends alike are none of them."""
+    jobs = [(f"{begin}dev-census-smoke-{at}", float(at)) for at in range(14) for begin in ("", "my-")]
+    loop = machine("loop", SmokeTrain=task("sagemaker:createTrainingJob.sync", **training("ml.m5.large")))
+    past = read_past(deployed(History(*jobs)), census(tmp_path, Machine=loop), now=datetime(2026, 11, 27, tzinfo=UTC))
+    assert {"SmokeTrain": [float(at) for at in range(13, 3, -1)]} == past.seconds
+
+
 def transform(resource: str, timeout_s: int) -> dict[str, Any]:
     """A state that starts a transform job."""
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 1}
@@ -146,6 +255,22 @@ def test_what_has_no_price_is_named_and_left_out(tmp_path: Path) -> None:
     assert [] == list(found.run)
     assert "training/ml.m5.xlarge in eu-west-1" in found.not_priced
     assert "hosting/ml.m5.large in eu-west-1" in found.not_priced
+
+
+def test_what_a_price_lacks_is_told(tmp_path: Path) -> None:
+    """Each note once, with the items that it is of and its source, in the table and in the JSON."""
+    file = price_file(tmp_path, ("hosting/ml.m5.large", 0.05), ("kms-key-month", 1), ("glue-dpu-hour", 1))
+    document = json.loads(file.read_text())
+    for price, note in zip(document["prices"], ("of a notebook", "rotated", "of a notebook"), strict=True):
+        price["note"] = note
+    file.write_text(json.dumps(document))
+    arguments = ("--app", small(tmp_path, budget=1000), "--prices", file)
+    shared, census = json.loads(command(*arguments, "--json").stdout)["projects"]
+    assert ["kms-key-month: rotated (https://x)"] == shared["notes"]
+    assert ["glue-dpu-hour, hosting/ml.m5.large: of a notebook (https://x)"] == census["notes"]
+    told = " ".join(command(*arguments).stdout.split())
+    for note in (*shared["notes"], *census["notes"]):
+        assert 1 == told.count(f"note: {note}")
 
 
 def small(tmp_path: Path, *, budget: float) -> Path:

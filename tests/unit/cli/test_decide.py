@@ -68,6 +68,21 @@ def test_what_cannot_be_decided(packages: list[dict[str, Any]], name: str, sente
         find_waiting(operator(aws), name)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("group", ["prod-census", "dev-census-2"])
+def test_only_a_version_of_the_projects_own_group_is_decided(group: str, ended: bool) -> None:
+    """Another project's or environment's has checks of its own, which these are not."""
+    others = f"{GROUP.removesuffix('dev-census')}{group}/3"
+    aws = world(package(3, ModelPackageArn=others))
+    sentence = (
+        f"{others} is no version of dev-census, the group of census in dev: name one, such as dev-census/1, or say"
+        " --env and --project"
+    )
+    for name in (others, f"{group}/3"):
+        with pytest.raises(EnvironmentTrouble, match=re.escape(sentence)):
+            find_waiting(operator(aws), name, ended=ended)
+
+
 @pytest.mark.parametrize(("status", "said"), [("Approved", "better"), ("Rejected", "biased")])
 def test_an_answer_is_an_update(status: Any, said: str) -> None:
     """The registry is told status and words, on one line."""

@@ -179,6 +179,15 @@ def test_an_unknown_run() -> None:
         sections(OperatorAws(), "run-7")
 
 
+@pytest.mark.parametrize("run", ["", " ", f"{EXECUTION}:"])
+def test_an_empty_id_names_no_run(run: str) -> None:
+    """It is a variable that was not set, and says nothing of whether there were runs."""
+    aws = OperatorAws()
+    aws.items["RUN#run-1"] = FAILED
+    with pytest.raises(EnvironmentTrouble, match="the run's id is empty: give one, or none for the latest"):
+        sections(aws, run)
+
+
 def test_last_runs() -> None:
     """The newest come first, each with its kind of failure."""
     aws = OperatorAws()

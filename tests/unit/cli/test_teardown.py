@@ -1,5 +1,6 @@
 """What a teardown takes and what it must not touch; what the next deployment takes over."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
@@ -19,7 +20,15 @@ from dual_pipeline_cli.kept_data import KeptResource, measure
 from dual_pipeline_cli.price_table import PriceTable
 from dual_pipeline_cli.runtime_resources import RuntimeResources
 from dual_pipeline_cli.stacks import BUCKET, KEY, TABLE, Resource
-from dual_pipeline_cli.teardown import Site, adopt, check_confirmation, take_inventory, tear_down
+from dual_pipeline_cli.teardown import (
+    Site,
+    adopt,
+    await_deletions,
+    check_confirmation,
+    take_inventory,
+    tear_down,
+    what_is_left,
+)
 from dual_pipeline_cli.way_back import way_back
 from dual_pipeline_local.assembly import Assembly, StackArtifact, read_assembly
 from dual_pipeline_local.deployment import Toolbox
@@ -49,6 +58,8 @@ class Aws:
         self.ledgers: dict[str, dict[str, Any]] = {}
         self.stacks: dict[str, tuple[str | None, list[Resource], Mapping[str, Any]]] = {}
         self.deleted: list[tuple[str, str, datetime, list[Resource]]] = []
+        self.gone: set[str] = set()
+        self.key_state = "Enabled"
         self.done: list[tuple[str, dict[str, Any]]] = []
         self.running_at_destroy: list[dict[str, Any]] = []
 
@@ -57,10 +68,6 @@ class Aws:
 
     def get_paginator(self, operation: str) -> Any:
         return _Paginator(lambda **request: self._page(operation, request))
-
-    def describe_scalable_targets(self, **request: Any) -> dict[str, Any]:
-        found = self.listed.get("describe_scalable_targets", [])
-        return {"ScalableTargets": [each for each in found if each["ResourceId"] in request["ResourceIds"]]}
 
     def describe_state_machine(self, **_: str) -> dict[str, Any]:
         return {"type": "STANDARD"}
@@ -76,10 +83,15 @@ class Aws:
 
     def describe_key(self, **request: str) -> dict[str, Any]:
         arn = f"arn:aws-us-gov:kms:us-gov-west-1:1:key/{request['KeyId']}"
-        return {"KeyMetadata": {"KeyState": "Enabled", "Arn": arn}}
+        return {"KeyMetadata": {"KeyState": self.key_state, "Arn": arn}}
 
-    def describe_log_groups(self, **_: str) -> dict[str, Any]:
-        return {"logGroups": []}
+    def head_bucket(self, **request: str) -> dict[str, Any]:
+        if request["Bucket"] in self.gone:
+            raise refusal("404", "Not Found")
+        return {}
+
+    def describe_table(self, **request: str) -> dict[str, Any]:
+        return {"Table": {"TableName": request["TableName"]}}
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         items = self.ledgers.get(request["TableName"])
@@ -153,6 +165,7 @@ _LISTED = {
     "list_endpoint_configs": "EndpointConfigs",
     "list_models": "Models",
     "describe_alarms": "MetricAlarms",
+    "describe_scalable_targets": "ScalableTargets",
     "describe_log_groups": "logGroups",
     "list_entities_for_policy": "PolicyRoles",
     "list_object_versions": "Versions",
@@ -183,6 +196,18 @@ def model(name: str) -> dict[str, str]:
     return {"ModelName": name, "ModelArn": f"{ARN}:model/{name}"}
 
 
+def endpoint(name: str) -> dict[str, str]:
+    """An endpoint that serves, as it is listed."""
+    return {"EndpointName": name, "EndpointArn": f"{ARN}:endpoint/{name}", "EndpointStatus": "InService"}
+
+
+def target(endpoint: str, *, variant: str = "AllTraffic") -> dict[str, str]:
+    """The scaling target of an endpoint's variant as it is described."""
+    dimension = "sagemaker:variant:DesiredInstanceCount"
+    resource = f"endpoint/{endpoint}/variant/{variant}"
+    return {"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": dimension, "RoleARN": "role"}
+
+
 def runtime(aws: Aws, *resources: Resource) -> RuntimeResources:
     """What census of dev made."""
     return RuntimeResources(aws, environment="dev", project="census", resources=resources)
@@ -198,10 +223,7 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
     mine, others, strange = (model(f"dev-census-{name}") for name in ("abc", "2-abc", "by-hand"))
     aws = Aws(
         list_models=[mine, others, strange],
-        list_endpoints=[
-            {"EndpointName": "dev-census", "EndpointStatus": "InService"},
-            {"EndpointName": "dev-census-2", "EndpointStatus": "InService"},
-        ],
+        list_endpoints=[endpoint("dev-census"), endpoint("dev-census-2")],
         list_pipelines=[
             {"PipelineName": name} for name in ("dev-census", "dev-census--ann", "dev-census-2", "dev-census-2--ann")
         ],
@@ -218,6 +240,29 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
         ("model", "dev-census-abc"),
     ]
     assert expected == names(aws)
+
+
+def test_endpoints_of_own_workflows_go_by_their_tags(tmp_path: Path) -> None:
+    """With their scaling; one of such a name that says of nobody whose it is stays, and is listed as left."""
+    aws = Aws(
+        list_endpoints=[endpoint("dev-census-mine"), endpoint("dev-census-2"), endpoint("dev-census-by-hand")],
+        describe_scalable_targets=[target("dev-census-mine", variant="A"), target("dev-census-by-hand")],
+    )
+    aws.tags = {
+        f"{ARN}:endpoint/dev-census-{name}": tags("dev", f"census{of}") for name, of in (("mine", ""), ("2", "-2"))
+    }
+    assert [
+        ("scaling target", "endpoint/dev-census-mine/variant/A"),
+        ("endpoint", "dev-census-mine"),
+    ] == names(aws)
+    where = site(tmp_path, aws)
+    tear_down(where, narrator())
+    wanted = {key: value for key, value in target("dev-census-mine", variant="A").items() if key != "RoleARN"}
+    expected = [("deregister_scalable_target", wanted), ("delete_endpoint", {"EndpointName": "dev-census-mine"})]
+    assert expected == aws.done
+    (left,) = what_is_left(where, prices=PriceTable.load())
+    assert ("dev-census-by-hand", "InService", None) == (left.resource.id, left.size, left.cost)
+    assert "aws sagemaker delete-endpoint --endpoint-name dev-census-by-hand" in left.how
 
 
 def test_alarms_of_the_stacks_are_not_the_loops() -> None:
@@ -245,7 +290,7 @@ def test_removing_ends_with_nothing_and_can_be_repeated() -> None:
         list_executions=[{"executionArn": "arn:aws:states:eu-west-1:1:execution:dev-census-outer-loop:r1"}],
         list_endpoints=[{"EndpointName": "dev-census", "EndpointStatus": "InService"}],
         list_models=[mine],
-        describe_scalable_targets=[{"ResourceId": "endpoint/dev-census/variant/AllTraffic"}],
+        describe_scalable_targets=[target("dev-census"), target("dev-census-2")],
     )
     aws.tags = {mine["ModelArn"]: tags("dev", "census")}
     machine = Resource(stack="x", logical_id="M", type="AWS::StepFunctions::StateMachine", id=MACHINE)
@@ -345,7 +390,7 @@ def test_teardown_goes_on_after_a_deletion_that_failed_half_way(tmp_path: Path, 
     resources = [Resource(stack=name, logical_id=kind, type=kind, id=f"x{deleted}") for kind in kinds]
     aws.stacks[name] = ("census", resources, {each.logical_id: {} for each in resources})
     assert [("endpoint", "dev-census")] == [(each.kind, each.name) for each in take_inventory(where).runtime]
-    tear_down(where, narrator())
+    tear_down(where, narrator(), agreed=take_inventory(where).deleted)
     assert [("delete_endpoint", {"EndpointName": "dev-census"})] == aws.done
     assert {} == aws.stacks
 
@@ -408,10 +453,49 @@ def test_inventory_tells_what_stays_from_what_goes(tmp_path: Path) -> None:
 def test_a_bucket_is_emptied_only_if_its_stack_deletes_it(tmp_path: Path, policy: str) -> None:
     """The switches that were deployed decide: with them all versions go first, without them none."""
     aws = Aws(list_object_versions=[{"Key": "a", "VersionId": "1", "Size": 3}])
-    tear_down(site(tmp_path, aws, policy=policy), narrator())
+    where = site(tmp_path, aws, policy=policy)
+    tear_down(where, narrator(), agreed=take_inventory(where).deleted)
     objects = {"Objects": [{"Key": "a", "VersionId": "1"}], "Quiet": True}
     expected = [("delete_objects", {"Bucket": "dev-data-1", "Delete": objects})] if policy == "Delete" else []
     assert expected == aws.done
+
+
+class Switched(Aws):
+    """Somebody deploys both switches as soon as the endpoint goes, or a policy is detached."""
+
+    def __init__(self, *, when: str, **listed: list[dict[str, Any]]) -> None:
+        super().__init__(**listed)
+        self._when = when
+
+    def __getattr__(self, operation: str) -> Any:
+        call = super().__getattr__(operation)
+
+        def deploy_too(**request: Any) -> dict[str, Any]:
+            project, resources, template = self.stacks["Dev-Foundation"]
+            switched = {name: {**each, "DeletionPolicy": "Delete"} for name, each in template.items()}
+            self.stacks["Dev-Foundation"] = (project, resources, switched)
+            answered: dict[str, Any] = call(**request)
+            return answered
+
+        return deploy_too if operation == self._when else call
+
+
+@pytest.mark.parametrize("when", ["delete_endpoint", "detach_role_policy"])
+def test_data_that_was_to_stay_is_not_deleted_by_a_deployment_meanwhile(tmp_path: Path, when: str) -> None:
+    """Neither a bucket is emptied nor a stack destroyed that would take what was listed as staying."""
+    lists = {
+        "list_entities_for_policy": [{"RoleName": "ann"}],
+        "list_object_versions": [{"Key": "a", "VersionId": "1"}],
+    }
+    aws = Switched(when=when, list_endpoints=[dict(ENDPOINT)], **lists)
+    where = site(tmp_path, aws)
+    policy = Resource(stack="Dev-CensusOuterLoop", logical_id="P", type="AWS::IAM::ManagedPolicy", id="arn:policy/Deny")
+    aws.stacks["Dev-CensusOuterLoop"] = ("census", [policy], {"P": {}})
+    found = take_inventory(where)
+    with pytest.raises(EnvironmentTrouble, match="meanwhile, and nobody agreed to delete dev-data-1, 0000-1111: run"):
+        tear_down(where, narrator(), agreed=found.deleted)
+    assert "delete_objects" not in [operation for operation, _ in aws.done]
+    assert {"Dev-Foundation", "Dev-CensusOuterLoop"} == set(aws.stacks)
 
 
 def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
@@ -426,6 +510,29 @@ def test_policies_are_taken_from_who_holds_them(tmp_path: Path) -> None:
     ]
     tear_down(where, narrator())
     assert [("detach_role_policy", {"RoleName": "ann", "PolicyArn": "arn:policy/Deny"})] == aws.done
+
+
+def test_the_budgets_stop_is_taken_from_the_roles_of_one_project(tmp_path: Path) -> None:
+    """The shared policy stays with everybody else; IAM deletes no role that holds one."""
+    holders = [{"RoleName": name} for name in ("starter", "of-another-project")]
+    where = replace(site(tmp_path, Aws(list_entities_for_policy=holders)), project="census")
+    policy = Resource(stack="Dev-Watch", logical_id="P", type="AWS::IAM::ManagedPolicy", id="arn:policy/Deny")
+    role = Resource(stack="Dev-CensusOuterLoop", logical_id="R", type="AWS::IAM::Role", id="starter")
+    AWS[0].stacks |= {"Dev-Watch": (None, [policy], {}), "Dev-CensusOuterLoop": ("census", [role], {})}
+    assert ["Deny of role starter"] == [each.name for each in take_inventory(where).runtime]
+    tear_down(where, narrator())
+    assert [("detach_role_policy", {"RoleName": "starter", "PolicyArn": "arn:policy/Deny"})] == AWS[0].done
+
+
+def test_cdk_destroys_nothing_that_was_not_named(tmp_path: Path) -> None:
+    """By itself the CLI takes every stack that depends on a named one."""
+    where = replace(site(tmp_path, Aws()), project="census")
+    cli = tmp_path / "node_modules/aws-cdk/bin/cdk"
+    cli.parent.mkdir(parents=True)
+    cli.write_text("console.log(process.argv.slice(2).join(' '))")
+    Toolbox(root=tmp_path, workplace=where.toolbox.workplace).destroy(where.assembly, where.artifacts, env={})
+    asked = f"destroy --app {where.assembly.folder} Dev/CensusOuterLoop --force --exclusively --no-notices"
+    assert asked in where.toolbox.workplace.log("cdk").read_text()
 
 
 RULE = {"State": "ENABLED", "Starts": [MACHINE]}
@@ -499,6 +606,51 @@ def test_stacks_that_the_assembly_lacks_are_named(tmp_path: Path) -> None:
         tear_down(where, narrator())
 
 
+class Deleting(Aws):
+    """The project's stack is being deleted still, until it was looked at so often; then nothing of it can be read."""
+
+    def __init__(self, *, looks: int) -> None:
+        super().__init__(list_endpoints=[dict(ENDPOINT)])
+        self._looks = looks
+
+    def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "list_stack_resources" and request["StackName"] not in self.stacks:
+            raise refusal("ValidationError", f"Stack with id {request['StackName']} does not exist")
+        answered = super()._page(operation, request)
+        if operation == "describe_stacks":
+            self._looks -= 1
+            if not self._looks:
+                self.stacks.pop("Dev-CensusOuterLoop")
+            for each in answered["Stacks"]:
+                if each["StackName"] == "Dev-CensusOuterLoop":
+                    each["StackStatus"] = "DELETE_IN_PROGRESS"
+        return answered
+
+    def get_template(self, **request: str) -> dict[str, Any]:
+        if request["StackName"] not in self.stacks:
+            raise refusal("ValidationError", f"Stack with id {request['StackName']} does not exist")
+        return super().get_template(**request)
+
+
+@pytest.mark.parametrize("looks", range(1, 8))
+def test_a_deletion_that_goes_on_is_waited_for(tmp_path: Path, looks: int) -> None:
+    """Whenever the stack goes, it is as if it held nothing, and the rest is taken down."""
+    aws = Deleting(looks=looks)
+    where = site(tmp_path, aws)
+    found = take_inventory(where)
+    assert [("endpoint", "dev-census")] == [(each.kind, each.name) for each in found.runtime]
+    tear_down(where, narrator())
+    assert ["delete_endpoint"] == [operation for operation, _ in aws.done]
+    assert {} == aws.stacks
+
+
+def test_a_deletion_without_end_is_told(tmp_path: Path) -> None:
+    """Nothing is begun beside it."""
+    where = site(tmp_path, Deleting(looks=-1))
+    with pytest.raises(EnvironmentTrouble, match="still deletes Dev-CensusOuterLoop after 0 minutes: see why in the"):
+        await_deletions(where, narrator(), timeout_s=0)
+
+
 def released(version: int) -> dict[str, Any]:
     """A ledger's items after that version was released."""
     return {"CHAMPION#dev-census": {"model_package_arn": {"S": f"{ARN}:model-package/dev-census/{version}"}}}
@@ -562,6 +714,46 @@ def test_teardown_and_adopt_tell_the_way_back(tmp_path: Path, monkeypatch: pytes
     assert line in told(where, "adopt", monkeypatch=monkeypatch)
 
 
+def test_logs_of_all_jobs_are_listed_as_left(tmp_path: Path) -> None:
+    """Glue puts the name of a security configuration into its groups: those are the project's, plain ones are shared."""
+    secured = "/aws-glue/jobs/Dev-Security-0123-role/role/error"
+    groups = (
+        secured,
+        "/aws-glue/jobs/output",
+        "/aws/sagemaker/Endpoints/dev-census",
+        "/aws/sagemaker/Endpoints/dev-census-2",
+        "/aws/sagemaker/TrainingJobs",
+        "/aws/sagemaker/TrainingJobsOfMine",
+    )
+    aws = Logs(describe_log_groups=[{"logGroupName": name, "storedBytes": 2**30} for name in groups])
+    where = site(tmp_path, aws)
+    own = {"Security": resource("AWS::Glue::SecurityConfiguration", Name="Dev-Security-0123")}
+    (artifact,) = [each for each in where.artifacts if each.project == "census"]
+    artifact.template.write_text(json.dumps({"Resources": own}))
+    found = {each.resource.id: each.how for each in what_is_left(where, prices=PriceTable.load())}
+    mine = (secured, "/aws/sagemaker/Endpoints/dev-census")
+    shared = ("/aws-glue/jobs/output", "/aws/sagemaker/TrainingJobs")
+    delete = "aws logs delete-log-group --log-group-name"
+    assert {
+        **{name: f"{delete} {name}" for name in mine},
+        **{name: f"may hold logs of others: {delete} {name}" for name in shared},
+    } == found
+
+
+class Logs(Aws):
+    """Lists log groups by how their names begin, one on a page."""
+
+    def get_paginator(self, operation: str) -> Any:
+        if operation != "describe_log_groups":
+            return super().get_paginator(operation)
+        return self
+
+    def paginate(self, **request: str) -> Iterator[dict[str, Any]]:
+        for each in self.listed["describe_log_groups"]:
+            if each["logGroupName"].startswith(request["logGroupNamePrefix"]):
+                yield {"logGroups": [each]}
+
+
 def key_that_stays(aws: Aws) -> KeptResource:
     """The key as it is listed at the end of a teardown."""
     (kept,) = measure(aws, [KEY_OF_DATA], prices=PriceTable.load(), region="us-gov-west-1")
@@ -576,6 +768,18 @@ def test_teardown_of_a_project_does_not_say_that_the_environment_is_down(
     assert "project census of dev is down" in told(where, "teardown", "--project", "census", monkeypatch=monkeypatch)
 
 
+def test_a_project_that_comes_back_is_deployed_with_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the CLI skips the shared stack that names its roles, for the template is the same."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"))
+    deploy = f"now deploy: node_modules/.bin/cdk deploy --app {where.assembly.folder} 'Dev/*'"
+    assert f"{deploy}\n" in told(where, "adopt", monkeypatch=monkeypatch)
+    AWS[0].deleted = [(id_, "Dev-CensusOuterLoop", when, kept) for id_, _, when, kept in AWS[0].deleted]
+    (own,) = [each for each in where.artifacts if each.project == "census"]
+    own.template.write_text(json.dumps({"Resources": {"Data": resource(BUCKET)}}))
+    where = replace(where, project="census")
+    assert f"{deploy} --force\n" in told(where, "adopt", "--project", "census", monkeypatch=monkeypatch)
+
+
 class Reviving(Aws):
     """Somebody starts an endpoint each time one is deleted, and it is seen only by who looks after all is done."""
 
@@ -584,7 +788,7 @@ class Reviving(Aws):
     def _page(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         if operation == "list_endpoints" and not self.stacks:
             self.looks += 1
-            return {"Endpoints": [] if self.looks == 1 else [ENDPOINT]}
+            return {"Endpoints": [] if self.looks <= 2 else [ENDPOINT]}
         return super()._page(operation, request)
 
 
@@ -626,6 +830,26 @@ def test_two_sets_of_data_need_a_choice(tmp_path: Path) -> None:
     assert [] == TAKEN
     adopt(where, narrator(), stack_ids=["arn:1"])
     assert "dev-data-1" == TAKEN[0][1]["Data"]["BucketName"]
+
+
+def test_what_was_removed_since_is_neither_taken_over_nor_a_choice(tmp_path: Path) -> None:
+    """Only what is there counts; what an older stack left too, when the latest has it, needs no choice either."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"), ("arn:2", "dev-data-2"))
+    AWS[0].gone = {"dev-data-1"}
+    assert 2 == adopt(where, narrator())
+    assert "dev-data-2" == TAKEN[0][1]["Data"]["BucketName"]
+
+
+@pytest.mark.parametrize("state", ["PendingDeletion", "PendingReplicaDeletion"])
+def test_a_key_that_ends_is_not_taken_over(tmp_path: Path, state: str) -> None:
+    """What waits for its deletion encrypts nothing more; where nothing else is there, a deployment is a first one."""
+    where = gone(tmp_path, ("arn:1", "dev-data-1"))
+    AWS[0].key_state = state
+    assert 1 == adopt(where, narrator())
+    assert [("Dev/Foundation", {"Data": {"BucketName": "dev-data-1"}})] == TAKEN
+    assert [] == list(measure(AWS[0], [KEY_OF_DATA], prices=PriceTable.load(), region="eu-west-1"))
+    AWS[0].gone = {"dev-data-1"}
+    assert 0 == adopt(where, narrator())
 
 
 def test_a_deployment_with_new_data_is_not_mixed_with_the_old(tmp_path: Path) -> None:
