@@ -76,16 +76,19 @@ def run(options: argparse.Namespace, capture: Objects, labels: Objects) -> None:
     for found in told:
         truth.add(found.key, labels.chunks(found.key))
     truth.ready()
-    looked_at = labelled if truth.offered else inputs
 
-    def files() -> Iterator[Iterator[bytes]]:
-        for day in looked_at.days():
-            keys = (found.key for found in capture.below(day))
-            yield from (capture.chunks(key) for key in looked_at.picks(keys, capture.prefix))
+    def files(*, earlier: bool) -> Iterator[Iterator[bytes]]:
+        for day in (labelled if earlier else inputs).days():
+            keys = [found.key for found in capture.below(day)]
+            current = inputs.picks(keys, capture.prefix)
+            wanted = sorted({*labelled.picks(keys, capture.prefix)} - {*current}) if earlier else current
+            yield from map(capture.chunks, wanted)
 
     span = Span(inputs, labelled, released)
     watch = Watch(baseline, span, truth, own_id=options.own_id)
-    watch.read(files())
+    watch.read(files(earlier=False))
+    if truth.offered:
+        watch.read(files(earlier=True), earlier=True)
     policy = Policy(
         min_rows=options.min_rows,
         min_labels=options.min_labels,

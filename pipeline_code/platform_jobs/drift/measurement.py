@@ -46,7 +46,7 @@ class Span(NamedTuple):
 
 
 class Watch:
-    """Counts exchanges of a model; `rows` are those of the inputs' window.
+    """Counts exchanges of a model; `rows` are those of the inputs' window, `reading` the files that touch it.
 
     Requests whose id begins with `own_id` are the platform's own and count for nothing; empty, there are none.
     """
@@ -57,7 +57,7 @@ class Watch:
             for name, found in baseline.features.items()
         }
         self.predictions = ScoreCounts(baseline.predictions)
-        self.reading = Reading()
+        self.reading, self.earlier = Reading(), Reading()
         self.quality = LiveQuality()
         self.truth = truth
         self.rows = 0
@@ -66,12 +66,16 @@ class Watch:
         self._columns = list(baseline.features)
         self._span = span
 
-    def read(self, files: Iterable[Iterable[bytes]]) -> None:
-        """Count every file, given as pieces."""
+    def read(self, files: Iterable[Iterable[bytes]], *, earlier: bool = False) -> None:
+        """Count every file, given as pieces; of an `earlier` one, no request lies in the inputs' window.
+
+        What is damaged there says nothing of the inputs, and does not hide that they are damaged.
+        """
+        reading = self.earlier if earlier else self.reading
         rows: list[Sequence[Any]] = []
         scores: list[float] = []
         answers: list[tuple[str, int, float]] = []
-        for exchange in self._exchanges(files):
+        for exchange in self._exchanges(files, reading):
             if self._span.inputs.holds(exchange.time):
                 rows.extend(exchange.rows)
                 scores.extend(exchange.scores or ())
@@ -83,9 +87,9 @@ class Watch:
                 rows, scores, answers = [], [], []
         self._count(rows, scores, answers)
 
-    def _exchanges(self, files: Iterable[Iterable[bytes]]) -> Iterator[Exchange]:
+    def _exchanges(self, files: Iterable[Iterable[bytes]], reading: Reading) -> Iterator[Exchange]:
         for chunks in files:
-            for exchange in self.reading.exchanges(chunks, self._columns):
+            for exchange in reading.exchanges(chunks, self._columns):
                 if not (self._own_id and exchange.id.startswith(self._own_id)):
                     yield exchange
 
@@ -131,14 +135,8 @@ def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, mode
         "policy": {**policy._asdict(), "control": "Holm over all tests of this report"},
         "rows": rows,
         "unanswered_rows": watch.unanswered,
-        "read": {
-            "files": reading.files,
-            "lines": reading.lines,
-            "corrupt_files": reading.corrupt_files,
-            "corrupt_lines": reading.corrupt_lines,
-            "corrupt_share": round(reading.corrupt_share, 4),
-            "reasons": dict(reading.reasons.most_common(10)),
-        },
+        "read": _read(reading),
+        "read_earlier": _read(watch.earlier),
         "features": features,
         "predictions": predictions,
         "labels": labels,
@@ -195,6 +193,17 @@ def message(found: Mapping[str, Any], *, report_uri: str, most: int = 20) -> str
     if decision["choice"] != NOTHING:
         lines += ["", f"Proposed: {decision['choice']}, for {decision['why']}."]
     return "\n".join([*lines, "", f"Model: {found['model_package_arn']}", f"Report: {report_uri}"])
+
+
+def _read(reading: Reading) -> dict[str, Any]:
+    return {
+        "files": reading.files,
+        "lines": reading.lines,
+        "corrupt_files": reading.corrupt_files,
+        "corrupt_lines": reading.corrupt_lines,
+        "corrupt_share": round(reading.corrupt_share, 4),
+        "reasons": dict(reading.reasons.most_common(10)),
+    }
 
 
 def _compared(name: str, counts: Counts) -> dict[str, Any]:

@@ -110,6 +110,19 @@ def test_labels_of_before_the_answers_are_not_read(tmp_path: Path) -> None:
     assert "labels/readme.md" not in bucket.read
 
 
+@pytest.mark.parametrize(("today", "status"), [(["{"] * 200, "corrupt"), (captured(rows(120)), "measured")])
+def test_labels_neither_hide_nor_make_damage(tmp_path: Path, today: list[str], status: str) -> None:
+    """Only files of the inputs' window say whether it can be judged; damage of the days before is counted apart."""
+    then = END - timedelta(days=5)
+    sound = [line([row], [0.1], at=then, id_=f"q{number}") for number, row in enumerate(rows(300))]
+    before = sound if status == "corrupt" else ["{"] * 300
+    capture = {f"{HOUR}a.jsonl": today, f"p/{then:%Y/%m/%d/%H}/b.jsonl": before}
+    found, _ = job(tmp_path, capture, {"a.csv": ("inference_id,label\nq1,0\n", END)})
+    assert (status, 1, 1) == (found["status"], found["read"]["files"], found["read_earlier"]["files"])
+    assert (len(today), 300) == (found["read"]["lines"], found["read_earlier"]["lines"])
+    assert ("nothing moved" in found["decision"]["why"]) == (status == "measured")
+
+
 def test_the_platforms_own_requests_count_for_nothing(tmp_path: Path) -> None:
     """Golden rows of a release are no traffic, whatever they ask."""
     golden = [line([("90", "pilot")], [0.9], id_=f"golden-{number}") for number in range(500)]
