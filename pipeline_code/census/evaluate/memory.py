@@ -93,8 +93,9 @@ def feature_distributions(table: pa.Table, encoding: Mapping[str, Any]) -> dict[
 
 def _numeric(column: pa.ChunkedArray) -> dict[str, Any]:
     values = column.drop_null().to_numpy()
-    # Quantiles that coincide are one edge: most people have no capital gain.
-    edges = np.unique(np.quantile(values, FEATURE_CUTS)) if len(values) else np.empty(0)
+    edges, times = np.unique(np.quantile(values, FEATURE_CUTS) if len(values) else [], return_counts=True)
+    # Quantiles coincide where many share a number, such as no capital gain: it gets a bin of its own.
+    edges = np.union1d(edges, np.nextafter(edges[times > 1], np.inf))
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     return {"kind": "numeric", "edges": edges.tolist(), "counts": counts.tolist(), "missing": column.null_count}
 

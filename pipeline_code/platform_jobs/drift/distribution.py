@@ -156,8 +156,14 @@ def interval_names(edges: Sequence[float]) -> list[str]:
     """What the bins between and beyond the edges hold."""
     if not edges:
         return ["any"]
-    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
-    return [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"]
+    # From an edge to the very next number a bin holds that one value, and the bin after it begins above.
+    alone = {math.nextafter(edge, math.inf): edge for edge in edges}
+    starts = [f"above {alone[edge]:g}" if edge in alone else f"{edge:g}" for edge in edges]
+    between = [
+        start if alone.get(high) == low else f"{start} to {high:g}"
+        for start, (low, high) in zip(starts[:-1], itertools.pairwise(edges), strict=True)
+    ]
+    return [f"below {edges[0]:g}", *between, starts[-1] if edges[-1] in alone else f"from {edges[-1]:g}"]
 
 
 def _number(value: Any) -> float:

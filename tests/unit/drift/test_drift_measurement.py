@@ -1,6 +1,7 @@
 """A window against its baseline: what moved, what did not, what came true, and what is said of it."""
 
 import json
+import math
 import random
 from datetime import timedelta
 from typing import Any
@@ -178,6 +179,18 @@ def test_numbers_that_are_none_are_counted_apart() -> None:
     counts.add([" 5 ", "10", 15, 20.0, 30, "", "?", None, "abc", "nan", "inf", "1e999"])
     assert ([1, 2, 2, 7], 3, 4) == (counts.counts, counts.missing, counts.invalid)
     assert ["below 10", "10 to 20", "from 20", "missing"] == counts.names
+
+
+def test_a_value_that_many_share_is_told_from_its_neighbours() -> None:
+    """A bin for it alone shows that it is asked no more; older baselines, which have none, are still read."""
+    above = math.nextafter(0.0, 1.0)
+    fine = NumericCounts({"edges": [0.0, above, 2000.0], "counts": [0, 950, 0, 50], "missing": 0}, frozenset())
+    coarse = NumericCounts({"edges": [0.0, 2000.0], "counts": [0, 950, 50], "missing": 0}, frozenset())
+    for counts in (fine, coarse):
+        counts.add([1] * 950 + [3000] * 50)
+    assert [0, 0, 950, 50, 0] == fine.counts
+    assert ["below 0", "0", "above 0 to 2000", "from 2000", "missing"] == fine.names
+    assert ([0, 950, 50, 0], "0 to 2000") == (coarse.counts, coarse.names[1])
 
 
 def test_categories_in_endless_number_take_bounded_memory() -> None:

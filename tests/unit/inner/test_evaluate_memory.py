@@ -1,6 +1,7 @@
 """What the registry remembers of a model."""
 
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline_code.census.evaluate.memory import (
     golden_rows,
     sample_payload,
 )
+from pipeline_code.platform_jobs.drift.distribution import NumericCounts
 
 ENCODING = {"features": ["age", "gain", "job"], "categories": {"job": ["clerk", "smith"]}}
 
@@ -45,14 +47,25 @@ def test_the_sample_payload_is_a_tar_of_one_csv_and_always_the_same() -> None:
 
 
 def test_numbers_are_counted_between_quantiles() -> None:
-    """Every value is in one bin, the missing apart; edges that coincide are one, and the rare tail has its own bin."""
+    """Every value is in one bin, the missing apart; one that many share is alone in its own, and so is the rare tail."""
     ages = [float(at) for at in range(1000)]
     gains = [0.0] * 970 + [100.0] * 30
     table = pa.table({"age": ages, "gain": gains, "job": pa.array(["clerk"] * 1000).dictionary_encode()})
     found = feature_distributions(table, ENCODING)
     age = found["age"]
     assert (21, 22, 1000, 0) == (len(age["edges"]), len(age["counts"]), sum(age["counts"]), age["missing"])
-    assert {"kind": "numeric", "edges": [0.0, 100.0], "counts": [0, 970, 30], "missing": 0} == found["gain"]
+    above = float(np.nextafter(0.0, 1.0))
+    assert {"kind": "numeric", "edges": [0.0, above, 100.0], "counts": [0, 970, 0, 30], "missing": 0} == found["gain"]
+
+
+def test_a_number_that_never_changes_has_a_bin_of_its_own() -> None:
+    """What lies below it or above it, however little, is elsewhere."""
+    columns = {"age": [0.0] * 50, "gain": [0.1] * 50, "job": pa.array(["clerk"] * 50).dictionary_encode()}
+    found = feature_distributions(pa.table(columns), ENCODING)
+    assert [[0, 50, 0]] * 2 == [found[name]["counts"] for name in ("age", "gain")]
+    live = NumericCounts(json.loads(json.dumps(found["gain"])), frozenset())
+    live.add(["0.1", 0.1, "0.09", "0.11", "0.10000001", 1])
+    assert ([1, 2, 3, 0], ["below 0.1", "0.1", "above 0.1", "missing"]) == (live.counts, live.names)
 
 
 def test_a_number_without_values_is_all_missing() -> None:
