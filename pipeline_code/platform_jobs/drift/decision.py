@@ -8,6 +8,8 @@ RETRAIN, LOOK, ROLL_BACK, NOTHING = "retrain", "look at the data", "roll back", 
 CORRUPT_SHARE = 0.1
 # So much more missing, or unknown to the model, is a defect of a source rather than a change of people.
 GAP_RISE = 0.1
+# A model of probabilities answers nothing else; fewer may be single requests that ask for it.
+BROKEN_ANSWERS = 0.01
 # A feature whose rows nearly all left their place has a new unit, code or column, not new people.
 WHOLLY = 0.8
 
@@ -21,12 +23,13 @@ class Moved(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a window holds. `quality_fell` is None without enough labels; `fresh` says that labels and answers are of
-    the days right after a release.
+    """What a window holds. `broken_answers` is the share of them that are no probabilities; `quality_fell` is None
+    without enough labels; `fresh` says that labels and answers are of the days right after a release.
     """
 
     moved: Sequence[Moved] = ()
     predictions_moved: bool = False
+    broken_answers: float = 0.0
     labels_moved: bool = False
     quality_fell: bool | None = None
     fresh: bool = False
@@ -39,6 +42,8 @@ def decide(found: Findings) -> tuple[str, str]:
     wholly = [each.name for each in found.moved if each.distance >= WHOLLY]
     if found.corrupt_share > CORRUPT_SHARE:
         return LOOK, f"{found.corrupt_share:.0%} of the captured lines or files are damaged"
+    if found.predictions_moved and found.broken_answers >= BROKEN_ANSWERS:
+        return LOOK, f"{found.broken_answers:.1%} of the answers are no probabilities"
     if gaps:
         return LOOK, f"much more of {', '.join(gaps)} is missing or unknown to the model than it learned from"
     if len(found.moved) == 1 and wholly:

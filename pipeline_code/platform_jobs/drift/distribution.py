@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-MISSING, UNSEEN = "missing", "unseen"
+MISSING, UNSEEN, BROKEN = "missing", "unseen", "no probability"
 _MOST_EXAMPLES = 1000
 
 
@@ -112,7 +112,7 @@ class CategoryCounts:
 
 
 class ScoreCounts:
-    """The answers' bins, each from edges[i] to edges[i+1]; a score that is no probability is counted apart."""
+    """The answers' bins, each from edges[i] to edges[i+1], and one for what is no probability: a holdout has none."""
 
     kind = "predictions"
     missing = 0
@@ -120,8 +120,8 @@ class ScoreCounts:
 
     def __init__(self, baseline: Mapping[str, Any]) -> None:
         self._edges = np.asarray(baseline["edges"], dtype=np.float64)
-        self.baseline = list(baseline["counts"])
-        self._counts = np.zeros(len(self.baseline), dtype=np.int64)
+        self.baseline = [*baseline["counts"], 0]
+        self._counts = np.zeros(len(baseline["counts"]), dtype=np.int64)
         self.invalid = 0
 
     def add(self, scores: Sequence[float]) -> None:
@@ -134,16 +134,16 @@ class ScoreCounts:
     @property
     def counts(self) -> list[int]:
         """The live counts, in the order of `baseline`."""
-        return list(map(int, self._counts))
+        return [*self._counts.tolist(), self.invalid]
 
     @property
     def names(self) -> list[str]:
         """What each bin holds."""
-        return [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self._edges)]
+        return [*(f"{low:g} to {high:g}" for low, high in itertools.pairwise(self._edges)), BROKEN]
 
     @property
     def ordered(self) -> int:
-        """All bins have an order."""
+        """How many bins, from the first, have an order."""
         return len(self._counts)
 
     @property

@@ -115,6 +115,7 @@ def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, mode
     findings = Findings(
         moved=[Moved(each["name"], each["distance"], _gap_rise(each)) for each in features if each["moved"]],
         predictions_moved=predictions["moved"],
+        broken_answers=_broken(predictions),
         labels_moved=labels["moved"],
         quality_fell=quality["fell"],
         fresh=span.fresh,
@@ -180,7 +181,9 @@ def message(found: Mapping[str, Any], *, report_uri: str, most: int = 20) -> str
     if len(moved) > most:
         lines.append(f"  and {len(moved) - most} more, which the report names")
     if found["predictions"]["moved"]:
-        lines.append(f"  predictions: PSI {found['predictions']['psi']:.2f}")
+        broken = _broken(found["predictions"])
+        told = f", no probabilities {broken:.1%}" if broken else ""
+        lines.append(f"  predictions: PSI {found['predictions']['psi']:.2f}{told}")
     labels, quality = found["labels"], found["quality"]
     if labels["moved"]:
         lines.append(f"  labels: {labels['rate']['baseline']:.1%} -> {labels['rate']['live']:.1%} positive")
@@ -244,6 +247,10 @@ def _pair(before: float, now: float) -> dict[str, float]:
 def _gap_rise(feature: Mapping[str, Any]) -> float:
     rises = (feature[gap]["live"] - feature[gap]["baseline"] for gap in ("missing", "unseen"))
     return float(max(rises))
+
+
+def _broken(predictions: Mapping[str, Any]) -> float:
+    return float(predictions["bins"]["live"][-1])
 
 
 def _labels(truth: GroundTruth, baseline: Baseline, *, enough: int) -> dict[str, Any]:
@@ -313,7 +320,10 @@ def _status(reading: Reading, rows: int, policy: Policy) -> str:
 
 
 def _moved(found: Mapping[str, Any]) -> list[str]:
-    names = [each["name"] for each in (*found["features"], found["predictions"]) if each["moved"]]
+    names = [each["name"] for each in found["features"] if each["moved"]]
+    broken = _broken(found["predictions"])
+    if found["predictions"]["moved"]:
+        names.append(f"predictions ({broken:.1%} of them no probabilities)" if broken else "predictions")
     labels = ["labels"] if found["labels"]["moved"] else []
     return [*names, *labels, *(["the quality of the answers"] if found["quality"]["fell"] else [])]
 

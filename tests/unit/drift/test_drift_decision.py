@@ -24,6 +24,8 @@ JOB = Moved("job", 0.3, 0.0)
         (Findings(moved=[Moved("age", 0.9, 0.0), JOB]), "retrain", "the inputs moved"),
         (Findings(predictions_moved=True), "look at the data", "no single input"),
         (Findings(moved=[AGE], predictions_moved=True), "retrain", "the inputs moved"),
+        (Findings(moved=[AGE], predictions_moved=True, broken_answers=0.05), "look at the data", "5.0% of the answers"),
+        (Findings(moved=[AGE], predictions_moved=True, broken_answers=0.005), "retrain", "the inputs moved"),
     ],
 )
 def test_what_is_proposed(found: Findings, decision: str, why: str) -> None:

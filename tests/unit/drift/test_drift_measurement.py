@@ -11,7 +11,7 @@ import pytest
 from drift import DAY, END, JOBS, POLICY, Row, baseline, captured, documents, labels_of, line, measured, rows, span
 from pipeline_code.platform_jobs.drift.baseline import baseline_of
 from pipeline_code.platform_jobs.drift.distribution import CategoryCounts, NumericCounts, ScoreCounts
-from pipeline_code.platform_jobs.drift.measurement import summary
+from pipeline_code.platform_jobs.drift.measurement import message, summary
 from pipeline_code.platform_jobs.drift.report import render
 
 
@@ -201,10 +201,26 @@ def test_categories_in_endless_number_take_bounded_memory() -> None:
 
 
 def test_scores_that_are_no_probabilities_are_counted_apart() -> None:
-    """Below 0, above 1, and no number."""
+    """Below 0, above 1, and no number: a bin in which the holdout has none."""
     counts = ScoreCounts({"edges": [0.0, 0.5, 1.0], "counts": [1, 1]})
     counts.add([0.0, 0.5, 1.0, -0.1, 1.1, float("nan")])
-    assert ([1, 2], 3) == (counts.counts, counts.invalid)
+    assert ([1, 2, 3], [1, 1, 0], 3) == (counts.counts, counts.baseline, counts.invalid)
+    assert ["0 to 0.5", "0.5 to 1", "no probability"] == counts.names
+
+
+@pytest.mark.parametrize(("broken", "share"), [(1, "100.0%"), (10, "10.0%")])
+def test_answers_that_are_no_probabilities_are_something_to_look_at(broken: int, share: str) -> None:
+    """All of them or some: sentence, message and decision say so."""
+    chance = random.Random(4)
+    scores = [math.nan if number % broken == 0 else chance.random() for number in range(1000)]
+    lines = [line([row], [score], id_=str(at)) for at, (row, score) in enumerate(zip(rows(1000), scores, strict=True))]
+    found = measured(lines)
+    assert found["sentence"].endswith(f": predictions ({share} of them no probabilities)")
+    assert "look at the data" == found["decision"]["choice"]
+    assert f"{share} of the answers are no probabilities" in found["decision"]["why"]
+    assert f"predictions: PSI {found['predictions']['psi']:.2f}, no probabilities {share}" in message(
+        found, report_uri=""
+    )
 
 
 @pytest.mark.parametrize(
