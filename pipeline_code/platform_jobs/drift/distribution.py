@@ -26,10 +26,10 @@ class NumericCounts:
         self.invalid = 0
         self.unseen = 0
 
-    def add(self, values: Iterable[Any]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Count a batch; a number arrives as text or as a number."""
         numbers, times = [], []
-        for value, count in Counter(values).items():
+        for value, count in _times(values):
             text = value.strip() if isinstance(value, str) else value
             if text is None or text in self._missing_texts:
                 self.missing += count
@@ -80,9 +80,9 @@ class CategoryCounts:
         self.unseen = 0
         self._examples: Counter[str] = Counter()
 
-    def add(self, values: Iterable[Any]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Count a batch."""
-        for value, count in Counter(values).items():
+        for value, count in _times(values):
             text = value.strip() if isinstance(value, str) else value
             if text is None or text in self._missing_texts:
                 self.missing += count
@@ -150,6 +150,11 @@ class ScoreCounts:
     def examples(self) -> list[str]:
         """Nothing: every score has its bin."""
         return []
+
+
+def _times(values: Sequence[Any]) -> Iterable[tuple[Any, int]]:
+    """Each value with how often it came; one and true are equal to Python, and told apart by their type."""
+    return ((value, times) for (_, value), times in Counter(zip(map(type, values), values, strict=True)).items())
 
 
 def interval_names(edges: Sequence[float]) -> list[str]:

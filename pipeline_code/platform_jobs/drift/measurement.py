@@ -98,7 +98,7 @@ class Watch:
     ) -> None:
         self.rows += len(rows)
         for at, counts in enumerate(self.features.values()):
-            counts.add(row[at] for row in rows)
+            counts.add([row[at] for row in rows])
         if scores:
             self.predictions.add(scores)
         self.truth.join(answers, self.quality)

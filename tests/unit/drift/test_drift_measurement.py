@@ -181,6 +181,14 @@ def test_numbers_that_are_none_are_counted_apart() -> None:
     assert ["below 10", "10 to 20", "from 20", "missing"] == counts.names
 
 
+@pytest.mark.parametrize("values", [[True, 1, 1.0, 1], [1, 1.0, 1, True], [False, 0, 0.0, 0], [0, 0.0, 0, False]])
+def test_a_truth_value_takes_no_number_with_it(values: list[Any]) -> None:
+    """Python has true equal one, but one is a number however they follow each other, and true is none."""
+    counts = NumericCounts({"edges": [0.0], "counts": [0, 1], "missing": 0}, frozenset())
+    counts.add(values)
+    assert ([0, 3, 1], 1) == (counts.counts, counts.invalid)
+
+
 def test_a_value_that_many_share_is_told_from_its_neighbours() -> None:
     """A bin for it alone shows that it is asked no more; older baselines, which have none, are still read."""
     above = math.nextafter(0.0, 1.0)
@@ -196,7 +204,7 @@ def test_a_value_that_many_share_is_told_from_its_neighbours() -> None:
 def test_categories_in_endless_number_take_bounded_memory() -> None:
     """Identifiers in place of a category are counted, and few of them kept."""
     counts = CategoryCounts({"counts": {"a": 1}, "missing": 0, "unseen": 0}, frozenset())
-    counts.add(f"user-{number}" for number in range(50_000))
+    counts.add([f"user-{number}" for number in range(50_000)])
     assert ([0, 50_000, 0], 1000) == (counts.counts, len(counts._examples))
 
 
