@@ -23,11 +23,15 @@ class Moved(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a window holds. `broken_answers` is the share of them that are no probabilities; `quality_fell` is None
-    without enough labels; `fresh` says that labels and answers are of the days right after a release.
+    """What a window holds.
+
+    `inputs_judged` is false where too few rows were captured for it, and `quality_fell` None without enough labels;
+    `broken_answers` is the share of them that are no probabilities; `fresh` says that labels and answers are of the
+    days right after a release.
     """
 
     moved: Sequence[Moved] = ()
+    inputs_judged: bool = True
     predictions_moved: bool = False
     broken_answers: float = 0.0
     labels_moved: bool = False
@@ -40,6 +44,7 @@ def decide(found: Findings) -> tuple[str, str]:
     """The decision and why; the first rule that fits is taken."""
     gaps = [each.name for each in found.moved if each.gap_rise >= GAP_RISE]
     wholly = [each.name for each in found.moved if each.distance >= WHOLLY]
+    inputs = "the inputs did not move" if found.inputs_judged else "too few rows tell whether the inputs moved"
     if found.corrupt_share > CORRUPT_SHARE:
         return LOOK, f"{found.corrupt_share:.0%} of the captured lines or files are damaged"
     if found.predictions_moved and found.broken_answers >= BROKEN_ANSWERS:
@@ -49,7 +54,7 @@ def decide(found: Findings) -> tuple[str, str]:
     if len(found.moved) == 1 and wholly:
         return LOOK, f"{wholly[0]} alone has moved as a whole, as a new unit or code does"
     if found.quality_fell and not found.moved and found.fresh:
-        return ROLL_BACK, "the answers became worse right after the last release while the inputs did not move"
+        return ROLL_BACK, f"the answers became worse right after the last release while {inputs}"
     if found.moved and found.quality_fell:
         return RETRAIN, "the inputs moved and the answers became worse"
     if found.moved and found.quality_fell is None:
@@ -57,7 +62,7 @@ def decide(found: Findings) -> tuple[str, str]:
     if found.moved:
         return RETRAIN, "the inputs moved; by the labels that came the answers are still good"
     if found.quality_fell or found.labels_moved:
-        return RETRAIN, "the inputs did not move, but what is true of them did"
+        return RETRAIN, f"{inputs}, but what is true of them did"
     if found.predictions_moved:
         return LOOK, "the answers moved while no single input did: see which inputs changed together"
     return NOTHING, "nothing moved beyond chance and the thresholds"

@@ -107,13 +107,15 @@ class Watch:
 def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, model: str) -> dict[str, Any]:
     """Everything that was found, as report.json has it."""
     reading, truth, rows = watch.reading, watch.truth, watch.rows
-    features = [_compared(name, counts) for name, counts in watch.features.items()]
-    predictions = _compared("predictions", watch.predictions)
+    enough = rows >= policy.min_rows
+    features = [_compared(name, counts, tested=enough) for name, counts in watch.features.items()]
+    predictions = _compared("predictions", watch.predictions, tested=enough)
     labels = _labels(truth, baseline, enough=policy.min_labels)
     quality = _quality(watch.quality, baseline, enough=policy.min_labels)
     _judge(features, predictions, labels, quality, policy)
     findings = Findings(
         moved=[Moved(each["name"], each["distance"], _gap_rise(each)) for each in features if each["moved"]],
+        inputs_judged=enough,
         predictions_moved=predictions["moved"],
         broken_answers=_broken(predictions),
         labels_moved=labels["moved"],
@@ -121,7 +123,7 @@ def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, mode
         fresh=span.fresh,
         corrupt_share=reading.corrupt_share,
     )
-    status = _status(reading, rows, policy)
+    status = _status(reading, judged=enough or _labels_judged(labels, quality))
     decision, why = decide(findings) if status == MEASURED else (NOTHING, "")
     found: dict[str, Any] = {
         "format": 1,
@@ -151,12 +153,12 @@ def summary(found: Mapping[str, Any], *, report_uri: str) -> dict[str, Any]:
     """What the state machine reads of a report: status, what to publish, what to say; small whatever the model is."""
     moved = _moved(found)
     quality = found["quality"]
-    metrics = {
-        "DriftedFeatures": float(sum(each["moved"] for each in found["features"])),
-        "DriftFindings": float(len(moved)),
-        "DriftMaxPsi": max((each["psi"] for each in found["features"]), default=0.0),
-        "DriftRows": float(found["rows"]),
-    }
+    metrics = {"DriftFindings": float(len(moved)), "DriftRows": float(found["rows"])}
+    if not _thin(found):
+        metrics |= {
+            "DriftedFeatures": float(sum(each["moved"] for each in found["features"])),
+            "DriftMaxPsi": max((each["psi"] for each in found["features"]), default=0.0),
+        }
     if quality["auc"] is not None:
         metrics |= {"LiveAuc": quality["auc"], "LiveAccuracy": quality["accuracy"]}
     return {
@@ -187,7 +189,9 @@ def message(found: Mapping[str, Any], *, report_uri: str, most: int = 20) -> str
     labels, quality = found["labels"], found["quality"]
     if labels["moved"]:
         lines.append(f"  labels: {labels['rate']['baseline']:.1%} -> {labels['rate']['live']:.1%} positive")
-    if quality["auc"] is not None:
+    if quality["auc"] is None:
+        lines.append(f"  {labels['sentence']}")
+    else:
         lines.append(f"  live AUC {quality['auc']:.3f} (holdout {quality['baseline_auc']:.3f}), {labels['sentence']}")
     if found["read"]["corrupt_lines"]:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in found["read"]["reasons"].items())
@@ -209,7 +213,7 @@ def _read(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _compared(name: str, counts: Counts) -> dict[str, Any]:
+def _compared(name: str, counts: Counts, *, tested: bool) -> dict[str, Any]:
     baseline, live = counts.baseline, counts.counts
     numeric = counts.ordered > 0
     before, now = shares(baseline), shares(live)
@@ -227,7 +231,8 @@ def _compared(name: str, counts: Counts) -> dict[str, Any]:
         "psi": round(population_stability_index(baseline, live), 6),
         "distance": round(distance, 6),
         "distance_name": "KS distance" if numeric else "total variation",
-        "p_value": p_value(baseline, live),
+        "p_value": p_value(baseline, live) if tested else None,
+        "p_adjusted": None,
         "missing": _pair(before[at_missing], now[at_missing]) if gaps else _pair(0.0, 0.0),
         "unseen": _pair(before[at_unseen], now[at_unseen]) if categorical else _pair(0.0, 0.0),
         "invalid": counts.invalid,
@@ -313,10 +318,18 @@ def _judge(
     quality["fell"] = fell
 
 
-def _status(reading: Reading, rows: int, policy: Policy) -> str:
+def _labels_judged(labels: Mapping[str, Any], quality: Mapping[str, Any]) -> bool:
+    return labels["p_value"] is not None or quality["p_value"] is not None
+
+
+def _thin(found: Mapping[str, Any]) -> bool:
+    return bool(found["rows"] < found["policy"]["min_rows"])
+
+
+def _status(reading: Reading, *, judged: bool) -> str:
     if reading.corrupt_share > MOST_CORRUPT:
         return CORRUPT
-    return THIN if rows < policy.min_rows else MEASURED
+    return MEASURED if judged else THIN
 
 
 def _moved(found: Mapping[str, Any]) -> list[str]:
@@ -336,11 +349,13 @@ def _sentence(found: Mapping[str, Any]) -> str:
             f"Most of what was captured {window} cannot be read ({read['corrupt_lines']} of {read['lines']} lines in"
             f" {read['files']} files), so nothing is said of drift"
         )
-    if found["status"] == THIN:
-        rows, least = found["rows"], found["policy"]["min_rows"]
-        return f"{rows} rows were captured {window}, fewer than the {least} that drift is judged by"
-    moved = _moved(found)
-    if not moved:
-        return f"Nothing moved among {found['rows']} rows captured {window}"
+    moved, rows = _moved(found), f"{found['rows']} rows"
     names = ", ".join(moved[:10]) + (f" and {len(moved) - 10} more" if len(moved) > 10 else "")
-    return f"Moved, judged by {found['rows']} rows captured {window}: {names}"
+    if _thin(found):
+        told = f"{rows} were captured {window}, fewer than the {found['policy']['min_rows']} that drift is judged by"
+        if found["status"] == THIN:
+            return told
+        return f"{told}; by {found['labels']['joined']} labels {f'these moved: {names}' if moved else 'nothing moved'}"
+    if not moved:
+        return f"Nothing moved among {rows} captured {window}"
+    return f"Moved, judged by {rows} captured {window}: {names}"

@@ -77,7 +77,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
             escape(row["name"]),
             f"{row['psi']:.3f}",
             f"{row['distance']:.3f} {'KS' if row['distance_name'].startswith('KS') else 'TV'}",
-            f"{row['p_adjusted']:.2g}",
+            "" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
             *(f"{row[gap][when]:.2%}" for gap in ("missing", "unseen") for when in ("baseline", "live")),
             f"{row['invalid']:,}",
         ]

@@ -17,6 +17,16 @@ JOB = Moved("job", 0.3, 0.0)
         (Findings(moved=[AGE], quality_fell=True, fresh=True), "retrain", "the answers became worse"),
         (Findings(quality_fell=True, fresh=True), "roll back", "right after the last release"),
         (Findings(quality_fell=True, fresh=False), "retrain", "what is true of them did"),
+        (
+            Findings(inputs_judged=False, quality_fell=True, fresh=True),
+            "roll back",
+            "too few rows tell whether the inputs",
+        ),
+        (
+            Findings(inputs_judged=False, labels_moved=True),
+            "retrain",
+            "too few rows tell whether the inputs moved, but",
+        ),
         (Findings(labels_moved=True, quality_fell=False), "retrain", "what is true of them did"),
         (Findings(moved=[Moved("age", 0.3, 0.1)]), "look at the data", "much more of age is missing"),
         (Findings(moved=[AGE], corrupt_share=0.2), "look at the data", "20% of the captured"),

@@ -135,16 +135,35 @@ def test_labels_reach_back_beyond_the_inputs_window() -> None:
     assert (300, 500) == (found["rows"], found["quality"]["rows"])
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_labels_are_judged_though_few_rows_came_of_late(good: bool) -> None:
+    """An endpoint with little traffic: its inputs are not tested, and what labels say is told and published."""
+    lines, known = judged(1600, good=good, at=END - 7 * DAY)
+    found = measured([*lines, *captured(rows(99, older=30))], truth=labels_of(known))
+    thin = (
+        "99 rows were captured from 2026-11-26T08:00:00Z to 2026-11-27T08:00:00Z, fewer than the 100 that drift is"
+        " judged by; by 1600 labels "
+    )
+    assert thin + ("nothing moved" if good else "these moved: the quality of the answers") == found["sentence"]
+    assert ("measured", "nothing" if good else "retrain") == (found["status"], found["decision"]["choice"])
+    assert [(None, False)] * 3 == [
+        (each["p_adjusted"], each["moved"]) for each in (*found["features"], found["predictions"])
+    ]
+    metrics = {each["name"]: each["value"] for each in summary(found, report_uri="")["metrics"]}
+    assert {"DriftFindings", "DriftRows", "LiveAuc", "LiveAccuracy"} == metrics.keys()
+    assert (0.0 if good else 1.0) == metrics["DriftFindings"]
+    assert "1600 labels" in render(found)
+
+
 def test_few_labels_judge_nothing() -> None:
     """They are counted, and that they are too few is said."""
     lines, known = judged(300, good=False)
     few = dict(list(known.items())[:49])
     found = measured(lines, truth=labels_of(few))
     assert (None, None) == (found["quality"]["auc"], found["labels"]["p_value"])
-    assert (
-        "49 of 49 labels (100%) met a captured answer, too few to judge by (50 are needed)"
-        == found["labels"]["sentence"]
-    )
+    thin = "49 of 49 labels (100%) met a captured answer, too few to judge by (50 are needed)"
+    assert thin == found["labels"]["sentence"]
+    assert thin in message(found, report_uri="")
 
 
 def test_more_positives_are_a_moved_label() -> None:
