@@ -37,6 +37,7 @@ _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.
 _VOLUME_GIB = 5
 _INPUT = "/opt/ml/processing/input"
 _REPORT = "/opt/ml/processing/output/report"
+_MESSAGE = "/opt/ml/output/message"
 _UNMEASURED = catch(next_="TellFailure", assign={"why": jsonata(CAUSE_TEXT)})
 _STOPPED = "the processing job was stopped before its end"
 
@@ -198,6 +199,7 @@ def _job(setting: DriftSetting) -> State:
     arguments: dict[str, object] = {
         "--input-evaluation": f"{_INPUT}/evaluation",
         "--output-report": _REPORT,
+        "--output-message": _MESSAGE,
         "--report-uri": jsonata(f"'{artifacts}/' & $folder"),
         "--capture-uri": f"{artifacts}/{project}/{CAPTURE_FOLDER}/{setting.prefix}/{VARIANT_NAME}/",
         "--labels-uri": f"s3://{setting.data_bucket}/{project}/{GROUND_TRUTH_FOLDER}/",

@@ -76,6 +76,7 @@ def test_the_job_is_given_the_projects_settings() -> None:
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert ("21600", "259200", "0.3") == (given["--window-s"], given["--label-window-s"], given["--max-psi"])
     assert "s3://artifact-bucket/census/capture/dev-census/AllTraffic/" == given["--capture-uri"]
+    assert "/opt/ml/output/message" == given["--output-message"]
     assert 420 == arguments["StoppingCondition"]["MaxRuntimeInSeconds"]
     assert 420 < found["States"]["Measure"]["TimeoutSeconds"] < found["TimeoutSeconds"]
 

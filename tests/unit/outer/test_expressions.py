@@ -498,6 +498,8 @@ def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: An
         ({"Error": "E", "Cause": '{"ErrorMessage":"a \\"b\\" c","JobRunState":"FAILED"}'}, 'E: a \\"b\\" c'),
         ({"Error": "E", "Cause": '{"FailureReason": "because"}'}, "Here failed with E: because"),
         ({"Error": "E", "Cause": '{"FailureReason": "one", "ErrorMessage": "two"}'}, "Here failed with E: one"),
+        ({"Error": "E", "Cause": '{"FailureReason": "See logs", "ExitMessage": "no age"}'}, "failed with E: no age"),
+        ({"Error": "E", "Cause": '{"ExitMessage": "no age", "FailureReason": "See logs"}'}, "failed with E: no age"),
         ({"Error": "E", "Cause": "{broken"}, "Here failed with E: {broken"),
         ({"Error": "E", "Cause": "x" * 40_000}, "x" * 1500),
     ],
