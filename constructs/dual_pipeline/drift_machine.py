@@ -1,5 +1,6 @@
 """The small machine that measures drift: champion, job, metrics, people; nothing it does changes what serves."""
 
+import json
 from dataclasses import dataclass
 
 from dual_pipeline.asl import State, Statement, catch, choice, jsonata, quote, task
@@ -10,7 +11,9 @@ from dual_pipeline.loop_contract import (
     DRIFT_FOLDER,
     GOLDEN_INFERENCE_ID,
     GROUND_TRUTH_FOLDER,
+    LIVE_QUALITY_METRICS,
     METRIC_NAMESPACE,
+    RUN_DIMENSION,
     TAG_COST_CENTER,
     TAG_ENVIRONMENT,
     TAG_PROJECT,
@@ -79,19 +82,13 @@ class DriftSetting:
 def drift_definition(setting: DriftSetting) -> State:
     """The machine; its input is ignored, so that anybody may start it."""
     subject, document = quote(f"Drift of {setting.prefix}: "), "docs/runbook.md, section 'Drift not measured'"
+    report_uri = jsonata(f"'s3://{setting.artifact_bucket}/' & $folder & 'report.html'")
     states: dict[str, State] = {
-        "ReadChampion": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[_UNMEASURED],
+        "ReadChampion": _read_champion(
+            setting,
             assign={
                 "champion": {
+                    "run": jsonata("$states.result.Item.run_id.S & ''"),
                     "package": jsonata("$states.result.Item.model_package_arn.S & ''"),
                     "evaluation": jsonata("$states.result.Item.evaluation_uri.S & ''"),
                     "released": jsonata("$states.result.Item.released_at.S & ''"),
@@ -131,8 +128,20 @@ def drift_definition(setting: DriftSetting) -> State:
             retries=S3_RETRY,
             catches=[_UNMEASURED],
             assign={"found": jsonata(decoded("$states.result.Body"))},
-            next_="ChooseStatus",
+            next_="ReadChampionAgain",
         ),
+        # A job runs long enough for a release: what it found is then of a model that serves no more.
+        "ReadChampionAgain": _read_champion(
+            setting, assign={"released": jsonata("$states.result.Item.released_at.S & ''")}, next_="StillServes"
+        ),
+        "StillServes": choice(("$released = $champion.released", "ChooseStatus"), default="Superseded"),
+        "Superseded": {
+            "Type": "Succeed",
+            "Output": {
+                "status": "superseded: another model was released meanwhile, and nothing is said of its predecessor",
+                "report_uri": report_uri,
+            },
+        },
         "ChooseStatus": choice(
             ("$found.status = 'measured'", "PublishMetrics"),
             ("$found.status = 'thin'", "Measured"),
@@ -143,11 +152,7 @@ def drift_definition(setting: DriftSetting) -> State:
             "aws-sdk:cloudwatch:putMetricData",
             arguments={
                 "Namespace": METRIC_NAMESPACE,
-                "MetricData": jsonata(
-                    "[$found.metrics.{'MetricName': name, 'Value': value, 'Unit': 'None', 'Dimensions': ["
-                    f"{{'Name': 'Environment', 'Value': {quote(setting.environment.name)}}},"
-                    f" {{'Name': 'Project', 'Value': {quote(setting.project)}}}]}}]"
-                ),
+                "MetricData": jsonata(_metric_data(setting)),
             },
             timeout_s=60,
             retries=CLOUDWATCH_RETRY,
@@ -168,7 +173,7 @@ def drift_definition(setting: DriftSetting) -> State:
                 "status": jsonata("$found.status"),
                 "decision": jsonata("$found.decision"),
                 "sentence": jsonata("$found.sentence"),
-                "report_uri": jsonata(f"'s3://{setting.artifact_bucket}/' & $folder & 'report.html'"),
+                "report_uri": report_uri,
             },
         },
         "TellFailure": publish(
@@ -186,6 +191,35 @@ def drift_definition(setting: DriftSetting) -> State:
         "TimeoutSeconds": setting.job_limit_s + 3600,
         "States": states,
     }
+
+
+def _read_champion(setting: DriftSetting, *, assign: State, next_: str) -> State:
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={
+            "TableName": setting.table_name,
+            "Key": {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
+            "ConsistentRead": True,
+        },
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[_UNMEASURED],
+        assign=assign,
+        next_=next_,
+    )
+
+
+def _metric_data(setting: DriftSetting) -> str:
+    """JSONata for every metric by environment and project, and the live quality a second time by the model's run."""
+    return (
+        f"($keys := [{{'Name': 'Environment', 'Value': {quote(setting.environment.name)}}},"
+        f" {{'Name': 'Project', 'Value': {quote(setting.project)}}}];"
+        f" $own := $append($keys, {{'Name': {quote(RUN_DIMENSION)}, 'Value': $champion.run}});"
+        " $data := function($metrics, $dimensions) { $metrics.{'MetricName': name, 'Value': value, 'Unit': 'None',"
+        " 'Dimensions': $dimensions} };"
+        f" $quality := $found.metrics[name in {json.dumps(LIVE_QUALITY_METRICS)}];"
+        " $append($data($found.metrics, $keys), $data($quality, $own)))"
+    )
 
 
 def _job(setting: DriftSetting) -> State:

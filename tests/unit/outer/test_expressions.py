@@ -580,6 +580,13 @@ def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -
     assert "Failed" == states["NotifyFailed"]["Next"] == states["NotifyFailed"]["Catch"][0]["Next"]
 
 
+def test_a_models_alarm_looks_at_that_model_alone(definition: Definition, evaluate: Any) -> None:
+    """What its predecessor's answers were worth is published by another run."""
+    alarm = definition["States"]["SetAlarms"]["Arguments"]
+    dimensions = evaluate(alarm["Dimensions"], variables={"runId": "run-8"})
+    assert [*KEYS, {"Name": "Run", "Value": "run-8"}] == dimensions
+
+
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:
     """The commit's idempotency token has at most 36 characters and is the same on every attempt."""
     field = definition["States"]["CommitRelease"]["Arguments"]["ClientRequestToken"]
