@@ -127,7 +127,7 @@ class ScoreCounts:
     def add(self, scores: Sequence[float]) -> None:
         """Count a batch."""
         values = np.asarray(scores, dtype=np.float64)
-        sound = values[(values >= self._edges[0]) & (values <= self._edges[-1])]
+        sound = values[(values >= 0) & (values <= 1)]
         self.invalid += len(values) - len(sound)
         self._counts += np.histogram(sound, bins=self._edges)[0]
 
@@ -139,7 +139,7 @@ class ScoreCounts:
     @property
     def names(self) -> list[str]:
         """What each bin holds."""
-        return [*(f"{low:g} to {high:g}" for low, high in itertools.pairwise(self._edges)), BROKEN]
+        return [*interval_names(self._edges.tolist())[1:-1], BROKEN]
 
     @property
     def ordered(self) -> int:

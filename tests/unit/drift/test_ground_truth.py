@@ -129,6 +129,24 @@ def test_the_live_auc_is_the_evaluations() -> None:
     assert live.accuracy == float(((scores > 0.5) == (labels == 1)).mean())
 
 
+def test_the_live_auc_of_rare_events_is_the_evaluations() -> None:
+    """Where scores lie close to 0, or to 1, they are told apart as finely as in the middle."""
+    chance = np.random.default_rng(6)
+    labels = (chance.random(200_000) < 0.002).astype(np.int8)
+    scores = 1 / (1 + np.exp(11 - chance.normal(1.8 * labels, 1)))
+    for positives, given in ((labels, scores), (1 - labels, 1 - scores)):
+        live = LiveQuality()
+        live.add(positives, given)
+        assert live.auc == pytest.approx(auc(positives, given), abs=1e-4)
+
+
+def test_the_ends_of_all_scores_are_counted() -> None:
+    """Certainty of either kind has no logit, and is the least and the greatest score."""
+    live = LiveQuality()
+    live.add(np.repeat(np.array([0, 1, 1], dtype=np.int8), 10), np.repeat([0.0, 1e-300, 1.0], 10))
+    assert (30, 0.75) == (live.rows, live.auc)
+
+
 def test_the_auc_deviation_is_that_of_samples() -> None:
     """Hanley and McNeil's formula against what drawing again and again shows."""
     chance = np.random.default_rng(4)

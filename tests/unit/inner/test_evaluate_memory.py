@@ -3,18 +3,18 @@
 import io
 import json
 import tarfile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline_code.census.evaluate.memory import (
-    PREDICTION_EDGES,
     drift_baseline,
     feature_distributions,
     golden_rows,
     sample_payload,
 )
-from pipeline_code.platform_jobs.drift.distribution import NumericCounts
+from pipeline_code.platform_jobs.drift.distribution import NumericCounts, ScoreCounts
 
 ENCODING = {"features": ["age", "gain", "job"], "categories": {"job": ["clerk", "smith"]}}
 
@@ -90,13 +90,39 @@ def test_categories_are_counted_with_the_missing_and_the_unseen() -> None:
     } == feature_distributions(table, ENCODING)["job"]
 
 
+def predictions_of(scores: np.ndarray) -> dict[str, Any]:
+    labels = np.zeros(len(scores), dtype=int)
+    found = drift_baseline({}, train_rows=1, labels=labels, scores=scores)["predictions"]
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def test_rare_answers_are_spread_over_bins() -> None:
+    """However close to 0 all scores lie, no bin holds most of them, and twice the scores are seen to be others."""
+    scores = 1e-5 * (1 + np.arange(2000) / 2000)
+    predictions = predictions_of(scores)
+    assert 100 == max(predictions["counts"])
+    live = ScoreCounts(predictions)
+    live.add((2 * scores).tolist())
+    assert 2000 == live.counts[len(live.baseline) - 2]
+
+
+def test_an_answer_that_many_get_has_a_bin_of_its_own_with_room_for_rounding() -> None:
+    """A tree of few leaves: the last digit may differ on another processor, up to the ends 0 and 1."""
+    scores = np.repeat([0.0, 0.25, 0.75, 1.0], 50)
+    live = ScoreCounts(predictions_of(scores))
+    live.add((scores * (1 - 2e-7)).tolist())
+    assert live.baseline == live.counts
+    live.add([0.24, 0.26])
+    assert live.baseline != live.counts
+    assert [50, 50, 50, 50] == [count for count in live.baseline if count]
+
+
 def test_the_drift_baseline_says_what_it_counted() -> None:
     """Features of the train split; predictions and labels of the holdout, each in one bin."""
     found = drift_baseline({"age": {}}, train_rows=70, labels=np.array([0, 1, 1]), scores=np.array([0.0, 0.51, 1.0]))
     assert ({"train": 70, "holdout": 3}, {"0": 1, "1": 2}) == (found["rows"], found["labels"])
-    counts = [0] * 20
-    counts[0] = counts[10] = counts[19] = 1
-    assert {"edges": PREDICTION_EDGES, "counts": counts} == found["predictions"]
+    edges, counts = found["predictions"]["edges"], found["predictions"]["counts"]
+    assert (0.0, 1.0, len(edges) - 1, 3) == (edges[0], edges[-1], len(counts), sum(counts))
     assert "features count the train split" in found["description"]
     assert (["age"], ["", "?"]) == (found["columns"], found["missing_values"])
     assert {"<=50K": 0, ">50K": 1} == found["label_values"]
