@@ -38,6 +38,7 @@ def main() -> None:
     settings = {
         "input-evaluation": folder / "evaluation",
         "output-report": folder / "report",
+        "output-message": folder / "message",
         "report-uri": "report/",
         "capture-uri": "capture/",
         "labels-uri": "labels/",

@@ -1,5 +1,6 @@
 """The small machine that measures drift: champion, job, metrics, people; nothing it does changes what serves."""
 
+import json
 from dataclasses import dataclass
 
 from dual_pipeline.asl import State, Statement, catch, choice, jsonata, quote, task
@@ -10,7 +11,9 @@ from dual_pipeline.loop_contract import (
     DRIFT_FOLDER,
     GOLDEN_INFERENCE_ID,
     GROUND_TRUTH_FOLDER,
+    LIVE_QUALITY_METRICS,
     METRIC_NAMESPACE,
+    RUN_DIMENSION,
     TAG_COST_CENTER,
     TAG_ENVIRONMENT,
     TAG_PROJECT,
@@ -37,6 +40,7 @@ _PAGE = "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.
 _VOLUME_GIB = 5
 _INPUT = "/opt/ml/processing/input"
 _REPORT = "/opt/ml/processing/output/report"
+_MESSAGE = "/opt/ml/output/message"
 _UNMEASURED = catch(next_="TellFailure", assign={"why": jsonata(CAUSE_TEXT)})
 _STOPPED = "the processing job was stopped before its end"
 
@@ -78,19 +82,13 @@ class DriftSetting:
 def drift_definition(setting: DriftSetting) -> State:
     """The machine; its input is ignored, so that anybody may start it."""
     subject, document = quote(f"Drift of {setting.prefix}: "), "docs/runbook.md, section 'Drift not measured'"
+    report_uri = jsonata(f"'s3://{setting.artifact_bucket}/' & $folder & 'report.html'")
     states: dict[str, State] = {
-        "ReadChampion": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[_UNMEASURED],
+        "ReadChampion": _read_champion(
+            setting,
             assign={
                 "champion": {
+                    "run": jsonata("$states.result.Item.run_id.S & ''"),
                     "package": jsonata("$states.result.Item.model_package_arn.S & ''"),
                     "evaluation": jsonata("$states.result.Item.evaluation_uri.S & ''"),
                     "released": jsonata("$states.result.Item.released_at.S & ''"),
@@ -130,8 +128,20 @@ def drift_definition(setting: DriftSetting) -> State:
             retries=S3_RETRY,
             catches=[_UNMEASURED],
             assign={"found": jsonata(decoded("$states.result.Body"))},
-            next_="ChooseStatus",
+            next_="ReadChampionAgain",
         ),
+        # A job runs long enough for a release: what it found is then of a model that serves no more.
+        "ReadChampionAgain": _read_champion(
+            setting, assign={"released": jsonata("$states.result.Item.released_at.S & ''")}, next_="StillServes"
+        ),
+        "StillServes": choice(("$released = $champion.released", "ChooseStatus"), default="Superseded"),
+        "Superseded": {
+            "Type": "Succeed",
+            "Output": {
+                "status": "superseded: another model was released meanwhile, and nothing is said of its predecessor",
+                "report_uri": report_uri,
+            },
+        },
         "ChooseStatus": choice(
             ("$found.status = 'measured'", "PublishMetrics"),
             ("$found.status = 'thin'", "Measured"),
@@ -142,11 +152,7 @@ def drift_definition(setting: DriftSetting) -> State:
             "aws-sdk:cloudwatch:putMetricData",
             arguments={
                 "Namespace": METRIC_NAMESPACE,
-                "MetricData": jsonata(
-                    "[$found.metrics.{'MetricName': name, 'Value': value, 'Unit': 'None', 'Dimensions': ["
-                    f"{{'Name': 'Environment', 'Value': {quote(setting.environment.name)}}},"
-                    f" {{'Name': 'Project', 'Value': {quote(setting.project)}}}]}}]"
-                ),
+                "MetricData": jsonata(_metric_data(setting)),
             },
             timeout_s=60,
             retries=CLOUDWATCH_RETRY,
@@ -167,7 +173,7 @@ def drift_definition(setting: DriftSetting) -> State:
                 "status": jsonata("$found.status"),
                 "decision": jsonata("$found.decision"),
                 "sentence": jsonata("$found.sentence"),
-                "report_uri": jsonata(f"'s3://{setting.artifact_bucket}/' & $folder & 'report.html'"),
+                "report_uri": report_uri,
             },
         },
         "TellFailure": publish(
@@ -187,6 +193,35 @@ def drift_definition(setting: DriftSetting) -> State:
     }
 
 
+def _read_champion(setting: DriftSetting, *, assign: State, next_: str) -> State:
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={
+            "TableName": setting.table_name,
+            "Key": {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
+            "ConsistentRead": True,
+        },
+        timeout_s=60,
+        retries=LEDGER,
+        catches=[_UNMEASURED],
+        assign=assign,
+        next_=next_,
+    )
+
+
+def _metric_data(setting: DriftSetting) -> str:
+    """JSONata for every metric by environment and project, and the live quality a second time by the model's run."""
+    return (
+        f"($keys := [{{'Name': 'Environment', 'Value': {quote(setting.environment.name)}}},"
+        f" {{'Name': 'Project', 'Value': {quote(setting.project)}}}];"
+        f" $own := $append($keys, {{'Name': {quote(RUN_DIMENSION)}, 'Value': $champion.run}});"
+        " $data := function($metrics, $dimensions) { $metrics.{'MetricName': name, 'Value': value, 'Unit': 'None',"
+        " 'Dimensions': $dimensions} };"
+        f" $quality := $found.metrics[name in {json.dumps(LIVE_QUALITY_METRICS)}];"
+        " $append($data($found.metrics, $keys), $data($quality, $own)))"
+    )
+
+
 def _job(setting: DriftSetting) -> State:
     """The request for the job `<environment>-<project>-drift-...`; no retry and no redrive gives a name twice.
 
@@ -198,6 +233,7 @@ def _job(setting: DriftSetting) -> State:
     arguments: dict[str, object] = {
         "--input-evaluation": f"{_INPUT}/evaluation",
         "--output-report": _REPORT,
+        "--output-message": _MESSAGE,
         "--report-uri": jsonata(f"'{artifacts}/' & $folder"),
         "--capture-uri": f"{artifacts}/{project}/{CAPTURE_FOLDER}/{setting.prefix}/{VARIANT_NAME}/",
         "--labels-uri": f"s3://{setting.data_bucket}/{project}/{GROUND_TRUTH_FOLDER}/",

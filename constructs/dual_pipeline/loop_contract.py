@@ -72,7 +72,9 @@ DRIFTED_FEATURES, DRIFT_FINDINGS, DRIFT_MAX_PSI, DRIFT_ROWS = DRIFT_METRICS = (
     "DriftMaxPsi",
     "DriftRows",
 )
-# The same once enough labels came.
+# The same once enough labels came, and a second time by the run that released the model: a new model is not judged by
+# what its predecessor answered.
+RUN_DIMENSION = "Run"
 LIVE_QUALITY_METRICS = LIVE_AUC_METRIC, LIVE_ACCURACY_METRIC = "LiveAuc", "LiveAccuracy"
 # In the artifact bucket, below the project's folder: what an endpoint was asked and answered, what was made of it.
 CAPTURE_FOLDER = "capture"

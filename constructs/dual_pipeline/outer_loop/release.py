@@ -10,6 +10,7 @@ from dual_pipeline.loop_contract import (
     METRIC_NAMESPACE,
     MODEL_ALARM_SUFFIX,
     REASON_ROLLBACK,
+    RUN_DIMENSION,
 )
 from dual_pipeline.model_project import Drift
 from dual_pipeline.outer_loop.commit import commit_release
@@ -105,7 +106,8 @@ def _set_alarms(setting: Setting, drift: Drift, *, next_: str) -> dict[str, Stat
 def _alarm(setting: Setting, *, hours: int, runbook: str) -> State:
     """Rings where the AUC on labels that came late lies below the holdout's by more than the gate and chance allow.
 
-    It looks back from one measurement to the next, `hours`, so that it rings until one is better.
+    It looks back from one measurement to the next, `hours`, so that it rings until one is better, and never at what
+    an earlier model answered.
     """
     gates = setting.project.gates
     auc = "$evaluation.metrics.auc"
@@ -122,6 +124,7 @@ def _alarm(setting: Setting, *, hours: int, runbook: str) -> State:
         "Dimensions": [
             {"Name": "Environment", "Value": setting.environment.name},
             {"Name": "Project", "Value": setting.project.name},
+            {"Name": RUN_DIMENSION, "Value": jsonata("$runId")},
         ],
         "Statistic": "Minimum",
         "Period": 3600,

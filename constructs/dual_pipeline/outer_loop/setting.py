@@ -20,11 +20,13 @@ from dual_pipeline.model_project import STARTING, ModelProject
 STARTING_S = int(STARTING.total_seconds())
 # How long a model's transform of its few golden rows may take.
 CHECK_S = 900
-# The name of the failed state and what it said; a job's own message where the error is a job's whole description.
+# The name of the failed state and what it said; a job's own message where the error is a job's whole description, and
+# before the service's words the code's: of a processing job's log AWS tells nothing.
 # JSONata trips over a backslash before a bracket, so it is \x5c there.
 CAUSE_TEXT = r"""(
   $cause := $states.errorOutput.Cause;
-  $message := $match($cause, /"(?:ErrorMessage|FailureReason)" *: *"((?:\\.|[^"\x5c])*)"/)[0].groups[0];
+  $said := $match($cause, /"(ExitMessage|ErrorMessage|FailureReason)" *: *"((?:\\.|[^"\x5c])*)"/);
+  $message := $append($said[groups[0] = 'ExitMessage'], $said)[0].groups[1];
   $states.context.State.Name & ' failed with ' & $states.errorOutput.Error
     & ($exists($cause) ? ': ' & $substring($exists($message) ? $message : $cause, 0, 1500) : '')
 )"""

@@ -18,6 +18,8 @@ from dual_pipeline_local.sagemaker.jobs.instances import check_volume_key
 from dual_pipeline_local.sagemaker.jobs.job import Job, Jobs
 
 _ROOT = "/opt/ml/processing/"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/byoc-metadata.html
+_MESSAGE = "/opt/ml/output/message"
 _SPARK_IMAGE = "/sagemaker-spark-processing"
 _DEFAULT_TIMEOUT_S = 86_400
 
@@ -67,6 +69,9 @@ class ProcessingJobs(Jobs):
             results = dict(zip(hosts, pool.map(lambda host: self._run_host(job, hosts[host]), hosts), strict=True))
         for host, result in results.items():
             if result.exit_code not in (0, None):
+                # Who says why by itself gets AWS's own words for the reason, which tell nothing of the log.
+                if hosts[host].path(_MESSAGE).is_file():
+                    raise JobFailed("AlgorithmError: See job logs for more information")
                 raise algorithm_error(result, hosts[host].path("/opt/ml/output/failure"))
         if any(result.timed_out for result in results.values()):
             raise JobFailed("ClientError: Job exceeded MaxRuntimeInSeconds and was stopped")
@@ -79,8 +84,8 @@ class ProcessingJobs(Jobs):
 
     def ended(self, job: Job, _changes: Record) -> Record:
         """See Jobs."""
-        message = job.container.ml / "output" / "message"
-        told = {"ExitMessage": message.read_text(errors="replace")[:1024]} if message.is_file() else {}
+        message = job.container.path(_MESSAGE)
+        told = {"ExitMessage": message.read_bytes()[:1024].decode(errors="ignore")} if message.is_file() else {}
         return {"ProcessingEndTime": api.now()} | told
 
     def _prepare(self, job: Job, container: Container, *, shard: staging.Shard) -> None:

@@ -16,8 +16,7 @@ from ..contract import MISSING, NEGATIVE, POSITIVE
 GOLDEN_ROWS = 8
 TOLERANCE = 1e-6
 # Every twentieth, and the ends: few people have a capital loss, but many more or none would be news.
-FEATURE_CUTS = [0.01, *(at / 20 for at in range(1, 20)), 0.99]
-PREDICTION_EDGES = [at / 20 for at in range(21)]
+CUTS = [0.01, *(at / 20 for at in range(1, 20)), 0.99]
 
 
 def golden_rows(table: pa.Table, scores: np.ndarray, answer: Callable[[str], list[float]]) -> dict[str, Any]:
@@ -62,6 +61,7 @@ def drift_baseline(
     It also says how requests and ground truth are read: columns in their order, texts that stand for no value,
     how labels are spelled.
     """
+    edges = np.union1d(np.clip(quantile_edges(scores, slack=TOLERANCE), 0, 1), [0, 1])
     return {
         "description": (
             "features count the train split: counts[i] of a numeric feature are the values from edges[i-1] up to, "
@@ -73,8 +73,8 @@ def drift_baseline(
         "missing_values": list(MISSING),
         "features": dict(features),
         "predictions": {
-            "edges": PREDICTION_EDGES,
-            "counts": np.histogram(scores, bins=PREDICTION_EDGES)[0].tolist(),
+            "edges": edges.tolist(),
+            "counts": np.histogram(scores, bins=edges)[0].tolist(),
         },
         "labels": {str(label): int((labels == label).sum()) for label in (0, 1)},
         "label_values": {NEGATIVE: 0, POSITIVE: 1},
@@ -91,10 +91,19 @@ def feature_distributions(table: pa.Table, encoding: Mapping[str, Any]) -> dict[
     }
 
 
+def quantile_edges(values: np.ndarray, *, slack: float = 0.0) -> np.ndarray:
+    """Edges of bins that hold about as many values each.
+
+    Where many share a number, such as no capital gain, it has a bin of its own, and numbers no further from it than
+    the share `slack` are in it: on another processor the same model may answer so much differently.
+    """
+    cuts, times = np.unique(np.quantile(values, CUTS) if len(values) else [], return_counts=True)
+    return np.union1d(cuts * (1 - slack), np.nextafter(cuts[times > 1] * (1 + slack), np.inf))
+
+
 def _numeric(column: pa.ChunkedArray) -> dict[str, Any]:
     values = column.drop_null().to_numpy()
-    # Quantiles that coincide are one edge: most people have no capital gain.
-    edges = np.unique(np.quantile(values, FEATURE_CUTS)) if len(values) else np.empty(0)
+    edges = quantile_edges(values)
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     return {"kind": "numeric", "edges": edges.tolist(), "counts": counts.tolist(), "missing": column.null_count}
 

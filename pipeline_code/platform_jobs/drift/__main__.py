@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(options, Objects(s3, options.capture_uri), Objects(s3, options.labels_uri))
     except DriftError as error:
+        # Of a processing job's log AWS tells nothing to who started it, but of this file its first kilobyte.
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/byoc-metadata.html
+        options.output_message.parent.mkdir(parents=True, exist_ok=True)
+        options.output_message.write_bytes(str(error).encode()[:1024].decode(errors="ignore").encode())
         sys.exit(f"error: {error}")
 
 
@@ -38,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="drift", description=__doc__)
     parser.add_argument("--input-evaluation", type=Path, required=True, help="folder of the champion's evaluation")
     parser.add_argument("--output-report", type=Path, required=True)
+    parser.add_argument("--output-message", type=Path, required=True, help="file that says why there is no report")
     parser.add_argument("--report-uri", required=True, help="where that folder will lie")
     parser.add_argument("--capture-uri", required=True, help="folder of the variant's captured data")
     parser.add_argument("--labels-uri", required=True, help="folder of labels that come later, which may be empty")
@@ -76,16 +81,19 @@ def run(options: argparse.Namespace, capture: Objects, labels: Objects) -> None:
     for found in told:
         truth.add(found.key, labels.chunks(found.key))
     truth.ready()
-    looked_at = labelled if truth.offered else inputs
 
-    def files() -> Iterator[Iterator[bytes]]:
-        for day in looked_at.days():
-            keys = (found.key for found in capture.below(day))
-            yield from (capture.chunks(key) for key in looked_at.picks(keys, capture.prefix))
+    def files(*, earlier: bool) -> Iterator[Iterator[bytes]]:
+        for day in (labelled if earlier else inputs).days():
+            keys = [found.key for found in capture.below(day)]
+            current = inputs.picks(keys, capture.prefix)
+            wanted = sorted({*labelled.picks(keys, capture.prefix)} - {*current}) if earlier else current
+            yield from map(capture.chunks, wanted)
 
     span = Span(inputs, labelled, released)
     watch = Watch(baseline, span, truth, own_id=options.own_id)
-    watch.read(files())
+    watch.read(files(earlier=False))
+    if truth.offered:
+        watch.read(files(earlier=True), earlier=True)
     policy = Policy(
         min_rows=options.min_rows,
         min_labels=options.min_labels,

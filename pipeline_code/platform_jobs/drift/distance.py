@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import chdtrc  # type: ignore[import-untyped]
+from scipy.special import bdtr, bdtrc, chdtrc  # type: ignore[import-untyped]
 
 _LEAST_EXPECTED = 5.0
-# So many rows where fewer than five are expected are no chance, and must not be merged away.
-_MANY = 10
 
 
 def shares(counts: Sequence[float], *, pseudo: float = 0.0) -> np.ndarray:
@@ -43,30 +41,39 @@ def total_variation(baseline: Sequence[int], live: Sequence[int]) -> float:
 def p_value(baseline: Sequence[int], live: Sequence[int]) -> float:
     """How likely two samples of one distribution differ at least so much: Pearson's chi-square test of homogeneity.
 
-    Bins in which fewer than five rows are expected, and few were found, are counted together, for the test is no test
-    there (Cochran, Biometrics 10(4), 1954).
+    Bins in which fewer than five rows are expected of either sample are joined until five are, for the test is no test
+    there (Cochran, Biometrics 10(4), 1954). Which ones these are depends on both samples' sum alone: chosen by what was
+    found, they would make chance look like drift. What is left over is tested exactly, so that many rows where none are
+    expected are proof, and the smaller of the two p-values counts double (Bonferroni).
     """
     table = np.array([baseline, live], dtype=np.float64)
-    if not table.sum(axis=1).all():
+    sizes = table.sum(axis=1)
+    if not sizes.all():
         return 1.0
-    sparse = _sparse(table, table.sum(axis=1))
-    kept, rest = table[:, ~sparse], table[:, sparse].sum(axis=1, keepdims=True)
-    if _sparse(rest, table.sum(axis=1))[0] and kept.size:
-        kept[:, kept.sum(axis=0).argmin()] += rest[:, 0]
-    else:
-        kept = np.hstack([kept, rest])
-    if kept.shape[1] < 2:
-        return 1.0
-    expected = _expected(kept, table.sum(axis=1))
-    return float(chdtrc(kept.shape[1] - 1, ((kept - expected) ** 2 / expected).sum()))
+    cells, (before, now) = _joined(table, least=_LEAST_EXPECTED * sizes.sum() / sizes.min())
+    found = []
+    if cells.shape[1] > 1 and cells.any(axis=1).all():
+        expected = np.outer(cells.sum(axis=1), cells.sum(axis=0)) / cells.sum()
+        found.append(chdtrc(cells.shape[1] - 1, ((cells - expected) ** 2 / expected).sum()))
+    if before + now:
+        share = sizes[1] / sizes.sum()
+        tails = bdtr(now, int(before + now), share), bdtrc(now - 1, int(before + now), share)
+        found.append(2 * min(tails))
+    return float(min([1.0, *(len(found) * each for each in found)]))
 
 
-def _expected(table: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    return np.asarray(totals[:, None] * table.sum(axis=0) / totals.sum())
-
-
-def _sparse(table: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    return np.asarray(((_expected(table, totals) < _LEAST_EXPECTED) & (table < _MANY)).any(axis=0))
+def _joined(table: np.ndarray, *, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of at least so many rows of both samples together, neighbours joined where it takes that; and the rest."""
+    cells, rest = [], np.zeros(2)
+    for column in table.T:
+        if column.sum() >= least:
+            cells.append(column)
+            continue
+        rest = rest + column
+        if rest.sum() >= least:
+            cells.append(rest)
+            rest = np.zeros(2)
+    return np.array(cells).reshape(-1, 2).T, rest
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-MISSING, UNSEEN = "missing", "unseen"
+MISSING, UNSEEN, BROKEN = "missing", "unseen", "no probability"
 _MOST_EXAMPLES = 1000
 
 
@@ -26,10 +26,10 @@ class NumericCounts:
         self.invalid = 0
         self.unseen = 0
 
-    def add(self, values: Iterable[Any]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Count a batch; a number arrives as text or as a number."""
         numbers, times = [], []
-        for value, count in Counter(values).items():
+        for value, count in _times(values):
             text = value.strip() if isinstance(value, str) else value
             if text is None or text in self._missing_texts:
                 self.missing += count
@@ -80,9 +80,9 @@ class CategoryCounts:
         self.unseen = 0
         self._examples: Counter[str] = Counter()
 
-    def add(self, values: Iterable[Any]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Count a batch."""
-        for value, count in Counter(values).items():
+        for value, count in _times(values):
             text = value.strip() if isinstance(value, str) else value
             if text is None or text in self._missing_texts:
                 self.missing += count
@@ -112,7 +112,7 @@ class CategoryCounts:
 
 
 class ScoreCounts:
-    """The answers' bins, each from edges[i] to edges[i+1]; a score that is no probability is counted apart."""
+    """The answers' bins, each from edges[i] to edges[i+1], and one for what is no probability: a holdout has none."""
 
     kind = "predictions"
     missing = 0
@@ -120,30 +120,30 @@ class ScoreCounts:
 
     def __init__(self, baseline: Mapping[str, Any]) -> None:
         self._edges = np.asarray(baseline["edges"], dtype=np.float64)
-        self.baseline = list(baseline["counts"])
-        self._counts = np.zeros(len(self.baseline), dtype=np.int64)
+        self.baseline = [*baseline["counts"], 0]
+        self._counts = np.zeros(len(baseline["counts"]), dtype=np.int64)
         self.invalid = 0
 
     def add(self, scores: Sequence[float]) -> None:
         """Count a batch."""
         values = np.asarray(scores, dtype=np.float64)
-        sound = values[(values >= self._edges[0]) & (values <= self._edges[-1])]
+        sound = values[(values >= 0) & (values <= 1)]
         self.invalid += len(values) - len(sound)
         self._counts += np.histogram(sound, bins=self._edges)[0]
 
     @property
     def counts(self) -> list[int]:
         """The live counts, in the order of `baseline`."""
-        return list(map(int, self._counts))
+        return [*self._counts.tolist(), self.invalid]
 
     @property
     def names(self) -> list[str]:
         """What each bin holds."""
-        return [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self._edges)]
+        return [*interval_names(self._edges.tolist())[1:-1], BROKEN]
 
     @property
     def ordered(self) -> int:
-        """All bins have an order."""
+        """How many bins, from the first, have an order."""
         return len(self._counts)
 
     @property
@@ -152,12 +152,23 @@ class ScoreCounts:
         return []
 
 
+def _times(values: Sequence[Any]) -> Iterable[tuple[Any, int]]:
+    """Each value with how often it came; one and true are equal to Python, and told apart by their type."""
+    return ((value, times) for (_, value), times in Counter(zip(map(type, values), values, strict=True)).items())
+
+
 def interval_names(edges: Sequence[float]) -> list[str]:
     """What the bins between and beyond the edges hold."""
     if not edges:
         return ["any"]
-    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
-    return [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"]
+    # From an edge to the very next number a bin holds that one value, and the bin after it begins above.
+    alone = {math.nextafter(edge, math.inf): edge for edge in edges}
+    starts = [f"above {alone[edge]:g}" if edge in alone else f"{edge:g}" for edge in edges]
+    between = [
+        start if alone.get(high) == low else f"{start} to {high:g}"
+        for start, (low, high) in zip(starts[:-1], itertools.pairwise(edges), strict=True)
+    ]
+    return [f"below {edges[0]:g}", *between, starts[-1] if edges[-1] in alone else f"from {edges[-1]:g}"]
 
 
 def _number(value: Any) -> float:

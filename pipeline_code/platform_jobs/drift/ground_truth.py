@@ -18,13 +18,16 @@ from .capture import Unreadable, split_lines
 from .quality import LiveQuality
 
 CSV, JSON_LINES = ".csv", ".jsonl"
+_NUMBERS = {"0": 0, "1": 1}
 
 
 class GroundTruth:
     """Labels in nine bytes each; of two for one row the later delivered is taken."""
 
     def __init__(self, classes: Mapping[str, int]) -> None:
-        self._classes = {text.strip(): value for text, value in classes.items()} | {"0": 0, "1": 1}
+        spelled = {text.strip(): value for text, value in classes.items()}
+        # Where the contract spells a class 0 or 1, that is what it means, and the other is none of its spellings.
+        self._classes = spelled if spelled.keys() & _NUMBERS.keys() else spelled | _NUMBERS
         self._ids, self._labels = array("Q"), array("b")
         self._keys = np.empty(0, dtype=np.uint64)
         self._values = np.empty(0, dtype=np.int8)

@@ -46,7 +46,7 @@ class Span(NamedTuple):
 
 
 class Watch:
-    """Counts exchanges of a model; `rows` are those of the inputs' window.
+    """Counts exchanges of a model; `rows` are those of the inputs' window, `reading` the files that touch it.
 
     Requests whose id begins with `own_id` are the platform's own and count for nothing; empty, there are none.
     """
@@ -57,7 +57,7 @@ class Watch:
             for name, found in baseline.features.items()
         }
         self.predictions = ScoreCounts(baseline.predictions)
-        self.reading = Reading()
+        self.reading, self.earlier = Reading(), Reading()
         self.quality = LiveQuality()
         self.truth = truth
         self.rows = 0
@@ -66,12 +66,16 @@ class Watch:
         self._columns = list(baseline.features)
         self._span = span
 
-    def read(self, files: Iterable[Iterable[bytes]]) -> None:
-        """Count every file, given as pieces."""
+    def read(self, files: Iterable[Iterable[bytes]], *, earlier: bool = False) -> None:
+        """Count every file, given as pieces; of an `earlier` one, no request lies in the inputs' window.
+
+        What is damaged there says nothing of the inputs, and does not hide that they are damaged.
+        """
+        reading = self.earlier if earlier else self.reading
         rows: list[Sequence[Any]] = []
         scores: list[float] = []
         answers: list[tuple[str, int, float]] = []
-        for exchange in self._exchanges(files):
+        for exchange in self._exchanges(files, reading):
             if self._span.inputs.holds(exchange.time):
                 rows.extend(exchange.rows)
                 scores.extend(exchange.scores or ())
@@ -83,9 +87,9 @@ class Watch:
                 rows, scores, answers = [], [], []
         self._count(rows, scores, answers)
 
-    def _exchanges(self, files: Iterable[Iterable[bytes]]) -> Iterator[Exchange]:
+    def _exchanges(self, files: Iterable[Iterable[bytes]], reading: Reading) -> Iterator[Exchange]:
         for chunks in files:
-            for exchange in self.reading.exchanges(chunks, self._columns):
+            for exchange in reading.exchanges(chunks, self._columns):
                 if not (self._own_id and exchange.id.startswith(self._own_id)):
                     yield exchange
 
@@ -94,7 +98,7 @@ class Watch:
     ) -> None:
         self.rows += len(rows)
         for at, counts in enumerate(self.features.values()):
-            counts.add(row[at] for row in rows)
+            counts.add([row[at] for row in rows])
         if scores:
             self.predictions.add(scores)
         self.truth.join(answers, self.quality)
@@ -103,20 +107,23 @@ class Watch:
 def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, model: str) -> dict[str, Any]:
     """Everything that was found, as report.json has it."""
     reading, truth, rows = watch.reading, watch.truth, watch.rows
-    features = [_compared(name, counts) for name, counts in watch.features.items()]
-    predictions = _compared("predictions", watch.predictions)
+    enough = rows >= policy.min_rows
+    features = [_compared(name, counts, tested=enough) for name, counts in watch.features.items()]
+    predictions = _compared("predictions", watch.predictions, tested=enough)
     labels = _labels(truth, baseline, enough=policy.min_labels)
     quality = _quality(watch.quality, baseline, enough=policy.min_labels)
     _judge(features, predictions, labels, quality, policy)
     findings = Findings(
         moved=[Moved(each["name"], each["distance"], _gap_rise(each)) for each in features if each["moved"]],
+        inputs_judged=enough,
         predictions_moved=predictions["moved"],
+        broken_answers=_broken(predictions),
         labels_moved=labels["moved"],
         quality_fell=quality["fell"],
         fresh=span.fresh,
         corrupt_share=reading.corrupt_share,
     )
-    status = _status(reading, rows, policy)
+    status = _status(reading, judged=enough or _labels_judged(labels, quality))
     decision, why = decide(findings) if status == MEASURED else (NOTHING, "")
     found: dict[str, Any] = {
         "format": 1,
@@ -131,14 +138,8 @@ def report(watch: Watch, baseline: Baseline, *, span: Span, policy: Policy, mode
         "policy": {**policy._asdict(), "control": "Holm over all tests of this report"},
         "rows": rows,
         "unanswered_rows": watch.unanswered,
-        "read": {
-            "files": reading.files,
-            "lines": reading.lines,
-            "corrupt_files": reading.corrupt_files,
-            "corrupt_lines": reading.corrupt_lines,
-            "corrupt_share": round(reading.corrupt_share, 4),
-            "reasons": dict(reading.reasons.most_common(10)),
-        },
+        "read": _read(reading),
+        "read_earlier": _read(watch.earlier),
         "features": features,
         "predictions": predictions,
         "labels": labels,
@@ -152,12 +153,12 @@ def summary(found: Mapping[str, Any], *, report_uri: str) -> dict[str, Any]:
     """What the state machine reads of a report: status, what to publish, what to say; small whatever the model is."""
     moved = _moved(found)
     quality = found["quality"]
-    metrics = {
-        "DriftedFeatures": float(sum(each["moved"] for each in found["features"])),
-        "DriftFindings": float(len(moved)),
-        "DriftMaxPsi": max((each["psi"] for each in found["features"]), default=0.0),
-        "DriftRows": float(found["rows"]),
-    }
+    metrics = {"DriftFindings": float(len(moved)), "DriftRows": float(found["rows"])}
+    if not _thin(found):
+        metrics |= {
+            "DriftedFeatures": float(sum(each["moved"] for each in found["features"])),
+            "DriftMaxPsi": max((each["psi"] for each in found["features"]), default=0.0),
+        }
     if quality["auc"] is not None:
         metrics |= {"LiveAuc": quality["auc"], "LiveAccuracy": quality["accuracy"]}
     return {
@@ -182,11 +183,15 @@ def message(found: Mapping[str, Any], *, report_uri: str, most: int = 20) -> str
     if len(moved) > most:
         lines.append(f"  and {len(moved) - most} more, which the report names")
     if found["predictions"]["moved"]:
-        lines.append(f"  predictions: PSI {found['predictions']['psi']:.2f}")
+        broken = _broken(found["predictions"])
+        told = f", no probabilities {broken:.1%}" if broken else ""
+        lines.append(f"  predictions: PSI {found['predictions']['psi']:.2f}{told}")
     labels, quality = found["labels"], found["quality"]
     if labels["moved"]:
         lines.append(f"  labels: {labels['rate']['baseline']:.1%} -> {labels['rate']['live']:.1%} positive")
-    if quality["auc"] is not None:
+    if quality["auc"] is None:
+        lines.append(f"  {labels['sentence']}")
+    else:
         lines.append(f"  live AUC {quality['auc']:.3f} (holdout {quality['baseline_auc']:.3f}), {labels['sentence']}")
     if found["read"]["corrupt_lines"]:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in found["read"]["reasons"].items())
@@ -197,7 +202,18 @@ def message(found: Mapping[str, Any], *, report_uri: str, most: int = 20) -> str
     return "\n".join([*lines, "", f"Model: {found['model_package_arn']}", f"Report: {report_uri}"])
 
 
-def _compared(name: str, counts: Counts) -> dict[str, Any]:
+def _read(reading: Reading) -> dict[str, Any]:
+    return {
+        "files": reading.files,
+        "lines": reading.lines,
+        "corrupt_files": reading.corrupt_files,
+        "corrupt_lines": reading.corrupt_lines,
+        "corrupt_share": round(reading.corrupt_share, 4),
+        "reasons": dict(reading.reasons.most_common(10)),
+    }
+
+
+def _compared(name: str, counts: Counts, *, tested: bool) -> dict[str, Any]:
     baseline, live = counts.baseline, counts.counts
     numeric = counts.ordered > 0
     before, now = shares(baseline), shares(live)
@@ -215,7 +231,8 @@ def _compared(name: str, counts: Counts) -> dict[str, Any]:
         "psi": round(population_stability_index(baseline, live), 6),
         "distance": round(distance, 6),
         "distance_name": "KS distance" if numeric else "total variation",
-        "p_value": p_value(baseline, live),
+        "p_value": p_value(baseline, live) if tested else None,
+        "p_adjusted": None,
         "missing": _pair(before[at_missing], now[at_missing]) if gaps else _pair(0.0, 0.0),
         "unseen": _pair(before[at_unseen], now[at_unseen]) if categorical else _pair(0.0, 0.0),
         "invalid": counts.invalid,
@@ -235,6 +252,10 @@ def _pair(before: float, now: float) -> dict[str, float]:
 def _gap_rise(feature: Mapping[str, Any]) -> float:
     rises = (feature[gap]["live"] - feature[gap]["baseline"] for gap in ("missing", "unseen"))
     return float(max(rises))
+
+
+def _broken(predictions: Mapping[str, Any]) -> float:
+    return float(predictions["bins"]["live"][-1])
 
 
 def _labels(truth: GroundTruth, baseline: Baseline, *, enough: int) -> dict[str, Any]:
@@ -297,14 +318,25 @@ def _judge(
     quality["fell"] = fell
 
 
-def _status(reading: Reading, rows: int, policy: Policy) -> str:
+def _labels_judged(labels: Mapping[str, Any], quality: Mapping[str, Any]) -> bool:
+    return labels["p_value"] is not None or quality["p_value"] is not None
+
+
+def _thin(found: Mapping[str, Any]) -> bool:
+    return bool(found["rows"] < found["policy"]["min_rows"])
+
+
+def _status(reading: Reading, *, judged: bool) -> str:
     if reading.corrupt_share > MOST_CORRUPT:
         return CORRUPT
-    return THIN if rows < policy.min_rows else MEASURED
+    return MEASURED if judged else THIN
 
 
 def _moved(found: Mapping[str, Any]) -> list[str]:
-    names = [each["name"] for each in (*found["features"], found["predictions"]) if each["moved"]]
+    names = [each["name"] for each in found["features"] if each["moved"]]
+    broken = _broken(found["predictions"])
+    if found["predictions"]["moved"]:
+        names.append(f"predictions ({broken:.1%} of them no probabilities)" if broken else "predictions")
     labels = ["labels"] if found["labels"]["moved"] else []
     return [*names, *labels, *(["the quality of the answers"] if found["quality"]["fell"] else [])]
 
@@ -317,11 +349,13 @@ def _sentence(found: Mapping[str, Any]) -> str:
             f"Most of what was captured {window} cannot be read ({read['corrupt_lines']} of {read['lines']} lines in"
             f" {read['files']} files), so nothing is said of drift"
         )
-    if found["status"] == THIN:
-        rows, least = found["rows"], found["policy"]["min_rows"]
-        return f"{rows} rows were captured {window}, fewer than the {least} that drift is judged by"
-    moved = _moved(found)
-    if not moved:
-        return f"Nothing moved among {found['rows']} rows captured {window}"
+    moved, rows = _moved(found), f"{found['rows']} rows"
     names = ", ".join(moved[:10]) + (f" and {len(moved) - 10} more" if len(moved) > 10 else "")
-    return f"Moved, judged by {found['rows']} rows captured {window}: {names}"
+    if _thin(found):
+        told = f"{rows} were captured {window}, fewer than the {found['policy']['min_rows']} that drift is judged by"
+        if found["status"] == THIN:
+            return told
+        return f"{told}; by {found['labels']['joined']} labels {f'these moved: {names}' if moved else 'nothing moved'}"
+    if not moved:
+        return f"Nothing moved among {rows} captured {window}"
+    return f"Moved, judged by {rows} captured {window}: {names}"

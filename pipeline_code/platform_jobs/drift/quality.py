@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-_BINS = 10_000
+# Logits up to 40, a score of 4e-18, are counted in steps of 1/2500, a ten-thousandth about a score of one half. Scores
+# of rare events lie close to 0, and are told apart there as finely as in the middle.
+_REACH, _STEPS = 40.0, 2500
 # Fewer of a class say nothing of an AUC.
 _LEAST_OF_A_CLASS = 10
 
@@ -13,14 +15,16 @@ class LiveQuality:
     """Counts of labelled answers by class and score; a score counts as positive above 0.5, as in the evaluation."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros((2, _BINS), dtype=np.int64)
+        self._counts = np.zeros((2, int(2 * _REACH * _STEPS) + 1), dtype=np.int64)
         self._right = 0
 
     def add(self, labels: np.ndarray, scores: np.ndarray) -> None:
         """Count a batch; a score that is no probability is an answer that nobody can judge."""
         sound = (scores >= 0) & (scores <= 1)
         labels, scores = labels[sound], scores[sound]
-        bins = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+        with np.errstate(divide="ignore"):
+            logits = np.log(scores) - np.log1p(-scores)
+        bins = ((np.clip(logits, -_REACH, _REACH) + _REACH) * _STEPS).astype(np.int64)
         np.add.at(self._counts, (labels, bins), 1)
         self._right += int(((scores > 0.5) == (labels == 1)).sum())
 
@@ -38,7 +42,7 @@ class LiveQuality:
     def auc(self) -> float | None:
         """The share of pairs of both classes that the scores order rightly, or None with too few of either.
 
-        Scores less than 1/10,000 apart may count as a tie, which is half a pair.
+        Scores whose logits are less than 1/2500 apart may count as a tie, which is half a pair.
         """
         negatives, positives = self._counts
         pairs = int(negatives.sum()) * int(positives.sum())

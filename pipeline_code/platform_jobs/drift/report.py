@@ -29,7 +29,7 @@ BASELINE, LIVE = "#94a3b8", "#2563eb"
 
 def render(report: Mapping[str, Any]) -> str:
     """The page."""
-    decision, read = report["decision"], report["read"]
+    decision = report["decision"]
     kind = "unsaid" if report["status"] != "measured" else "moved" if decision["choice"] != "nothing" else ""
     proposed = f"<p>Proposed: <b>{escape(decision['choice'])}</b>. {escape(decision['why'].capitalize())}.</p>"
     window = report["window"]
@@ -37,8 +37,7 @@ def render(report: Mapping[str, Any]) -> str:
         f'<section class="verdict {kind}"><h1>{escape(report["sentence"])}</h1>'
         f"{proposed if decision['why'] else ''}"
         f'<p class="pale">Model {escape(report["model_package_arn"])}, released {escape(window["released_at"])}. '
-        f"{read['files']:,} files, {read['lines']:,} lines, {read['corrupt_lines']:,} of them damaged"
-        f"{escape(_because(read['reasons']))}.</p></section>",
+        f"{_read(report['read'])}{_earlier(report['read_earlier'])}.</p></section>",
         f"<section><h2>Features and predictions</h2>{_table([*report['features'], report['predictions']])}"
         f'<p class="pale">Red is what moved: p after Holm\'s control below {report["policy"]["alpha"]:g} and PSI of at'
         f" least {report['policy']['max_psi']:g}.</p></section>",
@@ -55,6 +54,17 @@ def render(report: Mapping[str, Any]) -> str:
     )
 
 
+def _read(read: Mapping[str, Any]) -> str:
+    return (
+        f"{read['files']:,} files, {read['lines']:,} lines, {read['corrupt_lines']:,} of them damaged"
+        f"{escape(_because(read['reasons']))}"
+    )
+
+
+def _earlier(read: Mapping[str, Any]) -> str:
+    return f"; for labels of earlier answers {_read(read)}" if read["files"] else ""
+
+
 def _because(reasons: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{reason}: {count}' for reason, count in reasons.items())})" if reasons else ""
 
@@ -67,7 +77,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
             escape(row["name"]),
             f"{row['psi']:.3f}",
             f"{row['distance']:.3f} {'KS' if row['distance_name'].startswith('KS') else 'TV'}",
-            f"{row['p_adjusted']:.2g}",
+            "" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
             *(f"{row[gap][when]:.2%}" for gap in ("missing", "unseen") for when in ("baseline", "live")),
             f"{row['invalid']:,}",
         ]

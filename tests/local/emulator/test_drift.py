@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ class World:
         inputs = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
         return [json.loads(each) for each in inputs]
 
-    def release(self, *, at: datetime) -> None:
+    def release(self, *, at: datetime, run: str = "run-1") -> None:
         """Make a model the champion, with the baseline that its evaluation left."""
         drift, evaluation = documents()
         self.put(f"{EVALUATION}drift_baseline.json", json.dumps(drift))
@@ -156,6 +157,7 @@ class World:
             "sk": "CHAMPION#dev-census",
             "model_package_arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/dev-census/7",
             "evaluation_uri": f"s3://{ARTIFACTS}/{EVALUATION}evaluation.json",
+            "run_id": run,
             "released_at": f"{at:%Y-%m-%dT%H:%M:%S.123Z}",
         }
         self.table.put_item(TableName="drift", Item={name: {"S": value} for name, value in values.items()})
@@ -181,13 +183,13 @@ class World:
             sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=each["ReceiptHandle"])
         return [json.loads(each["Body"]) for each in found]
 
-    def published(self, name: str) -> list[float]:
-        """The hourly maxima of a metric."""
+    def published(self, name: str, *, run: str | None = None) -> list[float]:
+        """The hourly maxima of a metric, of all models or of the one that a run released."""
         now = datetime.now(UTC)
         found = self.emulator.client("cloudwatch").get_metric_statistics(
             Namespace="DualPipeline",
             MetricName=name,
-            Dimensions=DIMENSIONS,
+            Dimensions=DIMENSIONS + ([{"Name": "Run", "Value": run}] if run else []),
             StartTime=now - timedelta(hours=2),
             EndTime=now + timedelta(hours=1),
             Period=3600,
@@ -285,6 +287,21 @@ def test_a_new_champion_is_not_judged_by_what_its_predecessor_was_asked(world: W
     assert [] == world.told()
 
 
+def test_a_release_while_the_job_runs_leaves_nothing_to_say(world: World) -> None:
+    """What it found of the predecessor is neither published nor told."""
+    before = world.published("DriftRows")
+    hour = datetime.now(UTC) - timedelta(hours=1)
+    world.capture(captured(rows(700, older=8), at=hour), at=hour, name="a")
+    sagemaker = world.emulator.client("sagemaker")
+    with ThreadPoolExecutor(1) as pool:
+        measuring = pool.submit(world.measure)
+        until(lambda: sagemaker.list_processing_jobs(StatusEquals="InProgress")["ProcessingJobSummaries"])
+        world.release(at=datetime.now(UTC), run="run-2")
+        output = json.loads(measuring.result()["output"])
+    assert output["status"].startswith("superseded: another model was released meanwhile")
+    assert ([], before) == (world.told(), world.published("DriftRows"))
+
+
 def test_labels_that_come_late_are_joined(world: World) -> None:
     """A file below ground-truth/ judges answers of the week before, and their quality is published."""
     then = datetime.now(UTC) - timedelta(days=7)
@@ -296,7 +313,8 @@ def test_labels_that_come_late_are_joined(world: World) -> None:
     world.put("census/ground-truth/a.csv", f"inference_id,label\n{labels}", bucket=DATA)
     output = json.loads(world.measure()["output"])
     assert ("measured", 200) == (output["status"], int(output["sentence"].split(" rows")[0].split()[-1]))
-    assert [1.0] == world.published("LiveAuc")
+    assert [1.0] == world.published("LiveAuc") == world.published("LiveAuc", run="run-1")
+    assert [] == world.published("LiveAuc", run="run-2")
 
 
 def test_ruined_capture_is_told_and_fails_loudly(world: World) -> None:

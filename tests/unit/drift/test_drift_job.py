@@ -12,12 +12,28 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from drift import END, captured, documents, line, rows
-from pipeline_code.platform_jobs.drift.__main__ import parser, run
+from pipeline_code.platform_jobs.drift.__main__ import main, parser, run
 from pipeline_code.platform_jobs.drift.errors import DriftError
 from pipeline_code.platform_jobs.drift.objects import Objects
 from pipeline_code.platform_jobs.drift.window import moment
 
 HOUR = "p/2026/11/27/07/"
+ARGUMENTS: dict[str, Any] = {
+    "report-uri": "s3://b/drift/1/",
+    "capture-uri": "s3://b/p/",
+    "labels-uri": "s3://b/labels/",
+    "own-id": "golden-",
+    "model": "arn:model",
+    "released-at": "2026-01-01T00:00:00.5Z",
+    "end": "2026-11-27T08:00:00.123Z",
+    "window-s": 86_400,
+    "label-window-s": 14 * 86_400,
+    "min-rows": 100,
+    "min-labels": 50,
+    "alpha": 0.01,
+    "max-psi": 0.2,
+    "max-auc-drop": 0.05,
+}
 
 
 class Bucket:
@@ -44,6 +60,11 @@ class Bucket:
         return {"Body": StreamingBody(io.BytesIO(content), len(content))}
 
 
+def words(given: dict[str, Any]) -> list[str]:
+    """Arguments as the command line has them."""
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
 def job(
     tmp_path: Path,
     capture: dict[str, list[str]],
@@ -56,25 +77,12 @@ def job(
     folder.mkdir()
     (folder / "drift_baseline.json").write_text(json.dumps(changes.pop("drift", drift)))
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    given = {
+    given = ARGUMENTS | {
         "input-evaluation": folder,
         "output-report": tmp_path / "report",
-        "report-uri": "s3://b/drift/1/",
-        "capture-uri": "s3://b/p/",
-        "labels-uri": "s3://b/labels/",
-        "own-id": "golden-",
-        "model": "arn:model",
-        "released-at": "2026-01-01T00:00:00.5Z",
-        "end": "2026-11-27T08:00:00.123Z",
-        "window-s": 86_400,
-        "label-window-s": 14 * 86_400,
-        "min-rows": 100,
-        "min-labels": 50,
-        "alpha": 0.01,
-        "max-psi": 0.2,
-        "max-auc-drop": 0.05,
+        "output-message": tmp_path / "message",
     }
-    options = parser().parse_args([word for name, value in given.items() for word in (f"--{name}", str(value))])
+    options = parser().parse_args(words(given))
     files = {key: ("\n".join(lines).encode(), END) for key, lines in capture.items()}
     told = {f"labels/{name}": (text.encode(), written) for name, (text, written) in (labels or {}).items()}
     bucket = Bucket(files | told, **changes)
@@ -110,6 +118,19 @@ def test_labels_of_before_the_answers_are_not_read(tmp_path: Path) -> None:
     assert "labels/readme.md" not in bucket.read
 
 
+@pytest.mark.parametrize(("today", "status"), [(["{"] * 200, "corrupt"), (captured(rows(120)), "measured")])
+def test_labels_neither_hide_nor_make_damage(tmp_path: Path, today: list[str], status: str) -> None:
+    """Only files of the inputs' window say whether it can be judged; damage of the days before is counted apart."""
+    then = END - timedelta(days=5)
+    sound = [line([row], [0.1], at=then, id_=f"q{number}") for number, row in enumerate(rows(300))]
+    before = sound if status == "corrupt" else ["{"] * 300
+    capture = {f"{HOUR}a.jsonl": today, f"p/{then:%Y/%m/%d/%H}/b.jsonl": before}
+    found, _ = job(tmp_path, capture, {"a.csv": ("inference_id,label\nq1,0\n", END)})
+    assert (status, 1, 1) == (found["status"], found["read"]["files"], found["read_earlier"]["files"])
+    assert (len(today), 300) == (found["read"]["lines"], found["read_earlier"]["lines"])
+    assert ("nothing moved" in found["decision"]["why"]) == (status == "measured")
+
+
 def test_the_platforms_own_requests_count_for_nothing(tmp_path: Path) -> None:
     """Golden rows of a release are no traffic, whatever they ask."""
     golden = [line([("90", "pilot")], [0.9], id_=f"golden-{number}") for number in range(500)]
@@ -143,6 +164,34 @@ def test_a_missing_baseline_is_one_sentence(tmp_path: Path) -> None:
     wanted = r"drift_baseline.json of the champion cannot be compared with: it lacks 'columns'; release a model"
     with pytest.raises(DriftError, match=wanted):
         job(tmp_path, {}, drift={})
+
+
+def test_why_there_is_no_report_is_left_in_a_file(tmp_path: Path) -> None:
+    """It is what SageMaker hands on of a job that failed, and the log says it as well."""
+    given = ARGUMENTS | {
+        "input-evaluation": tmp_path / "nothing",
+        "output-report": tmp_path / "report",
+        "output-message": tmp_path / "output" / "message",
+    }
+    with pytest.raises(SystemExit, match=r"error: drift_baseline\.json of the champion cannot be read"):
+        main(words(given))
+    message = (tmp_path / "output" / "message").read_text()
+    assert message.startswith("drift_baseline.json of the champion cannot be read")
+    assert message.endswith("or give the model project drift=None")
+
+
+def test_a_long_reason_is_cut_between_characters(tmp_path: Path) -> None:
+    """Bytes that are no text would be an error of their own."""
+    (tmp_path / "drift_baseline.json").write_text(json.dumps({"columns": ["\u00e4" * 2000], "features": {}}))
+    (tmp_path / "evaluation.json").write_text("{}")
+    given = ARGUMENTS | {
+        "input-evaluation": tmp_path,
+        "output-report": tmp_path,
+        "output-message": tmp_path / "message",
+    }
+    with pytest.raises(SystemExit):
+        main(words(given))
+    assert 1000 < len((tmp_path / "message").read_text().encode()) <= 1024
 
 
 def test_moments_of_another_kind_are_refused() -> None:

@@ -1,6 +1,7 @@
 """A window against its baseline: what moved, what did not, what came true, and what is said of it."""
 
 import json
+import math
 import random
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from drift import DAY, END, JOBS, POLICY, Row, baseline, captured, documents, labels_of, line, measured, rows, span
 from pipeline_code.platform_jobs.drift.baseline import baseline_of
 from pipeline_code.platform_jobs.drift.distribution import CategoryCounts, NumericCounts, ScoreCounts
-from pipeline_code.platform_jobs.drift.measurement import summary
+from pipeline_code.platform_jobs.drift.measurement import message, summary
 from pipeline_code.platform_jobs.drift.report import render
 
 
@@ -134,16 +135,35 @@ def test_labels_reach_back_beyond_the_inputs_window() -> None:
     assert (300, 500) == (found["rows"], found["quality"]["rows"])
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_labels_are_judged_though_few_rows_came_of_late(good: bool) -> None:
+    """An endpoint with little traffic: its inputs are not tested, and what labels say is told and published."""
+    lines, known = judged(1600, good=good, at=END - 7 * DAY)
+    found = measured([*lines, *captured(rows(99, older=30))], truth=labels_of(known))
+    thin = (
+        "99 rows were captured from 2026-11-26T08:00:00Z to 2026-11-27T08:00:00Z, fewer than the 100 that drift is"
+        " judged by; by 1600 labels "
+    )
+    assert thin + ("nothing moved" if good else "these moved: the quality of the answers") == found["sentence"]
+    assert ("measured", "nothing" if good else "retrain") == (found["status"], found["decision"]["choice"])
+    assert [(None, False)] * 3 == [
+        (each["p_adjusted"], each["moved"]) for each in (*found["features"], found["predictions"])
+    ]
+    metrics = {each["name"]: each["value"] for each in summary(found, report_uri="")["metrics"]}
+    assert {"DriftFindings", "DriftRows", "LiveAuc", "LiveAccuracy"} == metrics.keys()
+    assert (0.0 if good else 1.0) == metrics["DriftFindings"]
+    assert "1600 labels" in render(found)
+
+
 def test_few_labels_judge_nothing() -> None:
     """They are counted, and that they are too few is said."""
     lines, known = judged(300, good=False)
     few = dict(list(known.items())[:49])
     found = measured(lines, truth=labels_of(few))
     assert (None, None) == (found["quality"]["auc"], found["labels"]["p_value"])
-    assert (
-        "49 of 49 labels (100%) met a captured answer, too few to judge by (50 are needed)"
-        == found["labels"]["sentence"]
-    )
+    thin = "49 of 49 labels (100%) met a captured answer, too few to judge by (50 are needed)"
+    assert thin == found["labels"]["sentence"]
+    assert thin in message(found, report_uri="")
 
 
 def test_more_positives_are_a_moved_label() -> None:
@@ -180,18 +200,54 @@ def test_numbers_that_are_none_are_counted_apart() -> None:
     assert ["below 10", "10 to 20", "from 20", "missing"] == counts.names
 
 
+@pytest.mark.parametrize("values", [[True, 1, 1.0, 1], [1, 1.0, 1, True], [False, 0, 0.0, 0], [0, 0.0, 0, False]])
+def test_a_truth_value_takes_no_number_with_it(values: list[Any]) -> None:
+    """Python has true equal one, but one is a number however they follow each other, and true is none."""
+    counts = NumericCounts({"edges": [0.0], "counts": [0, 1], "missing": 0}, frozenset())
+    counts.add(values)
+    assert ([0, 3, 1], 1) == (counts.counts, counts.invalid)
+
+
+def test_a_value_that_many_share_is_told_from_its_neighbours() -> None:
+    """A bin for it alone shows that it is asked no more; older baselines, which have none, are still read."""
+    above = math.nextafter(0.0, 1.0)
+    fine = NumericCounts({"edges": [0.0, above, 2000.0], "counts": [0, 950, 0, 50], "missing": 0}, frozenset())
+    coarse = NumericCounts({"edges": [0.0, 2000.0], "counts": [0, 950, 50], "missing": 0}, frozenset())
+    for counts in (fine, coarse):
+        counts.add([1] * 950 + [3000] * 50)
+    assert [0, 0, 950, 50, 0] == fine.counts
+    assert ["below 0", "0", "above 0 to 2000", "from 2000", "missing"] == fine.names
+    assert ([0, 950, 50, 0], "0 to 2000") == (coarse.counts, coarse.names[1])
+
+
 def test_categories_in_endless_number_take_bounded_memory() -> None:
     """Identifiers in place of a category are counted, and few of them kept."""
     counts = CategoryCounts({"counts": {"a": 1}, "missing": 0, "unseen": 0}, frozenset())
-    counts.add(f"user-{number}" for number in range(50_000))
+    counts.add([f"user-{number}" for number in range(50_000)])
     assert ([0, 50_000, 0], 1000) == (counts.counts, len(counts._examples))
 
 
 def test_scores_that_are_no_probabilities_are_counted_apart() -> None:
-    """Below 0, above 1, and no number."""
+    """Below 0, above 1, and no number: a bin in which the holdout has none."""
     counts = ScoreCounts({"edges": [0.0, 0.5, 1.0], "counts": [1, 1]})
     counts.add([0.0, 0.5, 1.0, -0.1, 1.1, float("nan")])
-    assert ([1, 2], 3) == (counts.counts, counts.invalid)
+    assert ([1, 2, 3], [1, 1, 0], 3) == (counts.counts, counts.baseline, counts.invalid)
+    assert ["0 to 0.5", "0.5 to 1", "no probability"] == counts.names
+
+
+@pytest.mark.parametrize(("broken", "share"), [(1, "100.0%"), (10, "10.0%")])
+def test_answers_that_are_no_probabilities_are_something_to_look_at(broken: int, share: str) -> None:
+    """All of them or some: sentence, message and decision say so."""
+    chance = random.Random(4)
+    scores = [math.nan if number % broken == 0 else chance.random() for number in range(1000)]
+    lines = [line([row], [score], id_=str(at)) for at, (row, score) in enumerate(zip(rows(1000), scores, strict=True))]
+    found = measured(lines)
+    assert found["sentence"].endswith(f": predictions ({share} of them no probabilities)")
+    assert "look at the data" == found["decision"]["choice"]
+    assert f"{share} of the answers are no probabilities" in found["decision"]["why"]
+    assert f"predictions: PSI {found['predictions']['psi']:.2f}, no probabilities {share}" in message(
+        found, report_uri=""
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,28 @@ def test_csv_and_json_lines_say_the_same() -> None:
         assert ([1, 1], 2, 0) == (truth.joined, truth.offered, truth.corrupt_lines)
 
 
+@pytest.mark.parametrize(
+    ("classes", "joined", "damaged"),
+    [({"1": 0, "2": 1}, [1, 1], 1), ({"1": 0, "0": 1}, [1, 1], 1), ({"no": 0, "yes": 1}, [1, 1], 1)],
+)
+def test_labels_are_what_the_contract_calls_them(classes: dict[str, int], joined: list[int], damaged: int) -> None:
+    """Numbers stand for classes only where the contract gives them no meaning of its own."""
+    truth = GroundTruth(classes)
+    truth.add("a.csv", [b"inference_id,label\na,0\nb,1\nc,2\n"])
+    truth.ready()
+    truth.join([(id_, 0, 0.5) for id_ in "abc"], LiveQuality())
+    assert (joined, damaged) == (truth.joined, truth.corrupt_lines)
+
+
+def test_the_contracts_numbers_are_not_swapped() -> None:
+    """1 and 2 are negative and positive, whatever 1 means elsewhere."""
+    truth, quality = GroundTruth({"1": 0, "2": 1}), LiveQuality()
+    truth.add("a.csv", [b"inference_id,label\n" + b"".join(b"%d,%d\n" % (at, 1 + at % 2) for at in range(40))])
+    truth.ready()
+    truth.join([(str(at), 0, 0.9 if at % 2 else 0.1) for at in range(40)], quality)
+    assert ([20, 20], 1.0) == (truth.joined, quality.auc)
+
+
 def test_rows_of_a_request_have_labels_of_their_own() -> None:
     """Counted from 0; without a number the first is meant."""
     truth = taken("a.csv", "inference_id,row,label\na,1,1\na,,0\n")
@@ -105,6 +127,24 @@ def test_the_live_auc_is_the_evaluations() -> None:
         live.add(labels[part], scores[part])
     assert live.auc == pytest.approx(auc(labels, scores), abs=1e-4)
     assert live.accuracy == float(((scores > 0.5) == (labels == 1)).mean())
+
+
+def test_the_live_auc_of_rare_events_is_the_evaluations() -> None:
+    """Where scores lie close to 0, or to 1, they are told apart as finely as in the middle."""
+    chance = np.random.default_rng(6)
+    labels = (chance.random(200_000) < 0.002).astype(np.int8)
+    scores = 1 / (1 + np.exp(11 - chance.normal(1.8 * labels, 1)))
+    for positives, given in ((labels, scores), (1 - labels, 1 - scores)):
+        live = LiveQuality()
+        live.add(positives, given)
+        assert live.auc == pytest.approx(auc(positives, given), abs=1e-4)
+
+
+def test_the_ends_of_all_scores_are_counted() -> None:
+    """Certainty of either kind has no logit, and is the least and the greatest score."""
+    live = LiveQuality()
+    live.add(np.repeat(np.array([0, 1, 1], dtype=np.int8), 10), np.repeat([0.0, 1e-300, 1.0], 10))
+    assert (30, 0.75) == (live.rows, live.auc)
 
 
 def test_the_auc_deviation_is_that_of_samples() -> None:

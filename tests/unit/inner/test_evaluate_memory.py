@@ -1,18 +1,20 @@
 """What the registry remembers of a model."""
 
 import io
+import json
 import tarfile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline_code.census.evaluate.memory import (
-    PREDICTION_EDGES,
     drift_baseline,
     feature_distributions,
     golden_rows,
     sample_payload,
 )
+from pipeline_code.platform_jobs.drift.distribution import NumericCounts, ScoreCounts
 
 ENCODING = {"features": ["age", "gain", "job"], "categories": {"job": ["clerk", "smith"]}}
 
@@ -45,14 +47,25 @@ def test_the_sample_payload_is_a_tar_of_one_csv_and_always_the_same() -> None:
 
 
 def test_numbers_are_counted_between_quantiles() -> None:
-    """Every value is in one bin, the missing apart; edges that coincide are one, and the rare tail has its own bin."""
+    """Every value is in one bin, the missing apart; one that many share is alone in its own, and so is the rare tail."""
     ages = [float(at) for at in range(1000)]
     gains = [0.0] * 970 + [100.0] * 30
     table = pa.table({"age": ages, "gain": gains, "job": pa.array(["clerk"] * 1000).dictionary_encode()})
     found = feature_distributions(table, ENCODING)
     age = found["age"]
     assert (21, 22, 1000, 0) == (len(age["edges"]), len(age["counts"]), sum(age["counts"]), age["missing"])
-    assert {"kind": "numeric", "edges": [0.0, 100.0], "counts": [0, 970, 30], "missing": 0} == found["gain"]
+    above = float(np.nextafter(0.0, 1.0))
+    assert {"kind": "numeric", "edges": [0.0, above, 100.0], "counts": [0, 970, 0, 30], "missing": 0} == found["gain"]
+
+
+def test_a_number_that_never_changes_has_a_bin_of_its_own() -> None:
+    """What lies below it or above it, however little, is elsewhere."""
+    columns = {"age": [0.0] * 50, "gain": [0.1] * 50, "job": pa.array(["clerk"] * 50).dictionary_encode()}
+    found = feature_distributions(pa.table(columns), ENCODING)
+    assert [[0, 50, 0]] * 2 == [found[name]["counts"] for name in ("age", "gain")]
+    live = NumericCounts(json.loads(json.dumps(found["gain"])), frozenset())
+    live.add(["0.1", 0.1, "0.09", "0.11", "0.10000001", 1])
+    assert ([1, 2, 3, 0], ["below 0.1", "0.1", "above 0.1", "missing"]) == (live.counts, live.names)
 
 
 def test_a_number_without_values_is_all_missing() -> None:
@@ -77,13 +90,39 @@ def test_categories_are_counted_with_the_missing_and_the_unseen() -> None:
     } == feature_distributions(table, ENCODING)["job"]
 
 
+def predictions_of(scores: np.ndarray) -> dict[str, Any]:
+    labels = np.zeros(len(scores), dtype=int)
+    found = drift_baseline({}, train_rows=1, labels=labels, scores=scores)["predictions"]
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def test_rare_answers_are_spread_over_bins() -> None:
+    """However close to 0 all scores lie, no bin holds most of them, and twice the scores are seen to be others."""
+    scores = 1e-5 * (1 + np.arange(2000) / 2000)
+    predictions = predictions_of(scores)
+    assert 100 == max(predictions["counts"])
+    live = ScoreCounts(predictions)
+    live.add((2 * scores).tolist())
+    assert 2000 == live.counts[len(live.baseline) - 2]
+
+
+def test_an_answer_that_many_get_has_a_bin_of_its_own_with_room_for_rounding() -> None:
+    """A tree of few leaves: the last digit may differ on another processor, up to the ends 0 and 1."""
+    scores = np.repeat([0.0, 0.25, 0.75, 1.0], 50)
+    live = ScoreCounts(predictions_of(scores))
+    live.add((scores * (1 - 2e-7)).tolist())
+    assert live.baseline == live.counts
+    live.add([0.24, 0.26])
+    assert live.baseline != live.counts
+    assert [50, 50, 50, 50] == [count for count in live.baseline if count]
+
+
 def test_the_drift_baseline_says_what_it_counted() -> None:
     """Features of the train split; predictions and labels of the holdout, each in one bin."""
     found = drift_baseline({"age": {}}, train_rows=70, labels=np.array([0, 1, 1]), scores=np.array([0.0, 0.51, 1.0]))
     assert ({"train": 70, "holdout": 3}, {"0": 1, "1": 2}) == (found["rows"], found["labels"])
-    counts = [0] * 20
-    counts[0] = counts[10] = counts[19] = 1
-    assert {"edges": PREDICTION_EDGES, "counts": counts} == found["predictions"]
+    edges, counts = found["predictions"]["edges"], found["predictions"]["counts"]
+    assert (0.0, 1.0, len(edges) - 1, 3) == (edges[0], edges[-1], len(counts), sum(counts))
     assert "features count the train split" in found["description"]
     assert (["age"], ["", "?"]) == (found["columns"], found["missing_values"])
     assert {"<=50K": 0, ">50K": 1} == found["label_values"]

@@ -76,6 +76,7 @@ def test_the_job_is_given_the_projects_settings() -> None:
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert ("21600", "259200", "0.3") == (given["--window-s"], given["--label-window-s"], given["--max-psi"])
     assert "s3://artifact-bucket/census/capture/dev-census/AllTraffic/" == given["--capture-uri"]
+    assert "/opt/ml/output/message" == given["--output-message"]
     assert 420 == arguments["StoppingCondition"]["MaxRuntimeInSeconds"]
     assert 420 < found["States"]["Measure"]["TimeoutSeconds"] < found["TimeoutSeconds"]
 
@@ -83,13 +84,52 @@ def test_the_job_is_given_the_projects_settings() -> None:
 def test_every_task_has_a_limit_retries_and_a_way_out(states: dict[str, Any]) -> None:
     """Whatever fails is told and fails the machine, but for the telling itself."""
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
-    assert {"ReadChampion", "Measure", "ReadSummary", "PublishMetrics", "Tell", "TellFailure"} == tasks.keys()
+    assert {
+        "ReadChampion",
+        "ReadChampionAgain",
+        "Measure",
+        "ReadSummary",
+        "PublishMetrics",
+        "Tell",
+        "TellFailure",
+    } == tasks.keys()
     for name, state in tasks.items():
         assert state["TimeoutSeconds"] > 0
         assert all(each["JitterStrategy"] == "FULL" for each in state["Retry"])
         (caught,) = state["Catch"]
         assert caught["ErrorEquals"] == ["States.ALL"]
         assert caught["Next"] == {"Tell": "Measured", "TellFailure": "NotMeasured"}.get(name, "TellFailure")
+
+
+def test_live_quality_is_published_by_the_models_run_too(states: dict[str, Any], evaluate: Any) -> None:
+    """By environment and project for graphs, by the run that released the model for its alarm; the rest only once."""
+    keys = [{"Name": "Environment", "Value": "dev"}, {"Name": "Project", "Value": "census"}]
+    own = [*keys, {"Name": "Run", "Value": "run-7"}]
+    values = {"DriftFindings": 0.0, "DriftRows": 300.0, "LiveAuc": 0.8, "LiveAccuracy": 0.9}
+    published = [*((name, keys) for name in values), ("LiveAuc", own), ("LiveAccuracy", own)]
+    found = {"metrics": [{"name": name, "value": value} for name, value in values.items()]}
+    request = evaluate(states["PublishMetrics"]["Arguments"], variables={"found": found, "champion": {"run": "run-7"}})
+    assert [
+        {"MetricName": name, "Value": values[name], "Unit": "None", "Dimensions": dimensions}
+        for name, dimensions in published
+    ] == request["MetricData"]
+    found["metrics"] = found["metrics"][:2]
+    request = evaluate(states["PublishMetrics"]["Arguments"], variables={"found": found, "champion": {"run": "run-7"}})
+    assert ["DriftFindings", "DriftRows"] == [each["MetricName"] for each in request["MetricData"]]
+
+
+@pytest.mark.parametrize(
+    ("released", "follows"), [("2026-11-27T08:00:00Z", True), ("2026-11-27T09:00:00Z", False), ("", False)]
+)
+def test_nothing_is_said_of_a_model_that_serves_no_more(
+    states: dict[str, Any], evaluate: Any, released: str, follows: bool
+) -> None:
+    """A release while the job ran, or a champion that is gone, ends the measurement before anybody is told."""
+    (branch,) = states["StillServes"]["Choices"]
+    known = {"released": released, "champion": {"released": "2026-11-27T08:00:00Z"}}
+    assert ("ChooseStatus", "Superseded") == (branch["Next"], states["StillServes"]["Default"])
+    assert follows == evaluate(branch["Condition"], variables=known)
+    assert "Succeed" == states["Superseded"]["Type"]
 
 
 def test_the_machine_has_no_loop(states: dict[str, Any]) -> None:

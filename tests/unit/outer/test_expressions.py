@@ -498,6 +498,8 @@ def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: An
         ({"Error": "E", "Cause": '{"ErrorMessage":"a \\"b\\" c","JobRunState":"FAILED"}'}, 'E: a \\"b\\" c'),
         ({"Error": "E", "Cause": '{"FailureReason": "because"}'}, "Here failed with E: because"),
         ({"Error": "E", "Cause": '{"FailureReason": "one", "ErrorMessage": "two"}'}, "Here failed with E: one"),
+        ({"Error": "E", "Cause": '{"FailureReason": "See logs", "ExitMessage": "no age"}'}, "failed with E: no age"),
+        ({"Error": "E", "Cause": '{"ExitMessage": "no age", "FailureReason": "See logs"}'}, "failed with E: no age"),
         ({"Error": "E", "Cause": "{broken"}, "Here failed with E: {broken"),
         ({"Error": "E", "Cause": "x" * 40_000}, "x" * 1500),
     ],
@@ -576,6 +578,13 @@ def test_only_what_changes_nothing_is_kept_from_people(definition: Definition) -
     assert states["Notify"]["Output"] == quietly["Output"] == states["Notify"]["Catch"][0]["Output"]
     assert (True, "Ended") == (states["Notify"]["End"], states["Notify"]["Catch"][0]["Next"])
     assert "Failed" == states["NotifyFailed"]["Next"] == states["NotifyFailed"]["Catch"][0]["Next"]
+
+
+def test_a_models_alarm_looks_at_that_model_alone(definition: Definition, evaluate: Any) -> None:
+    """What its predecessor's answers were worth is published by another run."""
+    alarm = definition["States"]["SetAlarms"]["Arguments"]
+    dimensions = evaluate(alarm["Dimensions"], variables={"runId": "run-8"})
+    assert [*KEYS, {"Name": "Run", "Value": "run-8"}] == dimensions
 
 
 def test_the_transaction_token_fits(definition: Definition, evaluate: Any) -> None:

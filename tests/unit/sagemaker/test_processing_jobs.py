@@ -74,6 +74,16 @@ time.sleep(600)
     assert [] == [uri for uri in bench.objects if uri.startswith("s3://b/out/")]
 
 
+def test_what_a_job_says_at_its_end_is_its_exit_message(tmp_path: Path) -> None:
+    """The first kilobyte of it; then the reason tells as little as AWS's does."""
+    bench = Bench(tmp_path)
+    code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('no age' + 600 * '\u00e4'); sys.exit(sys.argv[2])"
+    for name, ending in (("told", ""), ("why", "5")):
+        job = bench.run("Processing", bench.processing(name, code, "/opt/ml/output/message", ending))
+        assert "no age" + 509 * "\u00e4" == job["ExitMessage"]
+    assert "AlgorithmError: See job logs for more information" == job["FailureReason"]
+
+
 def test_an_output_that_is_gone_is_the_jobs_own_failure(tmp_path: Path) -> None:
     """A command that removes its output folder fails as a ClientError that names the folder."""
     bench = Bench(tmp_path)
