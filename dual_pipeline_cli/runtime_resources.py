@@ -54,7 +54,7 @@ class RuntimeResources:
     def __init__(self, aws: Clients, *, environment: str, project: str, resources: Sequence[Resource]) -> None:
         self._aws = aws
         self._environment = environment
-        self._project = project
+        self.project = project
         self._name = f"{environment}-{project}"
         self._resources = resources
         self._owners: dict[str, tuple[str | None, str | None]] = {}
@@ -80,7 +80,7 @@ class RuntimeResources:
     def nobodys_endpoints(self) -> Iterator[Mapping[str, Any]]:
         """Endpoints of the project's names, as they are listed, whose tags do not say whose they are."""
         for each in self._named_endpoints():
-            if each["EndpointName"] != self._name and self._owner(each["EndpointArn"]) == (None, None):
+            if each["EndpointName"] != self._name and None in self._owner(each["EndpointArn"]):
                 yield each
 
     def remove(self, narrator: Narrator, *, poll_s: float = 5.0, timeout_s: float = 4 * 3600.0) -> None:
@@ -269,7 +269,7 @@ class RuntimeResources:
         return [resource.id for resource in self._resources if resource.type == kind]
 
     def _is_mine(self, arn: str) -> bool:
-        return self._owner(arn) == (self._environment, self._project)
+        return self._owner(arn) == (self._environment, self.project)
 
     def _owner(self, arn: str) -> tuple[str | None, str | None]:
         """Environment and project by the tags."""

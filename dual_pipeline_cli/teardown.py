@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -209,8 +209,7 @@ def what_is_left(site: Site, *, prices: PriceTable) -> list[KeptResource]:
             region=site.region,
         )
         found += [each for each in more if each.resource.id not in known]
-    lone = [lone_endpoint(each) for made in _runtime(site, {}) for each in made.nobodys_endpoints()]
-    return [*lone, *found]
+    return [*_lone_endpoints(site), *found]
 
 
 def adopt(site: Site, narrator: Narrator, *, stack_ids: Sequence[str] = ()) -> int:
@@ -476,9 +475,21 @@ _FATES = {
 }
 
 
+def _lone_endpoints(site: Site) -> Iterator[KeptResource]:
+    """What is called dev-census-2-x is left by census-2, if there is one, and not by census."""
+    projects = {stack.project for stack in site.assembly.stacks if stack.project}
+    for made in _runtime(site, {}):
+        for each in made.nobodys_endpoints():
+            named = [name for name in projects if each["EndpointName"].startswith(f"{site.environment}-{name}-")]
+            if made.project == max(named, key=len, default=made.project):
+                yield lone_endpoint(each)
+
+
 def _show_left(console: Console, site: Site, left: Sequence[KeptResource]) -> None:
     what = f"project {site.project} of {site.environment}" if site.project else site.environment
-    console.print(f"{what} is down: no endpoint, job, alarm or stack of it is left", markup=False)
+    lone = any(each.resource.type == "AWS::SageMaker::Endpoint" for each in left)
+    but = "but for the endpoints below no" if lone else "no endpoint,"
+    console.print(f"{what} is down: {but} job, alarm or stack of it is left", markup=False)
     if not left:
         console.print("nothing stays")
         return

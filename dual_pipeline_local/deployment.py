@@ -68,10 +68,10 @@ class Toolbox:
         # beside cdk.json the CLI would synthesize first
         self._cdk(["bootstrap", target], cwd=self.workplace.folder, env=aws.settings.client_environment())
 
-    def deploy(self, aws: LocalAws, assembly: Assembly) -> None:
-        """Deploy every stack of the assembly's environment, unmodified."""
+    def deploy(self, aws: LocalAws, assembly: Assembly, *, force: bool = False) -> None:
+        """Deploy every stack of the assembly's environment, unmodified; with `force` those too that did not change."""
         arguments = ["deploy", "--app", str(assembly.folder.resolve()), f"{assembly.stage}/*"]
-        arguments += ["--require-approval", "never", "--progress", "events"]
+        arguments += ["--require-approval", "never", "--progress", "events", *(["--force"] if force else [])]
         self._cdk(arguments, cwd=self.workplace.folder, env=aws.settings.client_environment())
 
     def destroy(self, assembly: Assembly, stacks: Sequence[StackArtifact], *, env: Mapping[str, str]) -> None:

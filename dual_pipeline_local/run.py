@@ -161,7 +161,8 @@ def deploy_again(request: Request, emulator: Emulator, narrator: Narrator) -> De
     stacks = read_assembly(assembly, environment=request.environment)
     aws = LocalAws(emulator.settings)
     with narrator.phase(f"cdk deploy {stacks.stage}/*"):
-        toolbox.deploy(aws, stacks)
+        # after a teardown of one project the shared stacks name its new roles by an unchanged template
+        toolbox.deploy(aws, stacks, force=True)
     deployed = Deployed(
         emulator=emulator, aws=aws, templates=_verify(aws, stacks, narrator), template_sha256=stacks.sha256
     )

@@ -93,7 +93,11 @@ def rollout(setting: Setting) -> Fragment:
             timeout_s=60,
             retries=SAGEMAKER_RETRY,
             catches=[_LEFT_BEHIND],
-            assign={"configName": jsonata(last_segment("$states.result.EndpointConfigArn")), "patience": _PATIENCE},
+            assign={
+                "configName": jsonata(last_segment("$states.result.EndpointConfigArn")),
+                "patience": _PATIENCE,
+                "endpoint": {"count": 0},
+            },
             next_="StartRollout",
         ),
         "StartRollout": choice(
@@ -120,7 +124,8 @@ def rollout(setting: Setting) -> Fragment:
                 deployment=_guarded(setting),
                 # Instances that came while it moved for others are more than the configuration knows of.
                 not_retained=jsonata(
-                    f"$patience = {_PATIENCE} ? {json.dumps(_ALL_ASKED)} : {json.dumps(_CAPTURE_ASKED)}"
+                    f"$endpoint.count > $max([$liveCount, {rollout_.instance_count}])"
+                    f" ? {json.dumps(_CAPTURE_ASKED)} : {json.dumps(_ALL_ASKED)}"
                 ),
             ),
             timeout_s=60,

@@ -29,8 +29,6 @@ def hold_scaling(setting: Setting, *, next_: str) -> dict[str, State]:
         "HoldScaling": set_suspended(
             _resource_id(setting),
             held=True,
-            # Somebody may have raised it beyond its bound by hand, and every registration enforces the bounds at once.
-            MaxCapacity=jsonata(f"$max([$liveCount, {setting.project.rollout.max_instance_count}])"),
             # It may have been heard all the same.
             catches=[_troubled(trouble, next_=next_, values={"scalingHeld": True})],
             assign={"scalingHeld": True},
@@ -60,16 +58,15 @@ def set_suspended(
     next_: str,
     catches: Sequence[State] = (),
     assign: State | None = None,
-    **bounds: object,
 ) -> State:
     """Suspend scaling in or resume it; an endpoint that is not registered yet does not scale.
 
-    Other bounds stay as they are; a capacity outside of them is moved at once.
+    Bounds stay as they are; a capacity that somebody set outside of them is moved at once.
     Source: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
     """
     return task(
         "aws-sdk:applicationautoscaling:registerScalableTarget",
-        arguments={**_target(resource_id), **bounds, "SuspendedState": {"DynamicScalingInSuspended": held}},
+        arguments={**_target(resource_id), "SuspendedState": {"DynamicScalingInSuspended": held}},
         timeout_s=60,
         retries=SCALING_RETRY,
         catches=[catch("ApplicationAutoScaling.ValidationException", next_=next_, assign=assign), *catches],

@@ -63,7 +63,7 @@ def p_value(baseline: Sequence[int], live: Sequence[int]) -> float:
 
 
 def _joined(table: np.ndarray, *, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of at least so many rows of both samples together, neighbours joined where it takes that; and the rest."""
+    """Cells of at least so many rows of both samples together, smaller ones joined in their order; and the rest."""
     cells, rest = [], np.zeros(2)
     for column in table.T:
         if column.sum() >= least:

@@ -243,14 +243,15 @@ def test_another_project_with_the_same_beginning_is_left_alone() -> None:
 
 
 def test_endpoints_of_own_workflows_go_by_their_tags(tmp_path: Path) -> None:
-    """With their scaling; one of such a name that says of nobody whose it is stays, and is listed as left."""
+    """With their scaling; one of such a name that does not say whose it is stays, and is listed as left."""
     aws = Aws(
-        list_endpoints=[endpoint("dev-census-mine"), endpoint("dev-census-2"), endpoint("dev-census-by-hand")],
+        list_endpoints=[endpoint(f"dev-census-{name}") for name in ("mine", "2", "by-hand", "half-said")],
         describe_scalable_targets=[target("dev-census-mine", variant="A"), target("dev-census-by-hand")],
     )
     aws.tags = {
         f"{ARN}:endpoint/dev-census-{name}": tags("dev", f"census{of}") for name, of in (("mine", ""), ("2", "-2"))
     }
+    aws.tags[f"{ARN}:endpoint/dev-census-half-said"] = tags("dev", None)[:1]
     assert [
         ("scaling target", "endpoint/dev-census-mine/variant/A"),
         ("endpoint", "dev-census-mine"),
@@ -260,9 +261,24 @@ def test_endpoints_of_own_workflows_go_by_their_tags(tmp_path: Path) -> None:
     wanted = {key: value for key, value in target("dev-census-mine", variant="A").items() if key != "RoleARN"}
     expected = [("deregister_scalable_target", wanted), ("delete_endpoint", {"EndpointName": "dev-census-mine"})]
     assert expected == aws.done
-    (left,) = what_is_left(where, prices=PriceTable.load())
+    left, half = what_is_left(where, prices=PriceTable.load())
     assert ("dev-census-by-hand", "InService", None) == (left.resource.id, left.size, left.cost)
+    assert "dev-census-half-said" == half.resource.id
     assert "aws sagemaker delete-endpoint --endpoint-name dev-census-by-hand" in left.how
+
+
+def test_a_lone_endpoint_is_left_by_the_project_whose_name_is_longest(tmp_path: Path) -> None:
+    """Another project whose name begins alike does not list it, so that nobody deletes it for this one's sake."""
+    aws = Aws(list_endpoints=[endpoint("dev-census-eu-x"), endpoint("dev-census-x")])
+    where = site(tmp_path, aws)
+    (own, *_) = [stack for stack in where.assembly.stacks if stack.project == "census"]
+    stacks = (*where.assembly.stacks, replace(own, name="Dev-CensusEuOuterLoop", project="census-eu"))
+    both = replace(where, assembly=replace(where.assembly, stacks=stacks))
+    left = {
+        project: [each.resource.id for each in what_is_left(replace(both, project=project), prices=PriceTable.load())]
+        for project in ("census", "census-eu")
+    }
+    assert {"census": ["dev-census-x"], "census-eu": ["dev-census-eu-x"]} == left
 
 
 def test_alarms_of_the_stacks_are_not_the_loops() -> None:

@@ -483,8 +483,9 @@ def test_the_way_back_never_asks_the_alarms(definition: Definition, evaluate: An
     assert update["RetainAllVariantProperties"] is True
     capture, count = ({"VariantPropertyType": kind} for kind in ("DataCaptureConfig", "DesiredInstanceCount"))
     asked = update["ExcludeRetainedVariantProperties"]
-    assert evaluate(asked, variables={"patience": 6}) == [capture, count]
-    assert evaluate(asked, variables={"patience": 5}) == [capture], "instances that came meanwhile stay"
+    for live, now, retained in ((1, 0, False), (1, 1, False), (3, 3, False), (1, 2, True), (3, 4, True)):
+        taken = evaluate(asked, variables={"liveCount": live, "endpoint": {"count": now}})
+        assert taken == ([capture] if retained else [capture, count]), "instances that came meanwhile stay"
     back = definition["States"]["RollBack"]["Arguments"]
     assert back["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]
     assert "AutoRollbackConfiguration" not in definition["States"]["RollBack"]["Arguments"]["DeploymentConfig"]
