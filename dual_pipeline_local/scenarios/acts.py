@@ -64,7 +64,7 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class Ship:
-    """A data scientist's change to the project's code is deployed; clients ask `per_second` times meanwhile."""
+    """A change to the project's code is deployed; from its approval on clients ask `per_second` times a second."""
 
     change: CodeChange
     ends: str
@@ -81,9 +81,13 @@ class Ship:
             report, told = world.follow(execution), ""
         else:
             clients = Clients(world.aws, world.endpoint, world.records()[:1000], per_second=self.per_second)
-            clients.start()
+
+            def approve_under_load(package: str) -> str:
+                clients.start()
+                return world.people.approve(package)
+
             try:
-                report = world.follow(execution)
+                report = world.follow(execution, answer=approve_under_load)
             finally:
                 tally = clients.stop()
             told = f"; meanwhile {tally}"

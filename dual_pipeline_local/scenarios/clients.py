@@ -34,7 +34,7 @@ class Tally:
 
 
 class Clients:
-    """Asks an endpoint `per_second` times a second about rows in turn, from `start` to `stop`."""
+    """Asks an endpoint `per_second` times a second about rows in turn, from `start`, if it is called, to `stop`."""
 
     def __init__(self, aws: LocalAws, endpoint: str, rows: Sequence[Sequence[str]], *, per_second: float) -> None:
         self._runtime = aws.client("sagemaker-runtime")
@@ -54,7 +54,8 @@ class Clients:
     def stop(self) -> Tally:
         """Ask no more, wait for what is under way, and count."""
         self._ended.set()
-        self._sender.join()
+        if self._sender.ident is not None:
+            self._sender.join()
         return Tally(answered=self._answered, failed=self._failed)
 
     def _send(self) -> None:

@@ -49,6 +49,12 @@ def test_every_request_is_counted_once() -> None:
     assert {"ModelError 500": counts["500"], "EndpointConnectionError": counts["gone"]} == dict(found.failed)
 
 
+def test_clients_that_never_came_are_none() -> None:
+    """A run that ends before anybody asks is counted as that."""
+    clients = Clients(Runtime(), "dev-census", [["ok"]], per_second=10)  # type: ignore[arg-type]
+    assert "0 requests, 0 failed" == str(clients.stop())
+
+
 def test_no_more_than_so_many_a_second() -> None:
     """The rate is the one asked for, whatever the endpoint's speed."""
     found, _ = tally("ok", per_second=10, seconds=0.45)
