@@ -24,12 +24,12 @@ from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY, key_statement, pub
 from dual_pipeline.outer_loop.quality import S3_RETRY
 from dual_pipeline.outer_loop.setting import (
     CAUSE_TEXT,
-    LEDGER,
     REDRIVE,
     RETRY,
     STARTING_S,
     decoded,
     network_of,
+    read_item,
     seconds,
 )
 from dual_pipeline.outer_loop.training_job import JOB_RETRY
@@ -194,15 +194,9 @@ def drift_definition(setting: DriftSetting) -> State:
 
 
 def _read_champion(setting: DriftSetting, *, assign: State, next_: str) -> State:
-    return task(
-        "aws-sdk:dynamodb:getItem",
-        arguments={
-            "TableName": setting.table_name,
-            "Key": {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
-            "ConsistentRead": True,
-        },
-        timeout_s=60,
-        retries=LEDGER,
+    return read_item(
+        setting.table_name,
+        {"pk": {"S": f"PROJECT#{setting.project}"}, "sk": {"S": f"CHAMPION#{setting.prefix}"}},
         catches=[_UNMEASURED],
         assign=assign,
         next_=next_,

@@ -28,7 +28,7 @@ from dual_pipeline.outer_loop.finish import (
     tell_statements,
 )
 from dual_pipeline.outer_loop.messages import Teller, advice
-from dual_pipeline.outer_loop.setting import LEDGER
+from dual_pipeline.outer_loop.setting import LEDGER, read_item
 from dual_pipeline.outer_loop.training import SAGEMAKER_RETRY, stop_pipeline_execution
 from dual_pipeline.permissions import sagemaker_arn
 from dual_pipeline.release_remains import longest_wait_s, remains_statements, remove_remains
@@ -43,18 +43,6 @@ _REASON = (
 
 def _key(sort_key: str) -> State:
     return {"pk": {"S": _PROJECT}, "sk": {"S": sort_key}}
-
-
-def _read(table_name: str, key: State, *, values: State, next_: str) -> State:
-    return task(
-        "aws-sdk:dynamodb:getItem",
-        arguments={"TableName": table_name, "Key": key, "ConsistentRead": True},
-        timeout_s=60,
-        retries=LEDGER,
-        catches=[],
-        assign=values,
-        next_=next_,
-    )
 
 
 def reaper_definition(*, environment: Environment, table_name: str, topic_arn: str) -> State:
@@ -92,17 +80,17 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
             },
             next_="ReadRun",
         ),
-        "ReadRun": _read(
+        "ReadRun": read_item(
             table_name,
             _key(jsonata("'RUN#' & $runId")),
-            values={"recorded": jsonata("$exists($states.result.Item.outcome.S)")},
+            assign={"recorded": jsonata("$exists($states.result.Item.outcome.S)")},
             next_="ReadChampion",
         ),
         # It may have ended after its release stood.
-        "ReadChampion": _read(
+        "ReadChampion": read_item(
             table_name,
             champion,
-            values={
+            assign={
                 "committed": jsonata("$states.result.Item.run_id.S = $runId"),
                 "outcome": jsonata("$states.result.Item.run_id.S = $runId ? 'released' : 'failed'"),
                 "package": jsonata("$states.result.Item[run_id.S = $runId].model_package_arn.S & ''"),
@@ -144,10 +132,10 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
             ],
             next_="ReadLock",
         ),
-        "ReadLock": _read(
+        "ReadLock": read_item(
             table_name,
             _key("LOCK#training"),
-            values={
+            assign={
                 "owner": jsonata("$states.result.Item.owner.S & ''"),
                 "pending": jsonata("$states.result.Item.pending.S & ''"),
                 "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
@@ -173,10 +161,10 @@ def reaper_definition(*, environment: Environment, table_name: str, topic_arn: s
             troubled={"pending": ""},
             next_="ChooseTrailing",
         ),
-        "ReadFreedLock": _read(
+        "ReadFreedLock": read_item(
             table_name,
             _key("LOCK#training"),
-            values={
+            assign={
                 "pending": jsonata(PENDING_OF_FREE_LOCK),
                 "pendingForce": jsonata("$exists($states.result.Item.pending_force)"),
             },

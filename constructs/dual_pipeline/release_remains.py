@@ -11,7 +11,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.scaling import registering_statements, set_suspended
-from dual_pipeline.outer_loop.setting import LEDGER, seconds
+from dual_pipeline.outer_loop.setting import read_item, seconds
 
 # A configuration must not go while an endpoint moves to it.
 _MOVES = "$endpoint.status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack', 'Deleting']"
@@ -63,12 +63,9 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             "Error": "EndpointUnseen",
             "Cause": "the endpoint could not be looked at, so nothing that the release made was removed",
         },
-        "ReadReleaseLock": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={"TableName": table_name, "Key": release_lock, "ConsistentRead": True},
-            timeout_s=60,
-            retries=LEDGER,
-            catches=[],
+        "ReadReleaseLock": read_item(
+            table_name,
+            release_lock,
             assign={
                 "another": jsonata(
                     "$states.result.Item[owner.S != $me and $number(lease_until.N) * 1000 > $millis()].owner.S & ''"

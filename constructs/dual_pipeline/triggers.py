@@ -15,7 +15,7 @@ from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import DRIFT_ALARM_SUFFIX, TAG_CODE, outer_loop_name
 from dual_pipeline.machine import Machine, Starter, machine_arn, scheduler_role
 from dual_pipeline.outer_loop.finish import CLOUDWATCH_RETRY, STARTED_RETRY, key_statement, start_statement
-from dual_pipeline.outer_loop.setting import LEDGER
+from dual_pipeline.outer_loop.setting import read_item
 from dual_pipeline.permissions import sagemaker_arn
 
 
@@ -130,15 +130,9 @@ def _code_states(table_name: str, broken: State) -> dict[str, State]:
             assign={"code": jsonata(f"$states.result.Tags[Key = '{TAG_CODE}'].Value & ''")},
             next_="ReadTrained",
         ),
-        "ReadTrained": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": table_name,
-                "Key": {"pk": {"S": jsonata("$loop.pk")}, "sk": {"S": "LOCK#training"}},
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
+        "ReadTrained": read_item(
+            table_name,
+            {"pk": {"S": jsonata("$loop.pk")}, "sk": {"S": "LOCK#training"}},
             catches=[broken],
             assign={
                 "trained": jsonata("$split($states.result.Item.trained_code.S & '', '/')[0] & ''"),

@@ -17,7 +17,7 @@ from dual_pipeline.asl import (
 )
 from dual_pipeline.loop_contract import REASON_TRAILING, TAG_CODE
 from dual_pipeline.outer_loop.run_input import SUPPRESSED
-from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_seconds, seconds
+from dual_pipeline.outer_loop.setting import FAILED, LEDGER, NOW_S, Setting, in_seconds, read_item, seconds
 from dual_pipeline.outer_loop.train_alone import own_code
 
 ATTEMPTS = 5
@@ -161,11 +161,9 @@ def _refusal_states(setting: Setting) -> dict[str, State]:
     held = "$lock.owner != '' and $lock.owner != $me and $lock.lease >= $millis() / 1000"
     again = catch(CONDITION_FAILED, next_="AdmitRun", assign={"attempt": jsonata("$attempt + 1")})
     return {
-        "ReadLock": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={"TableName": setting.table_name, "Key": setting.training_lock, "ConsistentRead": True},
-            timeout_s=60,
-            retries=LEDGER,
+        "ReadLock": read_item(
+            setting.table_name,
+            setting.training_lock,
             catches=[FAILED],
             assign={
                 "lock": jsonata(

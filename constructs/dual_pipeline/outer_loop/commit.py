@@ -1,7 +1,7 @@
 """Makes a released model the champion: the one write by which pointer, baseline and lineage move."""
 
 from dual_pipeline.asl import DYNAMODB_ERRORS, State, catch, choice, jsonata, retry, task
-from dual_pipeline.outer_loop.setting import LEDGER, Setting
+from dual_pipeline.outer_loop.setting import Setting, read_item
 
 # What may be the champion is neither sent back nor rejected.
 _UNKNOWN = catch(
@@ -62,25 +62,17 @@ def commit_release(
             next_=next_,
         ),
         # An answer may be lost after the write; the pointer itself tells.
-        "ReadBack": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
-            timeout_s=60,
-            retries=LEDGER,
+        "ReadBack": read_item(
+            setting.table_name,
+            setting.champion_key,
             catches=[_UNKNOWN],
             assign={"committedRun": jsonata("$states.result.Item.run_id.S & ''")},
             next_="IsCommitted",
         ),
         "IsCommitted": choice(("$committedRun = $runId", next_, released), default="ReadReleaseLock"),
-        "ReadReleaseLock": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": setting.release_lock,
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
+        "ReadReleaseLock": read_item(
+            setting.table_name,
+            setting.release_lock,
             catches=[_UNKNOWN],
             assign={"holder": jsonata("$states.result.Item.owner.S & ''")},
             next_="IsLockOurs",

@@ -30,7 +30,7 @@ from dual_pipeline.loop_contract import (
 )
 from dual_pipeline.outer_loop.messages import REASON, STARTED, Teller, advice
 from dual_pipeline.outer_loop.scaling import resume_scaling
-from dual_pipeline.outer_loop.setting import LEDGER, Setting
+from dual_pipeline.outer_loop.setting import LEDGER, Setting, read_item
 
 TRAILING_NAME = "'trailing-' & $substring($hash($me, 'SHA-256'), 0, 32)"
 STARTED_RETRY = [retry(("StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"))]
@@ -111,15 +111,9 @@ def finish(setting: Setting) -> Fragment:
             },
             next_="FreeLocks",
         ),
-        "ReadFreedLock": task(
-            "aws-sdk:dynamodb:getItem",
-            arguments={
-                "TableName": setting.table_name,
-                "Key": setting.training_lock,
-                "ConsistentRead": True,
-            },
-            timeout_s=60,
-            retries=LEDGER,
+        "ReadFreedLock": read_item(
+            setting.table_name,
+            setting.training_lock,
             catches=[
                 catch(
                     next_="FreeLocks",

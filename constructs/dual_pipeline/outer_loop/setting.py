@@ -1,11 +1,11 @@
 """What the outer loop's states have to know: names, places and limits, all decided before anything runs."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, quote, retry
+from dual_pipeline.asl import DYNAMODB_ERRORS, State, Statement, catch, jsonata, quote, retry, task
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import (
     RECORDS,
@@ -43,6 +43,19 @@ FAILED = catch(next_="FreeLocks", assign=FAILED_ASSIGNED)
 WRONG_ASSIGNED: State = {"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")}
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
+
+
+def read_item(table_name: str, key: State, *, assign: State, next_: str, catches: Sequence[State] = ()) -> State:
+    """Read an item of the ledger as it is at this moment; `assign` takes it from `$states.result.Item`."""
+    return task(
+        "aws-sdk:dynamodb:getItem",
+        arguments={"TableName": table_name, "Key": key, "ConsistentRead": True},
+        timeout_s=60,
+        retries=LEDGER,
+        catches=catches,
+        assign=assign,
+        next_=next_,
+    )
 
 
 def in_seconds(seconds: int) -> str:

@@ -29,7 +29,7 @@ from dual_pipeline.loop_contract import (
     STEP_REFUSED,
 )
 from dual_pipeline.outer_loop.quality import S3_RETRY
-from dual_pipeline.outer_loop.setting import CAUSE, FAILED, LEDGER, Setting, decoded, last_segment, seconds
+from dual_pipeline.outer_loop.setting import CAUSE, FAILED, Setting, decoded, last_segment, read_item, seconds
 
 SAGEMAKER_RETRY = [retry(SAGEMAKER_ERRORS, attempts=4)]
 
@@ -262,11 +262,9 @@ def stop_pipeline_execution(arn: str, *, catches: list[State], next_: str) -> St
 
 def read_champion(setting: Setting, *, variable: str, next_: str, failed: State = FAILED) -> State:
     """Read which model serves: package, run, the model's file and its configuration; nothing before the first one."""
-    return task(
-        "aws-sdk:dynamodb:getItem",
-        arguments={"TableName": setting.table_name, "Key": setting.champion_key, "ConsistentRead": True},
-        timeout_s=60,
-        retries=LEDGER,
+    return read_item(
+        setting.table_name,
+        setting.champion_key,
         catches=[failed],
         assign={
             variable: jsonata(
