@@ -1,5 +1,7 @@
 """What people may do: policies to attach to their own roles, apart from everything the platform runs as."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -104,12 +106,11 @@ def _operate(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement
     stack = cdk.Stack.of(scope)
     here = f"{stack.region}:{stack.account}"
     machines = [f"{workspace.name}-*", f"{workspace.environment}-reaper"]
-    states, logs = f"arn:{stack.partition}:states:{here}", f"arn:{stack.partition}:logs:{here}:log-group"
-    groups = [
-        f"{logs}:/aws/vendedlogs/states/{workspace.environment}-*:*",
-        f"{logs}:/aws/sagemaker/Endpoints/{workspace.name}:*",
-        f"{logs}:/aws-glue/jobs*:*",
-    ]
+    groups = (
+        f"/aws/vendedlogs/states/{workspace.environment}-*",
+        f"/aws/sagemaker/Endpoints/{workspace.name}",
+        "/aws-glue/jobs*",
+    )
     return [
         # The reaper is started again where it broke off; it only cleans up after runs that have ended.
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
@@ -129,7 +130,7 @@ def _operate(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement
         iam.PolicyStatement(
             sid="FollowRuns",
             actions=["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"],
-            resources=[f"{states}:execution:{machine}:*" for machine in machines],
+            resources=[f"arn:{stack.partition}:states:{here}:execution:{machine}:*" for machine in machines],
         ),
         iam.PolicyStatement(
             sid="SeeAlarms",
@@ -142,17 +143,12 @@ def _operate(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement
             actions=["glue:GetJobRun", "glue:GetJobRuns"],
             resources=[f"arn:{stack.partition}:glue:{here}:job/{workspace.name}-*"],
         ),
-        iam.PolicyStatement(
-            sid="ReadMoreLogs",
-            actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
-            resources=groups,
-        ),
+        _read_logs(stack, groups, sid="ReadMoreLogs"),
     ]
 
 
 def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStatement]:
     sagemaker, stack = permissions.sagemaker_arn(scope), cdk.Stack.of(scope)
-    logs = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group:/aws/sagemaker"
     groups = [workspace.name, copy_name(workspace.name, FOLDER)]
     kinds = ("processing-job", "training-job", "transform-job")
     return [
@@ -197,13 +193,22 @@ def _read_runs(scope: Construct, workspace: Workspace) -> list[iam.PolicyStateme
             ],
         ),
         _list_packages(),
-        # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
-        iam.PolicyStatement(
+        _read_logs(
+            stack,
+            [f"/aws/sagemaker/{kind}" for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")],
             sid="ReadLogs",
-            actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
-            resources=[f"{logs}/{kind}:*" for kind in ("ProcessingJobs", "TrainingJobs", "TransformJobs")],
         ),
     ]
+
+
+def _read_logs(stack: cdk.Stack, groups: Sequence[str], *, sid: str) -> iam.PolicyStatement:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+    here = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:log-group"
+    return iam.PolicyStatement(
+        sid=sid,
+        actions=["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
+        resources=[f"{here}:{group}:*" for group in groups],
+    )
 
 
 def _read_release(scope: Construct, workspace: Workspace, ledger: dynamodb.ITable) -> list[iam.PolicyStatement]:

@@ -42,6 +42,8 @@ CLOUDWATCH_ERRORS = (
     "CloudWatch.SdkClientException",
 )
 CONDITION_FAILED = "DynamoDb.ConditionalCheckFailedException"
+# JSONata for whether a call was refused for what is not there: SageMaker's error has no name of its own for it.
+NOT_FOUND = "$contains($states.errorOutput.Cause & '', 'Could not find')"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,15 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndp
 import json
 from collections.abc import Iterable
 
-from dual_pipeline.asl import SAGEMAKER_ERRORS, State, Statement, catch, choice, jsonata, retry, task
+from dual_pipeline.asl import NOT_FOUND, SAGEMAKER_ERRORS, State, Statement, catch, choice, jsonata, retry, task
 from dual_pipeline.environment import Environment
 from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.model_project import ModelProject
 from dual_pipeline.outer_loop.scaling import registering_statements, set_suspended
-from dual_pipeline.outer_loop.setting import read_item, seconds
+from dual_pipeline.outer_loop.setting import SLICE_S, endpoint_deadline_s, read_item
 
 # A configuration must not go while an endpoint moves to it.
 _MOVES = "$endpoint.status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack', 'Deleting']"
-_ABSENT = "$contains($states.errorOutput.Cause & '', 'Could not find')"
 _LOOK_S = 300
 _RETRY = [retry(SAGEMAKER_ERRORS, attempts=3)]
 _PAGE = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
@@ -41,7 +40,7 @@ def remove_remains(environment: Environment, *, table_name: str, release_lock: S
             catches=[
                 catch(
                     next_="DoesItRest",
-                    assign={"endpoint": jsonata(f"{{'status': {_ABSENT} ? 'Absent' : 'Unknown', 'config': ''}}")},
+                    assign={"endpoint": jsonata(f"{{'status': {NOT_FOUND} ? 'Absent' : 'Unknown', 'config': ''}}")},
                 )
             ],
             assign={
@@ -99,7 +98,7 @@ def longest_wait_s(environment: Environment) -> int:
     wait for the endpoint, move it and send it back.
     """
     return max(
-        (4 * (seconds(project.rollout.deadline) + 2700) + 7200 for project in _deploying(environment)), default=0
+        (4 * (endpoint_deadline_s(project.rollout) + SLICE_S) + 7200 for project in _deploying(environment)), default=0
     )
 
 
@@ -163,7 +162,7 @@ def _remove_all(noun: str, prefix: str, *, next_: str) -> dict[str, State]:
                         "TimeoutSeconds": 60,
                         "Retry": _RETRY,
                         # An answer was lost, or another reaper was faster.
-                        "Catch": [catch(next_=f"Is{noun}Gone", assign={"gone": jsonata(_ABSENT)}) | {"Output": {}}],
+                        "Catch": [catch(next_=f"Is{noun}Gone", assign={"gone": jsonata(NOT_FOUND)}) | {"Output": {}}],
                         "Output": {},
                         "Next": f"{noun}Removed",
                     },

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dual_pipeline.asl import (
     CLOUDWATCH_ERRORS,
     CONDITION_FAILED,
+    NOT_FOUND,
     SAGEMAKER_ERRORS,
     Fragment,
     State,
@@ -232,7 +233,7 @@ def _clean_up(setting: Setting) -> dict[str, State]:
                     next_="DeleteModel",
                     assign={
                         "trouble": jsonata(
-                            "$contains($states.errorOutput.Cause & '', 'Could not find') ? $trouble"
+                            f"{NOT_FOUND} ? $trouble"
                             " : 'the endpoint configuration ' & $configName & ' could not be deleted and serves nobody'"
                         )
                     },
@@ -254,7 +255,7 @@ def _clean_up(setting: Setting) -> dict[str, State]:
                     assign={
                         "orphan": False,
                         "trouble": jsonata(
-                            "$contains($states.errorOutput.Cause & '', 'Could not find') ? $trouble"
+                            f"{NOT_FOUND} ? $trouble"
                             " : 'the model ' & $modelName & ' could not be deleted and serves nobody'"
                         ),
                     },

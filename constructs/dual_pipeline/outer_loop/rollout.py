@@ -2,7 +2,7 @@
 
 import json
 
-from dual_pipeline.asl import Fragment, State, Statement, catch, choice, jsonata, quote, task
+from dual_pipeline.asl import NOT_FOUND, Fragment, State, Statement, catch, choice, jsonata, quote, task
 from dual_pipeline.await_status import INITIAL
 from dual_pipeline.loop_contract import REASON_ROLLBACK, VARIANT_NAME
 from dual_pipeline.outer_loop.endpoint_wait import OBSERVE_ENDPOINT, await_endpoint
@@ -142,11 +142,7 @@ def rollout(setting: Setting) -> Fragment:
             catches=[
                 catch(
                     next_="DoesItMove",
-                    assign={
-                        "endpoint": jsonata(
-                            "{'status': $contains($states.errorOutput.Cause & '', 'Could not find') ? '' : 'unseen'}"
-                        )
-                    },
+                    assign={"endpoint": jsonata(f"{{'status': {NOT_FOUND} ? '' : 'unseen'}}")},
                 )
             ],
             assign={"endpoint": jsonata(OBSERVE_ENDPOINT)},

@@ -10,7 +10,7 @@ from dual_pipeline.loop_contract import VARIANT_NAME
 from dual_pipeline.outer_loop.setting import Setting
 
 _PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html"
-SCALING_RETRY = [
+_RETRY = [
     retry(
         (
             "ApplicationAutoScaling.ConcurrentUpdateException",
@@ -68,7 +68,7 @@ def set_suspended(
         "aws-sdk:applicationautoscaling:registerScalableTarget",
         arguments={**_target(resource_id), "SuspendedState": {"DynamicScalingInSuspended": held}},
         timeout_s=60,
-        retries=SCALING_RETRY,
+        retries=_RETRY,
         catches=[catch("ApplicationAutoScaling.ValidationException", next_=next_, assign=assign), *catches],
         assign=assign,
         next_=next_,
@@ -88,7 +88,7 @@ def scale(setting: Setting, *, next_: str) -> dict[str, State]:
                 "SuspendedState": {"DynamicScalingInSuspended": False},
             },
             timeout_s=60,
-            retries=SCALING_RETRY,
+            retries=_RETRY,
             # The tail tries to resume what is suspended still.
             catches=[_troubled("the endpoint's scaling could not be set", next_="SetScalingPolicy")],
             assign={"scalingHeld": False},
@@ -108,7 +108,7 @@ def scale(setting: Setting, *, next_: str) -> dict[str, State]:
                 },
             },
             timeout_s=60,
-            retries=SCALING_RETRY,
+            retries=_RETRY,
             catches=[_troubled("the endpoint's scaling policy could not be set", next_=next_)],
             next_=next_,
         ),

@@ -15,8 +15,10 @@ from dual_pipeline.loop_contract import (
     TAG_RUN,
     outer_loop_name,
 )
-from dual_pipeline.model_project import STARTING, ModelProject
+from dual_pipeline.model_project import STARTING, ModelProject, Rollout
 
+# How long a wait sleeps before it looks for itself.
+SLICE_S = 900
 STARTING_S = int(STARTING.total_seconds())
 # How long a model's transform of its few golden rows may take.
 CHECK_S = 900
@@ -43,6 +45,11 @@ FAILED = catch(next_="FreeLocks", assign=FAILED_ASSIGNED)
 WRONG_ASSIGNED: State = {"wrong": CAUSE, "wrongState": jsonata("$states.context.State.Name")}
 # Approved means champion, or about to be: what fails in between leaves its package rejected.
 FAILED_AFTER_APPROVAL = FAILED | {"Next": "RejectPackage"}
+
+
+def endpoint_deadline_s(rollout: Rollout) -> int:
+    """How long an endpoint may move: the rollout's own deadline, and half an hour for SageMaker's way back."""
+    return seconds(rollout.deadline) + 1800
 
 
 def read_item(table_name: str, key: State, *, assign: State, next_: str, catches: Sequence[State] = ()) -> State:
@@ -125,7 +132,7 @@ class Setting:
     dead_letters_arn: str
     repository_arn: str = ""
     training_code: TrainingCode | None = None
-    slice_s: int = 900
+    slice_s: int = SLICE_S
 
     @property
     def prefix(self) -> str:
@@ -204,8 +211,8 @@ class Setting:
 
     @property
     def endpoint_deadline_s(self) -> int:
-        """How long an endpoint may move: the rollout's own deadline, and half an hour for SageMaker's way back."""
-        return seconds(self.project.rollout.deadline) + 1800
+        """How long the project's endpoint may move."""
+        return endpoint_deadline_s(self.project.rollout)
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of something of this account and region by its name."""
