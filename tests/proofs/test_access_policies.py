@@ -236,40 +236,36 @@ def production_role(inner: Resolver) -> str:
     return str(inner(pipeline["Properties"]["RoleArn"]))
 
 
-@pytest.mark.parametrize("row", DATA_SCIENTIST_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_data_scientists_may(synthesis: Synthesis, row: Row) -> None:
-    """Data scientists run copies of their own as the sandbox and read what the project's runs left."""
-    assert allows(synthesis, "Dev/CensusInnerLoop", row)
+PEOPLE = {
+    "Dev/CensusInnerLoop": (DATA_SCIENTIST_MAY, DATA_SCIENTIST_MAY_NOT),
+    "Dev/CensusRegistry": (APPROVER_MAY, APPROVER_MAY_NOT),
+    "Dev/CensusOuterLoop": (OPERATOR_MAY, OPERATOR_MAY_NOT),
+}
 
 
-@pytest.mark.parametrize("row", DATA_SCIENTIST_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_data_scientists_may_not(synthesis: Synthesis, row: Row) -> None:
-    """They change nothing that the outer loop runs, approves or serves, and nothing of another project."""
-    assert not allows(synthesis, "Dev/CensusInnerLoop", row)
+def rows(which: int) -> list[Any]:
+    """Each row of the tables with the stack whose policy it is asked of."""
+    return [
+        pytest.param(stack, row, id=f"{stack[4:]} {row[0]} {row[1][-40:]}")
+        for stack, tables in PEOPLE.items()
+        for row in tables[which]
+    ]
 
 
-@pytest.mark.parametrize("row", APPROVER_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_approvers_may(synthesis: Synthesis, row: Row) -> None:
-    """Approvers look at the project's models and reports, and decide."""
-    assert allows(synthesis, "Dev/CensusRegistry", row)
+@pytest.mark.parametrize(("stack", "row"), rows(0))
+def test_people_may(synthesis: Synthesis, stack: str, row: Row) -> None:
+    """Data scientists run copies as the sandbox and read what runs left, approvers look and decide, operators start,
+    stop and explain runs.
+    """
+    assert allows(synthesis, stack, row)
 
 
-@pytest.mark.parametrize("row", APPROVER_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_approvers_may_not(synthesis: Synthesis, row: Row) -> None:
-    """They change nothing of a model but its approval, and see neither data nor models."""
-    assert not allows(synthesis, "Dev/CensusRegistry", row)
-
-
-@pytest.mark.parametrize("row", OPERATOR_MAY, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_operators_may(synthesis: Synthesis, row: Row) -> None:
-    """Operators start, stop and explain runs."""
-    assert allows(synthesis, "Dev/CensusOuterLoop", row)
-
-
-@pytest.mark.parametrize("row", OPERATOR_MAY_NOT, ids=lambda row: f"{row[0]} {row[1][-40:]}")
-def test_operators_may_not(synthesis: Synthesis, row: Row) -> None:
-    """They decide on no model, change nothing that is deployed, and see neither data nor models."""
-    assert not allows(synthesis, "Dev/CensusOuterLoop", row)
+@pytest.mark.parametrize(("stack", "row"), rows(1))
+def test_people_may_not(synthesis: Synthesis, stack: str, row: Row) -> None:
+    """Data scientists and operators change nothing that is deployed and approve nothing, approvers change nothing of a
+    model but its approval; nobody sees another project, and approvers and operators see neither data nor models.
+    """
+    assert not allows(synthesis, stack, row)
 
 
 def test_without_a_sandbox_nothing_can_be_started(synthesis: Synthesis) -> None:
